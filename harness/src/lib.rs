@@ -1,0 +1,3 @@
+//! Hearsay puts gossip on trial: the harness. Plans, sandboxes, faults, recorder, campaigns, reports.
+
+pub mod plan;

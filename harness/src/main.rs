@@ -1,0 +1,3 @@
+//! The `hearsay` program.
+
+fn main() {}

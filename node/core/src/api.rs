@@ -1,0 +1,223 @@
+//! The client API: what a client may ask a node, and what it hears.
+//!
+//! A failure says whether it is *definite* (no replica can ever apply the write) or *indeterminate* (it may have
+//! happened, or may still). Guessing "failed" for "unknown" is the classic way to corrupt a history.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Key, NodeId, Value, WallTime};
+
+/// How many replicas must take part: `one`, `two`, `three`, `quorum`, `all` or a plain number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Level {
+    /// One replica.
+    One,
+    /// Two replicas.
+    Two,
+    /// Three replicas.
+    Three,
+    /// More than half of the replicas of the key.
+    Quorum,
+    /// Every replica of the key.
+    All,
+    /// A plain R or W.
+    Count(u8),
+}
+
+impl Level {
+    /// Replicas needed when a key has `replication` of them. May exceed `replication`: such a request is refused.
+    pub fn needed(self, replication: usize) -> usize {
+        match self {
+            Level::One => 1,
+            Level::Two => 2,
+            Level::Three => 3,
+            Level::Quorum => replication / 2 + 1,
+            Level::All => replication,
+            Level::Count(n) => usize::from(n),
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Level::One => f.write_str("one"),
+            Level::Two => f.write_str("two"),
+            Level::Three => f.write_str("three"),
+            Level::Quorum => f.write_str("quorum"),
+            Level::All => f.write_str("all"),
+            Level::Count(n) => write!(f, "{n}"),
+        }
+    }
+}
+
+impl FromStr for Level {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Level, Self::Err> {
+        const ALLOWED: &str = "a level is one of one, two, three, quorum, all, or a number from 1 to 255";
+        let lower = text.to_ascii_lowercase();
+        match lower.as_str() {
+            "one" => Ok(Level::One),
+            "two" => Ok(Level::Two),
+            "three" => Ok(Level::Three),
+            "quorum" => Ok(Level::Quorum),
+            "all" => Ok(Level::All),
+            number => match number.parse::<u8>() {
+                Ok(n) if n > 0 => Ok(Level::Count(n)),
+                _ => Err(ALLOWED),
+            },
+        }
+    }
+}
+
+/// What a client may ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ClientRequest {
+    /// Write a value.
+    Put {
+        /// The key.
+        key: Key,
+        /// The value.
+        value: Value,
+        /// Acknowledgements to wait for.
+        level: Level,
+    },
+    /// Read a value.
+    Get {
+        /// The key.
+        key: Key,
+        /// Replicas to ask.
+        level: Level,
+    },
+    /// Write a tombstone.
+    Delete {
+        /// The key.
+        key: Key,
+        /// Acknowledgements to wait for.
+        level: Level,
+    },
+    /// Counters, links, digests and Merkle roots of the node asked.
+    Status,
+    /// What the node asked stores itself, tombstones included, in key order (by bytes): no other replica takes part.
+    LocalScan {
+        /// Start behind this key; `None` starts at the first.
+        after: Option<Key>,
+        /// At most this many entries (the node may give fewer per answer).
+        limit: u32,
+    },
+    /// The replicas of a key, in preference order, as the node asked sees the ring.
+    Locate {
+        /// The key.
+        key: Key,
+    },
+}
+
+/// An entry of [`ClientRequest::LocalScan`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalEntry {
+    /// The key.
+    pub key: Key,
+    /// Its stamp.
+    pub stamp: WallTime,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<Value>,
+}
+
+/// What a client hears.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ClientResponse {
+    /// The write is durable on as many replicas as the level asks.
+    Written {
+        /// The stamp it was given.
+        stamp: WallTime,
+    },
+    /// The newest value among the replicas asked.
+    Read {
+        /// `None`: never written, or deleted.
+        value: Option<Value>,
+        /// The stamp of the value or tombstone; `None`: nothing is stored.
+        stamp: Option<WallTime>,
+    },
+    /// Answer to [`ClientRequest::Status`].
+    Status(StatusReport),
+    /// Answer to [`ClientRequest::LocalScan`].
+    Entries {
+        /// In key order.
+        entries: Vec<LocalEntry>,
+        /// Whether there are more behind the last.
+        more: bool,
+    },
+    /// Answer to [`ClientRequest::Locate`].
+    Replicas(Vec<NodeId>),
+    /// The request was not carried out, or nobody knows.
+    Failed(ClientError),
+}
+
+/// Whether a failed write may still take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientErrorKind {
+    /// The request was malformed or can never be met (a level above the replication). It did not happen.
+    Refused,
+    /// Too few replicas were reachable; nothing was sent to any. It did not happen.
+    Unavailable,
+    /// A bounded queue is full; nothing was sent to any replica. It did not happen.
+    Overloaded,
+    /// The time ran out. It may have happened, and may still.
+    Timeout,
+}
+
+impl ClientErrorKind {
+    /// Whether the request certainly never takes effect.
+    pub fn is_definite(self) -> bool {
+        self != ClientErrorKind::Timeout
+    }
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientError {
+    /// The kind, for programs.
+    pub kind: ClientErrorKind,
+    /// A sentence, for people: what, where, the mend.
+    pub message: String,
+}
+
+/// A peer as the node asked sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// The peer.
+    pub peer: NodeId,
+    /// Whether a connection is open.
+    pub linked: bool,
+    /// Whether the failure detector holds it for alive.
+    pub alive: bool,
+}
+
+/// Answer to [`ClientRequest::Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The node that answers.
+    pub node: NodeId,
+    /// Drawn at boot: another value means another process.
+    pub incarnation: u64,
+    /// Whether it answers replica reads (it has compared itself with every other replica of its ranges).
+    pub ready: bool,
+    /// Peers it has not yet compared itself with; empty when `ready`.
+    pub catching_up_from: Vec<NodeId>,
+    /// Every other member.
+    pub peers: Vec<PeerStatus>,
+    /// Keys stored, tombstones included.
+    pub keys: u64,
+    /// Digest of all that is stored, taken from the data itself, not from the Merkle trees. Equal stores give equal digests.
+    pub state_digest: [u8; 32],
+    /// Merkle root per owned range: (end token of the range, root).
+    pub merkle_roots: Vec<(u64, [u8; 32])>,
+    /// Every counter by name.
+    pub counters: BTreeMap<String, u64>,
+}

@@ -1,0 +1,31 @@
+//! The Hearsay node as a pure state machine.
+//!
+//! Everything goes in and out as data: a driver (the real node, or the simulator) feeds [`Input`]s with the current
+//! [`Now`] into a [`Replica`] and carries out the [`Output`]. The crate is `no_std`: the compiler itself keeps out
+//! clocks, sockets, threads and randomly seeded hash maps.
+//!
+//! Invariants:
+//! - *Durable first*: a driver makes `Output::durable` durable before it releases `send` and `reply` of that output
+//!   **and of every later output** (outputs are released in the order they were made).
+//! - Equal inputs in equal order give equal outputs, on any machine.
+//! - Input from outside yields errors and counters, never a panic. Broken own invariants assert, in release too.
+#![no_std]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod api;
+pub mod codec;
+mod config;
+mod io;
+pub mod message;
+mod replica;
+mod types;
+
+pub use api::{
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Level, LocalEntry, PeerStatus, StatusReport,
+};
+pub use config::{ClusterConfig, ConfigError, ReadRepair};
+pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
+pub use replica::Replica;
+pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};
