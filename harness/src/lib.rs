@@ -1,3 +1,11 @@
 //! Hearsay puts gossip on trial: the harness. Plans, sandboxes, faults, recorder, campaigns, reports.
 
+pub mod exit;
 pub mod plan;
+pub mod recorder;
+pub mod report;
+pub mod run;
+pub mod store;
+
+/// The commit this program was built from; `unknown` outside a checkout.
+pub const COMMIT: &str = env!("HEARSAY_COMMIT");

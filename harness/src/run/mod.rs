@@ -1,0 +1,3 @@
+//! A run on real processes.
+
+pub mod client;
