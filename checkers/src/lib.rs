@@ -5,8 +5,14 @@
 
 mod case;
 mod history;
+mod options;
+mod order;
 mod verdict;
 
 pub use case::{Case, FaultWindow, FinalEntry, FinalState, Phase};
-pub use history::{Event, EventType, Function, History, OpIndex, Operation, Outcome, ProcessId};
+pub use history::{
+    Event, EventType, Function, History, HistoryBuilder, HistoryError, OpIndex, Operation, Outcome, ProcessId,
+    ReadError, read_jsonl,
+};
+pub use options::{AvailabilityBounds, CheckOptions};
 pub use verdict::{Judgement, Verdict};
