@@ -1,0 +1,1 @@
+//! Merkle anti-entropy between replicas.
