@@ -14,12 +14,16 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod anti_entropy;
 mod api;
 pub mod codec;
 mod config;
 mod io;
+pub mod merkle;
 pub mod message;
 mod replica;
+pub mod ring;
+pub mod table;
 mod types;
 
 pub use api::{
