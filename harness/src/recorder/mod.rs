@@ -122,8 +122,8 @@ impl Recorder {
     /// The file can't be made.
     pub fn create(path: &Path, start: Instant) -> Result<(Recorder, RecorderWriter), RecorderError> {
         let open = |path: &Path| std::fs::OpenOptions::new().write(true).create_new(true).open(path);
-        let file = open(path)
-            .map_err(|error| RecorderError::Write { path: path.to_owned(), reason: error.to_string() })?;
+        let file =
+            open(path).map_err(|error| RecorderError::Write { path: path.to_owned(), reason: error.to_string() })?;
         Ok(Recorder::over(file, path, start))
     }
 

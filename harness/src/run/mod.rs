@@ -1,3 +1,5 @@
 //! A run on real processes.
 
 pub mod client;
+pub mod convergence;
+pub mod proof;

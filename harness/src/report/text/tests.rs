@@ -69,7 +69,12 @@ fn example() -> RunReport {
             JudgedVerdict {
                 expectation: Expectation::Holds,
                 outcome: Outcome::AsExpected,
-                verdict: verdict("convergence", Judgement::Holds, &["All equal."], &[("keys", 30.0), ("after_s", 0.25)]),
+                verdict: verdict(
+                    "convergence",
+                    Judgement::Holds,
+                    &["All equal."],
+                    &[("keys", 30.0), ("after_s", 0.25)],
+                ),
             },
             JudgedVerdict {
                 expectation: Expectation::Holds,
@@ -98,8 +103,8 @@ Faults
        bit:    NOT PROVEN: n4 was still catching up
 
 Operations
-  phase      ok  fail  info  ok/s     p50      p99
-  warmup   2500     0     3   500  0.9 ms  12.3 ms
+  phase     ok  fail  info  ok/s     p50      p99
+  warmup  2500     0     3   500  0.9 ms  12.3 ms
   7 planned operations were overdue and not started
 
 Verdicts

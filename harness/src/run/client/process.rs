@@ -81,7 +81,12 @@ pub struct ClientProcess {
 
 impl ClientProcess {
     /// The client of `slot` (of `slots` in the run) with its operations by time.
-    pub fn new(slot: u64, slots: u64, settings: ClientSettings, operations: VecDeque<PlannedOperation>) -> ClientProcess {
+    pub fn new(
+        slot: u64,
+        slots: u64,
+        settings: ClientSettings,
+        operations: VecDeque<PlannedOperation>,
+    ) -> ClientProcess {
         assert!(slot < slots, "client slot {slot} of {slots}");
         assert!(operations.iter().is_sorted_by_key(|operation| operation.at_ms), "operations are by time");
         ClientProcess { slot, slots, retired: 0, settings, operations, open: None, skipped: 0 }
