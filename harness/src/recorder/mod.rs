@@ -141,6 +141,11 @@ impl Recorder {
         (Recorder { shared: Arc::clone(&shared) }, RecorderWriter { shared, thread })
     }
 
+    /// When the run started.
+    pub fn start(&self) -> Instant {
+        self.shared.start
+    }
+
     /// Nanoseconds since the start of the run.
     pub fn now(&self) -> u64 {
         u64::try_from(self.shared.start.elapsed().as_nanos()).expect("a run lasts less than 584 years")

@@ -171,6 +171,11 @@ impl ClientProcess {
         event
     }
 
+    /// Takes the open operation back. Only before anything of it was recorded or sent.
+    pub fn withdraw(&mut self) {
+        assert!(self.open.take().is_some(), "only an open operation can be withdrawn");
+    }
+
     /// Operations that were not started because they were overdue.
     pub fn skipped(&self) -> u64 {
         self.skipped
