@@ -117,6 +117,9 @@ pub(crate) struct VersionGraph<'k> {
     /// Of each family.
     pub(crate) knowledge: Vec<Knowledge>,
     pub(crate) findings: Vec<Finding>,
+    /// Reads of `null` about which more is known from what had been seen before: the read, its node, the operation that
+    /// saw it. In the order of `visits`.
+    pub(crate) inferred: Vec<(u32, u32, u32)>,
     /// Reads that contradict the session or the real-time reads before them directly, and the version they saw.
     pub(crate) stale: Vec<(u32, u32)>,
     /// Reads before which the session (for quorum reads, anyone) had seen a version that another acknowledged one was
@@ -137,6 +140,7 @@ impl<'k> VersionGraph<'k> {
             families: Vec::new(),
             knowledge: Vec::new(),
             findings: Vec::new(),
+            inferred: Vec::new(),
             stale: Vec::new(),
             possibly_stale: Vec::new(),
         };
@@ -235,8 +239,10 @@ impl<'k> VersionGraph<'k> {
                     if done < known.settled {
                         (known.settled, known.settled_by) = (done, read);
                     }
+                    self.inferred.push((read, node, seen));
                     return Some(node);
                 }
+                self.inferred.push((read, self.nodes.len() as u32, seen));
                 some_delete(deletes.begun_min_from[from])
             }
         };

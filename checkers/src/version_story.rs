@@ -94,12 +94,42 @@ pub(crate) fn tell_cycle(graph: &VersionGraph<'_>, cycle: &[Edge]) -> Story {
             if story.sentences.is_empty() { format!("Key {}: {text}", graph.history.key) } else { sentence(&text) };
         story.sentences.push(format!("{text}."));
     }
+    tell_inferred(graph, &mut story);
     let pairs: Vec<String> = cycle
         .iter()
         .map(|edge| format!("{} comes before {}", version_name(graph, edge.from), version_name(graph, edge.to)))
         .collect();
     story.sentences.push(format!("So {}: no order of the versions allows that.", crate::explain::listed(&pairs)));
     story
+}
+
+/// Tells how the version of a `null` is known, for each one mentioned.
+fn tell_inferred(graph: &VersionGraph<'_>, story: &mut Story) {
+    let history = graph.history;
+    let mut next = 0;
+    // What is told here may mention more of them.
+    while let Some(mentioned) = story.operations.get(next).copied() {
+        next += 1;
+        if story.operations[..next - 1].contains(&mentioned) {
+            continue;
+        }
+        let inferred = graph.inferred.iter().find(|(read, ..)| history.operation(*read).index == mentioned);
+        let Some((_, node, seen)) = inferred else { continue };
+        let seen = history.operation(*seen);
+        let did = past(story, seen, history.key);
+        let comes_from = match graph.nodes[*node as usize].version {
+            Version::Deleted(delete) => {
+                let delete = history.operation(delete);
+                let index = story.mention(delete);
+                format!("the delete by {} ({index})", delete.process)
+            }
+            _ => "a delete that is not older than that".to_owned(),
+        };
+        let process = seen.process;
+        story.sentences.push(format!(
+            "{process} {did} before the null of {mentioned} was read, so that null can only come from {comes_from}."
+        ));
+    }
 }
 
 fn version_name(graph: &VersionGraph<'_>, node: u32) -> String {
