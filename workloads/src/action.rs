@@ -61,7 +61,9 @@ impl FromStr for Action {
             "write" => {
                 let (key, value) = rest.split_once('=').ok_or_else(wrong)?;
                 let number = || format!("`{value}` in `{text}` is no value; allowed: a number from 0 to {}", u64::MAX);
-                if !value.bytes().all(|byte| byte.is_ascii_digit()) {
+                // One text for one value: no sign, no leading zero.
+                let leading_zero = value.len() > 1 && value.starts_with('0');
+                if leading_zero || !value.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(number());
                 }
                 Ok(Action::Write { key: parse_key(key)?, value: value.parse().map_err(|_| number())? })
