@@ -30,6 +30,7 @@ mod rng;
 mod status;
 mod store;
 mod store_codec;
+mod sync_host;
 pub mod table;
 #[cfg(test)]
 mod tests;

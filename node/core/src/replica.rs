@@ -26,9 +26,10 @@ use alloc::vec::Vec;
 
 use rand::Rng;
 
+use crate::anti_entropy::AntiEntropy;
 use crate::coordinator::Coordinator;
 use crate::counters::Counters;
-use crate::failure_detector::{FailureDetector, Opinion};
+use crate::failure_detector::FailureDetector;
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::ring::Ring;
 use crate::rng::sub_stream;
@@ -53,6 +54,7 @@ pub struct Replica {
     pub(crate) store: Store,
     pub(crate) detector: FailureDetector,
     pub(crate) coordinator: Coordinator,
+    pub(crate) sync: AntiEntropy,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     /// Neighbours that this node has not compared itself with yet; empty when it is ready.
@@ -104,6 +106,14 @@ impl Replica {
         );
         let fingerprint = ring_fingerprint(&config);
         let caught_up = content.caught_up == Some(fingerprint);
+        let sync = AntiEntropy::new(
+            &ring,
+            identity,
+            config.merkle_interval_ms,
+            incarnation,
+            sub_stream(&seed, "sync"),
+            now.time,
+        );
         let mut replica = Replica {
             coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
             catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
@@ -112,6 +122,7 @@ impl Replica {
             ring,
             store,
             detector,
+            sync,
             timers: Timers::default(),
             counters,
             now,
@@ -127,7 +138,11 @@ impl Replica {
         }
         if !caught_up {
             replica.output.events.push(Event::CatchingUp);
-            replica.note_caught_up();
+            if replica.is_ready() {
+                // No other node shares a range.
+                replica.note_caught_up();
+            }
+            replica.begin_catching_up();
         }
         // The first heartbeats go out at once, so that the driver makes the links; later ones at a phase of their own, so that
         // nodes started together do not speak together.
@@ -153,7 +168,7 @@ impl Replica {
 
     /// When to call `handle` with [`Input::Deadline`] at the latest.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.timers.next()
+        [self.timers.next(), self.sync.next_deadline()].into_iter().flatten().min()
     }
 
     /// Whether this node answers replica reads.
@@ -206,7 +221,7 @@ impl Replica {
                 }
                 self.on_read_reply(from, operation, answer);
             }
-            PeerMessage::Sync(_) => {}
+            PeerMessage::Sync(message) => self.on_sync(from, message),
         }
     }
 
@@ -248,6 +263,7 @@ impl Replica {
 
     fn on_link(&mut self, peer: NodeId, state: Link) {
         self.detector.on_link(peer, state, self.now.time, &mut self.counters, &mut self.output.events);
+        self.on_sync_link(peer, state);
     }
 
     fn on_deadline(&mut self) {
@@ -264,6 +280,9 @@ impl Replica {
                 Timer::Patience(operation) => self.on_patience(operation),
                 Timer::RequestTimeout(operation) => self.on_request_timeout(operation),
             }
+        }
+        if self.sync.next_deadline().is_some_and(|at| at <= self.now.time) {
+            self.on_sync_deadline();
         }
     }
 
@@ -286,22 +305,15 @@ impl Replica {
         self.store.merge(self.now.wall, key, version, &mut self.output.durable, &mut self.counters)
     }
 
-    /// Whether the failure detector does not hold a peer for dead.
-    pub(crate) fn is_reachable(&self, peer: NodeId) -> bool {
-        self.detector.opinion(peer, self.now.time) != Opinion::Dead
-    }
-
-    /// Writes the mark and becomes ready, if no neighbour is left to compare with.
-    fn note_caught_up(&mut self) {
-        if self.catching_up_from.is_empty() {
-            self.output.durable.puts.push(store_codec::caught_up_entry(ring_fingerprint(&self.config)));
-            self.output.events.push(Event::CaughtUp);
-        }
+    /// Writes the mark that this node is ready.
+    pub(crate) fn note_caught_up(&mut self) {
+        self.output.durable.puts.push(store_codec::caught_up_entry(ring_fingerprint(&self.config)));
+        self.output.events.push(Event::CaughtUp);
     }
 }
 
 /// Whether a key and a version from outside are within the limits.
-fn is_valid(key: &Key, version: Option<&Version>) -> bool {
+pub(crate) fn is_valid(key: &Key, version: Option<&Version>) -> bool {
     let value = version.and_then(|version| version.value.as_ref());
     (1..=Key::LENGTH_MAX).contains(&key.0.len()) && value.is_none_or(|value| value.0.len() <= Value::LENGTH_MAX)
 }

@@ -6,6 +6,7 @@ impl Replica {
     /// The node as it is now. The digest of the state is taken from the data itself, so it costs a pass over all of it.
     pub(crate) fn status(&mut self) -> StatusReport {
         let mut counters = self.counters.by_name();
+        counters.extend(self.sync.counters().by_name().map(|(name, count)| (name.into(), count)));
         counters.insert("requests_in_work".into(), self.coordinator.in_work() as u64);
         StatusReport {
             node: self.identity,
