@@ -133,6 +133,8 @@ struct OwnedRange {
 /// A key of a leaf, as the exchange sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct LeafItem<'a> {
+    /// Where the key lies.
+    pub token: Token,
     /// The key.
     pub key: &'a Key,
     /// Its version.
@@ -257,6 +259,11 @@ impl Table {
         self.ranges.values().map(|range| range.tokens)
     }
 
+    /// The tokens of an owned range.
+    pub fn token_range(&self, range: RangeId) -> Option<TokenRange> {
+        self.ranges.get(&range.0).map(|range| range.tokens)
+    }
+
     /// Levels of the trees below their roots.
     pub fn depth(&self) -> u8 {
         self.depth
@@ -302,15 +309,11 @@ impl Table {
             self.span(range.tokens, begin, end, after)
         });
         items.into_iter().flatten().map(|(place, stored)| LeafItem {
+            token: Token(place.token),
             key: &place.key,
             version: &stored.version,
             digest: stored.digest,
         })
-    }
-
-    /// Where a key stands in the table's order within its range. Compares two keys of one leaf.
-    pub fn order_in_range(range: TokenRange, key: &Key) -> (u64, &[u8]) {
-        (range.offset(Token::of_key(key)), &key.0)
     }
 
     fn leaf_hash(&self, range: RangeId, leaf: u32) -> Hash {
