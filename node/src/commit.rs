@@ -21,6 +21,13 @@ const GROUP_BATCHES_MAX: usize = 8_192;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
+#[cfg(test)]
+impl Ticket {
+    pub(crate) fn for_test(number: u64) -> Ticket {
+        Ticket(number)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Gathered {
     batches: Vec<WriteBatch>,
@@ -125,11 +132,7 @@ impl Drop for Committer {
     }
 }
 
-fn commit_loop(
-    shared: &Shared,
-    counters: &Counters,
-    mut apply: impl FnMut(&[WriteBatch]) -> Result<(), StoreError>,
-) {
+fn commit_loop(shared: &Shared, counters: &Counters, mut apply: impl FnMut(&[WriteBatch]) -> Result<(), StoreError>) {
     loop {
         let group: Vec<WriteBatch> = {
             let mut gathered = lock(&shared.gathered);

@@ -6,7 +6,9 @@ use webpki::EndEntityCert;
 
 /// A name that can't be part of a certificate's DNS name.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} name {name:?} can't be used: take 1 to 40 characters of a-z, 0-9 and '-', not beginning or ending with '-'")]
+#[error(
+    "{what} name {name:?} can't be used: take 1 to 40 characters of a-z, 0-9 and '-', not beginning or ending with '-'"
+)]
 pub struct NameError {
     what: &'static str,
     name: String,
@@ -53,7 +55,8 @@ pub fn subject(certificate: &CertificateDer<'_>, cluster: &str) -> Result<Subjec
     let [name] = names[..] else {
         return Err(format!("the certificate has {} DNS names, expected exactly one", names.len()));
     };
-    let subject = parse(name, cluster).ok_or_else(|| format!("{name:?} is no node or client of cluster {cluster:?}"))?;
+    let subject =
+        parse(name, cluster).ok_or_else(|| format!("{name:?} is no node or client of cluster {cluster:?}"))?;
     // The name was taken from the certificate by its text; the library that verifies chains must agree with the reading.
     let expected = match &subject {
         Subject::Node(node) => node_name(cluster, *node),

@@ -29,7 +29,7 @@ pub enum StoreError {
 
 /// The open store.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     path: PathBuf,
     database: Database,
 }
@@ -39,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn open(directory: &Path) -> Result<(Store, RecoveredState), StoreError> {
+    pub(crate) fn open(directory: &Path) -> Result<(Store, RecoveredState), StoreError> {
         std::fs::create_dir_all(directory).map_err(|error| StoreError::Directory(directory.to_owned(), error))?;
         let path = directory.join("store.redb");
         let database = match Database::builder().set_cache_size(CACHE_BYTES).create(&path) {
@@ -71,7 +71,7 @@ impl Store {
     ///
     /// # Errors
     /// The disk refused; nothing of the group may be taken for durable.
-    pub fn apply(&self, group: &[WriteBatch]) -> Result<(), StoreError> {
+    pub(crate) fn apply(&self, group: &[WriteBatch]) -> Result<(), StoreError> {
         self.write(group).map_err(|error| StoreError::Failed(self.path.clone(), "written", error))
     }
 

@@ -138,7 +138,9 @@ impl ServerCertVerifier for AnyNode {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let name = match names::subject(end_entity, &self.cluster) {
             Ok(Subject::Node(node)) => names::node_name(&self.cluster, node),
-            Ok(Subject::Client(_)) => return Err(rustls::Error::General("a client's certificate, not a node's".into())),
+            Ok(Subject::Client(_)) => {
+                return Err(rustls::Error::General("a client's certificate, not a node's".into()));
+            }
             Err(reason) => return Err(rustls::Error::General(reason)),
         };
         let name = ServerName::try_from(name).map_err(|error| rustls::Error::General(error.to_string()))?;

@@ -114,7 +114,8 @@ fn cleared(queues: &Queues) -> u64 {
 impl<C: Closable> Links<C> {
     pub(crate) fn new(own: NodeId, members: &BTreeMap<NodeId, SocketAddr>, counters: Arc<Counters>) -> Links<C> {
         let others = members.iter().filter(|(id, _)| **id != own);
-        let peer = |address: &SocketAddr| Peer { address: *address, failures: 0, state: State::Idle { not_before: None } };
+        let peer =
+            |address: &SocketAddr| Peer { address: *address, failures: 0, state: State::Idle { not_before: None } };
         let peers = others.map(|(id, address)| (*id, peer(address))).collect();
         Links { own, peers, dials: 0, last_id: 0, counters }
     }
@@ -122,7 +123,8 @@ impl<C: Closable> Links<C> {
     /// Queues a frame, or drops and counts it. A peer without link is dialled.
     pub(crate) fn send(&mut self, now: Instant, to: NodeId, lane: Lane, frame: &[u8]) -> Option<DialOrder> {
         let counters = Arc::clone(&self.counters);
-        let peer = self.peers.get_mut(&to).unwrap_or_else(|| panic!("the replica sends to {to}, which is no other member"));
+        let peer =
+            self.peers.get_mut(&to).unwrap_or_else(|| panic!("the replica sends to {to}, which is no other member"));
         let push = |queues: &Queues| {
             if queues[lane_index(lane)].push(frame).is_err() {
                 counters.transport_dropped_full.one();
@@ -217,7 +219,13 @@ impl<C: Closable> Links<C> {
     }
 
     /// A dial came to nothing; `duplicate`: the peer prefers a connection of its own.
-    pub(crate) fn dial_failed(&mut self, now: Instant, id: NodeId, dial: DialId, duplicate: bool) -> Option<LinkChange> {
+    pub(crate) fn dial_failed(
+        &mut self,
+        now: Instant,
+        id: NodeId,
+        dial: DialId,
+        duplicate: bool,
+    ) -> Option<LinkChange> {
         self.dials -= 1;
         let peer = self.peers.get_mut(&id)?;
         let State::Dialling { dial: current, queues } = &peer.state else { return None };

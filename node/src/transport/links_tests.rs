@@ -25,7 +25,12 @@ fn dial(links: &mut Links<Fake>, now: Instant, to: u16) -> DialId {
     links.send(now, NodeId(to), Lane::Data, b"x").expect("dials").dial
 }
 
-fn offer(links: &mut Links<Fake>, from: u16, incarnation: u64, dial: Option<DialId>) -> (Option<LinkId>, Vec<Link>, Fake) {
+fn offer(
+    links: &mut Links<Fake>,
+    from: u16,
+    incarnation: u64,
+    dial: Option<DialId>,
+) -> (Option<LinkId>, Vec<Link>, Fake) {
     let connection = Fake::default();
     let offer = Offer { peer: NodeId(from), incarnation, dial, connection: connection.clone() };
     let (verdict, changes) = links.offer(offer);
@@ -43,8 +48,7 @@ fn a_send_without_link_dials_once_and_queues() {
     let first = dial(&mut links, now, 2);
     assert_eq!(links.send(now, NodeId(2), Lane::Bulk, b"y"), None);
     let connection = Fake::default();
-    let (verdict, changes) =
-        links.offer(Offer { peer: NodeId(2), incarnation: 7, dial: Some(first), connection });
+    let (verdict, changes) = links.offer(Offer { peer: NodeId(2), incarnation: 7, dial: Some(first), connection });
     let Verdict::Link(_, queues) = verdict else { panic!("refused") };
     assert_eq!(changes, [(NodeId(2), UP)]);
     assert_eq!(queues.iter().map(LaneQueue::clear).collect::<Vec<_>>(), [0, 1, 1]);
@@ -195,7 +199,9 @@ fn whatever_the_order_of_hellos_both_sides_end_with_one_connection() {
             // A side that closed its end tells the other, once.
             for number in 0..made.len() {
                 for side in [0, 1] {
-                    if closed[number][side].0.load(Ordering::Relaxed) && !std::mem::replace(&mut ended[number][side], true) {
+                    if closed[number][side].0.load(Ordering::Relaxed)
+                        && !std::mem::replace(&mut ended[number][side], true)
+                    {
                         wire[1 - side].push(Wire::End(number));
                     }
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::HmacKey;
-use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use rustls_pki_types::pem::PemObject;
 
 use crate::certificates::Identity;
@@ -73,11 +73,32 @@ pub(crate) fn endpoint(identity: &Identity) -> EndpointConfig {
     let secret = rustls_pki_types::PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes())
         .map_or_else(|_| identity.key_pem.clone().into_bytes(), |key| key.secret_der().to_vec());
     let reset_key = blake3::derive_key("hearsay 2026-11 stateless reset", &secret);
-    let cid_key = blake3::derive_key("hearsay 2026-11 connection ids", &secret);
-    let cid_key = u64::from_le_bytes(cid_key[..8].try_into().expect("eight bytes"));
     let mut config = EndpointConfig::new(Arc::new(ResetKey(reset_key)));
-    config.cid_generator(move || Box::new(quinn_cid::Generator::new(cid_key)));
     config
+        .cid_generator(|| Box::new(RandomCids))
+        // All former peers of a restarted node speak up within moments, and each should hear of it.
+        .min_reset_interval(Duration::from_millis(1));
+    config
+}
+
+/// Random connection ids of one fixed length: the reset token of an unknown one follows from [`ResetKey`] alone.
+#[derive(Debug)]
+struct RandomCids;
+
+const CID_BYTES: usize = 8;
+
+impl ConnectionIdGenerator for RandomCids {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&crate::tls::random::<CID_BYTES>())
+    }
+
+    fn cid_len(&self) -> usize {
+        CID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 struct ResetKey([u8; 32]);
