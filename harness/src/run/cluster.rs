@@ -41,7 +41,7 @@ pub struct Cluster {
     /// The harness's eyes.
     pub observer: Arc<Observer>,
     /// The clients' socket.
-    pub clients: ClientEndpoint,
+    pub clients: Arc<ClientEndpoint>,
     /// Where clients reach the nodes.
     pub addresses: Arc<BTreeMap<NodeId, SocketAddr>>,
 }
@@ -111,7 +111,7 @@ impl Cluster {
         let own_socket = UdpSocket::bind((network.harness_address(), 0)).context("no socket for the harness itself")?;
         let observer = Arc::new(Observer::new(endpoint("harness", own_socket)?, &addresses));
         let clients_socket = network.clients_socket().context("no socket for the clients")?;
-        let clients = endpoint("clients", clients_socket)?;
+        let clients = Arc::new(endpoint("clients", clients_socket)?);
         Ok((Cluster { network, nodes, observer, clients, addresses }, died))
     }
 

@@ -17,14 +17,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// The connections of one client.
 #[derive(Debug)]
 pub struct Connections {
-    endpoint: ClientEndpoint,
+    endpoint: Arc<ClientEndpoint>,
     addresses: Arc<BTreeMap<NodeId, SocketAddr>>,
     open: BTreeMap<NodeId, ClientConnection>,
 }
 
 impl Connections {
     /// None yet. `endpoint` may be shared with other clients, connections are not.
-    pub fn new(endpoint: ClientEndpoint, addresses: Arc<BTreeMap<NodeId, SocketAddr>>) -> Connections {
+    pub fn new(endpoint: Arc<ClientEndpoint>, addresses: Arc<BTreeMap<NodeId, SocketAddr>>) -> Connections {
         Connections { endpoint, addresses, open: BTreeMap::new() }
     }
 
