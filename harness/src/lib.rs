@@ -1,6 +1,7 @@
 //! Hearsay puts gossip on trial: the harness. Plans, sandboxes, faults, recorder, campaigns, reports.
 
 pub mod campaign;
+pub mod cli;
 pub mod exit;
 pub mod faults;
 pub mod plan;

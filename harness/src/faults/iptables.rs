@@ -39,13 +39,8 @@ impl Iptables {
     pub fn open(pairs_max: usize) -> Result<Iptables, FirewallError> {
         let restore = find(RESTORE).ok_or(FirewallError::Missing(RESTORE))?;
         let save = find(SAVE).ok_or(FirewallError::Missing(SAVE))?;
-        let firewall = Iptables {
-            restore,
-            save,
-            in_force: BTreeSet::new(),
-            counted_before: BTreeMap::new(),
-            pairs_max,
-        };
+        let firewall =
+            Iptables { restore, save, in_force: BTreeSet::new(), counted_before: BTreeMap::new(), pairs_max };
         firewall.replace(&BTreeSet::new())?;
         Ok(firewall)
     }
@@ -75,9 +70,10 @@ impl Iptables {
     }
 
     fn read(&self) -> Result<BTreeMap<Pair, u64>, FirewallError> {
-        let output = Command::new(&self.save).args(["-c", "-t", "filter"]).output().map_err(|error| {
-            FirewallError::Iptables { what: "can't run iptables-save", reason: error.to_string() }
-        })?;
+        let output = Command::new(&self.save)
+            .args(["-c", "-t", "filter"])
+            .output()
+            .map_err(|error| FirewallError::Iptables { what: "can't run iptables-save", reason: error.to_string() })?;
         let output = check("iptables-save failed", output)?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(parse_rule).collect())
     }
@@ -180,7 +176,8 @@ mod tests {
     #[test]
     fn a_table_has_one_chain_for_each_source() {
         let address = |last| Ipv4Addr::new(10, 66, 0, last);
-        let table = table(&BTreeSet::from([(address(1), address(2)), (address(1), address(3)), (address(2), address(1))]));
+        let table =
+            table(&BTreeSet::from([(address(1), address(2)), (address(1), address(3)), (address(2), address(1))]));
         assert_eq!(table.matches("-A hearsay -s").count(), 2, "{table}");
         assert_eq!(table.matches("-j DROP").count(), 3, "{table}");
         assert!(table.starts_with("*filter\n") && table.ends_with("COMMIT\n"));

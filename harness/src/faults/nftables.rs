@@ -83,7 +83,8 @@ impl Nftables {
             object(&mut batch, NEW_CHAIN, CREATE, |m| define_chain(m, chain, hook));
             object(&mut batch, NEW_RULE, CREATE | APPEND, |m| define_rule(m, chain));
         }
-        transact(&mut netlink, batch).map_err(refused("can't make the table (`modprobe nf_tables`, or --firewall iptables)"))?;
+        transact(&mut netlink, batch)
+            .map_err(refused("can't make the table (`modprobe nf_tables`, or --firewall iptables)"))?;
         Ok(Nftables { netlink, in_force: BTreeSet::new(), pairs_max })
     }
 

@@ -9,7 +9,7 @@ use hearsay_workloads::Expectation;
 
 use crate::exit::Outcome;
 
-use super::{FaultReport, JudgedVerdict, RunReport};
+use super::{FaultReport, JudgedVerdict, Problem, RunReport};
 
 /// Counts of evidence shown per verdict at most; `verdict.json` has all.
 const EVIDENCE_SHOWN_MAX: usize = 4;
@@ -24,6 +24,26 @@ pub fn render(report: &RunReport) -> String {
     let mut text = String::new();
     let out = &mut text;
     let written = write_report(out, report);
+    written.expect("a String takes all that is written");
+    text
+}
+
+/// A judgement without a run around it, beginning with `title`.
+pub fn render_judgement(
+    title: &str,
+    notes: &[String],
+    verdicts: &[JudgedVerdict],
+    problems: &[Problem],
+    outcome: Outcome,
+) -> String {
+    let mut text = String::new();
+    let out = &mut text;
+    let written = (|| {
+        writeln!(out, "{title}")?;
+        notes.iter().try_for_each(|note| writeln!(out, "{note}"))?;
+        write_judgement(out, verdicts, problems)?;
+        writeln!(out, "\nverdict: {} (exit code {})", outcome.words(), outcome.exit_code())
+    })();
     written.expect("a String takes all that is written");
     text
 }
@@ -60,10 +80,20 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
             writeln!(out, "  {skipped} planned operations were overdue and not started")?;
         }
     }
-    if !report.verdicts.is_empty() {
+    write_judgement(out, &report.verdicts, &report.problems)?;
+    if report.interrupted {
+        writeln!(out, "\ninterrupted: judged is what there was until then")?;
+    }
+    let words = report.outcome.words();
+    let (code, directory, replay) = (report.exit_code, &report.directory, &report.replay);
+    writeln!(out, "\nverdict: {words} (exit code {code}); evidence: {directory}; again: {replay}")
+}
+
+fn write_judgement(out: &mut String, verdicts: &[JudgedVerdict], problems: &[Problem]) -> std::fmt::Result {
+    if !verdicts.is_empty() {
         writeln!(out, "\nVerdicts")?;
         let mut table = plain_table(&["checker", "expected", "found", "", "evidence"]);
-        for judged in &report.verdicts {
+        for judged in verdicts {
             table.add_row(vec![
                 judged.verdict.checker.clone(),
                 expected(judged.expectation).to_owned(),
@@ -73,7 +103,7 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
             ]);
         }
         write_table(out, &table)?;
-        for judged in report.verdicts.iter().filter(|judged| needs_explanation(judged)) {
+        for judged in verdicts.iter().filter(|judged| needs_explanation(judged)) {
             writeln!(out, "\n{}: {}", judged.verdict.checker, judged.verdict.judgement)?;
             for sentence in &judged.verdict.explanation {
                 writeln!(out, "  {sentence}")?;
@@ -86,19 +116,14 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
             }
         }
     }
-    if !report.problems.is_empty() {
+    if !problems.is_empty() {
         writeln!(out, "\nProblems")?;
-        for problem in &report.problems {
+        for problem in problems {
             // The end of a log keeps its lines, indented.
             writeln!(out, "  {}", problem.message.trim_end().replace('\n', "\n    "))?;
         }
     }
-    if report.interrupted {
-        writeln!(out, "\ninterrupted: judged is what there was until then")?;
-    }
-    let words = report.outcome.words();
-    let (code, directory, replay) = (report.exit_code, &report.directory, &report.replay);
-    writeln!(out, "\nverdict: {words} (exit code {code}); evidence: {directory}; again: {replay}")
+    Ok(())
 }
 
 fn write_fault(out: &mut String, fault: &FaultReport) -> std::fmt::Result {

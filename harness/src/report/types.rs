@@ -102,13 +102,15 @@ pub enum ProblemKind {
     NothingRan,
     /// The harness could not do its work.
     Harness,
+    /// The harness was ended before it could judge.
+    DidNotEnd,
 }
 
 impl ProblemKind {
     /// What such a problem makes of the run.
     pub fn outcome(self) -> Outcome {
         match self {
-            ProblemKind::FaultDidNotBite | ProblemKind::HealNotProven => Outcome::Unknown,
+            ProblemKind::FaultDidNotBite | ProblemKind::HealNotProven | ProblemKind::DidNotEnd => Outcome::Unknown,
             ProblemKind::NodeDied => Outcome::Violation,
             ProblemKind::NothingRan => Outcome::NothingRan,
             ProblemKind::Cluster | ProblemKind::Harness => Outcome::HarnessFailed,

@@ -52,7 +52,11 @@ impl Cluster {
     ///
     /// # Errors
     /// Anything of it failed; what was started ends with the sandbox.
-    pub fn start(plan: &Plan, directory: &RunDirectory, sandbox: &Sandbox) -> anyhow::Result<(Cluster, mpsc::Receiver<NodeDied>)> {
+    pub fn start(
+        plan: &Plan,
+        directory: &RunDirectory,
+        sandbox: &Sandbox,
+    ) -> anyhow::Result<(Cluster, mpsc::Receiver<NodeDied>)> {
         let members = &plan.cluster.members;
         let network = Arc::new(Network::create(sandbox, members).context("the network could not be made")?);
         let address = |&node: &NodeId| (node, SocketAddr::from((network.node_address(node), PORT)));

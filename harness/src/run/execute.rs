@@ -151,7 +151,8 @@ impl Run<'_> {
         });
         let nemesis =
             Nemesis::new(scene.clone(), injector, plan.faults.clone(), faults, recorder.clone(), progress.clone());
-        let flow = Flow { plan, directory, cluster: &cluster, scene: &scene, recorder: &recorder, stop: &stop, progress };
+        let flow =
+            Flow { plan, directory, cluster: &cluster, scene: &scene, recorder: &recorder, stop: &stop, progress };
         let flowed = {
             let flow = flow.run(nemesis, ran);
             tokio::pin!(flow);
@@ -216,7 +217,10 @@ impl Flow<'_> {
         self.save_observed(ran)?;
         ran.undone = undone?;
         if let Err(missing) = faults? {
-            ran.problem(ProblemKind::HealNotProven, format!("the cluster was not whole again after the faults: {missing}"));
+            ran.problem(
+                ProblemKind::HealNotProven,
+                format!("the cluster was not whole again after the faults: {missing}"),
+            );
         }
         if ended_early(&stop) {
             return Ok(());

@@ -97,15 +97,14 @@ impl Load {
     /// # Errors
     /// The recorder has stopped.
     pub async fn final_reads(&self, plan: &Plan, cluster: &Cluster, recorder: &Recorder) -> anyhow::Result<usize> {
-        let keys: BTreeSet<String> = plan.operations.iter().map(|operation| operation.action.key().to_owned()).collect();
+        let keys: BTreeSet<String> =
+            plan.operations.iter().map(|operation| operation.action.key().to_owned()).collect();
         let mut readers = JoinSet::new();
         for (&node, slot) in cluster.addresses.keys().zip(u64::from(self.clients)..) {
             let connections = Connections::new(cluster.clients.clone(), cluster.addresses.clone());
             let (keys, recorder, settings, timeout) = (keys.clone(), recorder.clone(), self.settings, self.timeout);
             let slots = (slot, self.slots());
-            readers.spawn(
-                async move { read_all(slots, settings, node, &keys, connections, &recorder, timeout).await },
-            );
+            readers.spawn(async move { read_all(slots, settings, node, &keys, connections, &recorder, timeout).await });
         }
         let mut unanswered = 0;
         while let Some(ended) = readers.join_next().await {

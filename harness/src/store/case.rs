@@ -42,7 +42,11 @@ fn load_history(path: &Path) -> Result<History, StoreError> {
         .map_err(|error| StoreError::History { path: path.to_owned(), reason: error.to_string() })
 }
 
-fn load_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+/// A JSON file of the store; `None` when there is none.
+///
+/// # Errors
+/// It can't be read, or holds something else.
+pub fn load_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use case::{Observed, load_case};
+pub use case::{Observed, load_case, load_json};
 pub use jsonl::JsonLines;
 
 /// Why the store could not be used.

@@ -56,7 +56,8 @@ fn pair(from: u16, to: u16) -> Pair {
 fn blocks_exactly(context: &Context, firewall: &mut dyn Firewall) {
     let ends = [node(1), node(2), node(3), node(200), Endpoint::Clients];
     let sockets = ends.map(|end| socket(context, end));
-    let all: BTreeSet<Pair> = (0..5).flat_map(|a| (0..5).filter(move |b| a != *b).map(move |b| (a, b))).map(ends_of(&ends)).collect();
+    let all: BTreeSet<Pair> =
+        (0..5).flat_map(|a| (0..5).filter(move |b| a != *b).map(move |b| (a, b))).map(ends_of(&ends)).collect();
     let isolated: BTreeSet<Pair> =
         all.iter().filter(|(a, b)| [a, b].contains(&&addresses::endpoint(node(3)))).copied().collect();
     let both_ways = BTreeSet::from([pair(1, 2), pair(2, 1), (addresses::CLIENTS, pair(1, 2).0)]);
@@ -75,10 +76,12 @@ fn blocks_exactly(context: &Context, firewall: &mut dyn Firewall) {
             }
         }
         for (b, to) in sockets.iter().enumerate() {
-            let mut wanted: BTreeSet<usize> = passing.iter().filter(|(_, to)| *to == b).map(|(from, _)| *from).collect();
+            let mut wanted: BTreeSet<usize> =
+                passing.iter().filter(|(_, to)| *to == b).map(|(from, _)| *from).collect();
             while !wanted.is_empty() {
                 let mut buffer = [0; 8];
-                to.recv(&mut buffer).unwrap_or_else(|error| panic!("round {round}: {} got nothing from {wanted:?}: {error}", ends[b]));
+                to.recv(&mut buffer)
+                    .unwrap_or_else(|error| panic!("round {round}: {} got nothing from {wanted:?}: {error}", ends[b]));
                 assert_eq!(usize::from(buffer[0]), round, "{} got a packet of an earlier round", ends[b]);
                 assert!(wanted.remove(&usize::from(buffer[1])), "round {round}: {} got a blocked packet", ends[b]);
             }
@@ -171,7 +174,9 @@ pub(crate) fn majorities_ring(shift: u16) -> BTreeSet<Pair> {
     let seat = |number: u16| number * 3 % NODES + if number.is_multiple_of(2) { shift } else { 0 };
     (1..=NODES)
         .flat_map(|a| (1..=NODES).map(move |b| (a, b)))
-        .filter(|&(a, b)| a != b && away(seat(a) % NODES, seat(b) % NODES).min(away(seat(b) % NODES, seat(a) % NODES)) > NODES / 4)
+        .filter(|&(a, b)| {
+            a != b && away(seat(a) % NODES, seat(b) % NODES).min(away(seat(b) % NODES, seat(a) % NODES)) > NODES / 4
+        })
         .map(|(a, b)| pair(a, b))
         .collect()
 }

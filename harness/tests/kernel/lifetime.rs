@@ -146,7 +146,8 @@ impl Victim {
             left => Err(format!("processes {left:?} are left")),
         });
         until("the end of every namespace", || {
-            let left: Vec<u32> = pids().into_iter().filter(|&pid| !namespaces_of(pid).is_disjoint(namespaces)).collect();
+            let left: Vec<u32> =
+                pids().into_iter().filter(|&pid| !namespaces_of(pid).is_disjoint(namespaces)).collect();
             if left.is_empty() { Ok(()) } else { Err(format!("namespaces of {left:?} are left")) }
         });
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
@@ -182,14 +183,19 @@ fn exit_codes() -> Outcome {
 }
 
 fn signals() -> Outcome {
-    for (sent, got) in [(Signal::SIGTERM, "got SIGTERM"), (Signal::SIGINT, "got SIGINT"), (Signal::SIGHUP, "got SIGTERM")] {
+    for (sent, got) in
+        [(Signal::SIGTERM, "got SIGTERM"), (Signal::SIGINT, "got SIGINT"), (Signal::SIGHUP, "got SIGTERM")]
+    {
         let mut victim = Victim::start("count-signals", sent as u64);
         assert_eq!(victim.line(), "ready");
         victim.signal(sent);
         assert_eq!(victim.line(), got);
         let namespaces = victim.namespaces();
         assert!(namespaces.len() >= 5, "{namespaces:?}");
-        assert!(victim.supervisor.try_wait().expect("its status").is_none(), "the first signal is for the harness to decide on");
+        assert!(
+            victim.supervisor.try_wait().expect("its status").is_none(),
+            "the first signal is for the harness to decide on"
+        );
         victim.signal(sent);
         assert_eq!(victim.code(), Some(70), "ended by force");
         victim.assert_nothing_left(&namespaces);
