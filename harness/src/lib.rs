@@ -1,3 +1,16 @@
 //! Hearsay puts gossip on trial: the harness. Plans, sandboxes, faults, recorder, campaigns, reports.
 
+pub mod campaign;
+pub mod cli;
+pub mod exit;
+pub mod faults;
 pub mod plan;
+pub mod progress;
+pub mod recorder;
+pub mod report;
+pub mod run;
+pub mod sandbox;
+pub mod store;
+
+/// The commit this program was built from; `unknown` outside a checkout.
+pub const COMMIT: &str = env!("HEARSAY_COMMIT");

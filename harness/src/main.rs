@@ -1,3 +1,5 @@
 //! The `hearsay` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    hearsay::cli::main()
+}

@@ -1,50 +1,21 @@
-//! Generators of client operations, each naming its checkers. Pure: parameters and a seed in, operations out.
+//! Generators of client operations, each naming its checkers, and the campaigns that ship.
+//!
+//! Pure: parameters and a seed in, operations out. No clock, no ambient randomness, no I/O: a campaign file that ships is
+//! part of the program. What a workload does not do: final reads (the runner reads every key at the end), and deciding
+//! what a result means (the recorder's and the checkers' work).
 
-use serde::{Deserialize, Serialize};
+mod action;
+mod campaigns;
+mod expectation;
+mod level;
+mod register;
+mod stream;
+mod workload;
 
-/// What a checker is expected to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Expectation {
-    /// The model must hold.
-    Holds,
-    /// A violation must be found, or the harness is blind.
-    Violated,
-    /// Reported, not judged.
-    Any,
-}
-
-/// A workload with its parameters.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WorkloadSpec {
-    /// Registers: put, get and delete on a few keys.
-    Register(RegisterSpec),
-}
-
-/// Parameters of the register workload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegisterSpec {}
-
-/// One operation of a client. Values are unique per key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Read a key.
-    Read {
-        /// The key.
-        key: String,
-    },
-    /// Write a value that is written only once under this key.
-    Write {
-        /// The key.
-        key: String,
-        /// The value.
-        value: u64,
-    },
-    /// Delete a key.
-    Delete {
-        /// The key.
-        key: String,
-    },
-}
+pub use action::{ACTIONS_ALLOWED, Action, KEY_LENGTH_MAX};
+pub use campaigns::{campaign, campaigns};
+pub use expectation::Expectation;
+pub use level::{LEVELS_ALLOWED, Level};
+pub use register::{KeyChoice, Mix, RegisterSpec};
+pub use stream::stream;
+pub use workload::{GeneratedOperation, OPERATIONS_MAX, WorkloadSpec};

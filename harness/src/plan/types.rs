@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use hearsay_core::{ClusterConfig, NodeId};
+use hearsay_workloads::ACTIONS_ALLOWED;
 use serde::{Deserialize, Serialize};
 
 /// Everything a run will do.
@@ -44,6 +46,23 @@ pub struct Phases {
     pub converge_within_ms: u64,
 }
 
+impl Phases {
+    /// How long the load takes.
+    pub fn load_ms(&self) -> u64 {
+        self.warmup_ms + self.faults_ms + self.healed_ms
+    }
+
+    /// When the fault phase begins.
+    pub fn faults_from_ms(&self) -> u64 {
+        self.warmup_ms
+    }
+
+    /// When the fault phase ends: everything was healed some time before.
+    pub fn faults_until_ms(&self) -> u64 {
+        self.warmup_ms + self.faults_ms
+    }
+}
+
 /// A fault at its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +77,13 @@ pub struct PlannedFault {
     pub fault: Fault,
 }
 
+impl PlannedFault {
+    /// When it is healed.
+    pub fn until_ms(&self) -> u64 {
+        self.at_ms.saturating_add(self.duration_ms)
+    }
+}
+
 /// What can be done to a cluster. Every environment has one arm for each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -67,23 +93,57 @@ pub enum Fault {
         /// The shape that the pairs were drawn for.
         shape: PartitionShape,
         /// Directed (source, destination) pairs.
+        #[serde(with = "pairs")]
         blocked: Vec<(Endpoint, Endpoint)>,
     },
     /// SIGKILL, all at once; healing starts them again with their disks.
     Crash {
         /// Whom.
+        #[serde(with = "node_names")]
         nodes: Vec<NodeId>,
     },
     /// SIGSTOP; healing lets them go on.
     Pause {
         /// Whom.
+        #[serde(with = "node_names")]
         nodes: Vec<NodeId>,
     },
     /// SIGKILL and removal of the disk's content; healing starts it again, empty.
     Wipe {
         /// Whom. One at a time: no other node may still be catching up.
+        #[serde(with = "node_name")]
         node: NodeId,
     },
+}
+
+impl Fault {
+    /// Such as `partition halves`, `crash n1 n3`.
+    pub fn name(&self) -> String {
+        let with_nodes = |kind: &str, nodes: &[NodeId]| {
+            let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+            format!("{kind} {}", names.join(" "))
+        };
+        match self {
+            Fault::Partition { shape, .. } => format!("partition {shape}"),
+            Fault::Crash { nodes } => with_nodes("crash", nodes),
+            Fault::Pause { nodes } => with_nodes("pause", nodes),
+            Fault::Wipe { node } => with_nodes("wipe", &[*node]),
+        }
+    }
+
+    /// The nodes whose processes it touches: none for a partition.
+    pub fn processes(&self) -> &[NodeId] {
+        match self {
+            Fault::Partition { .. } => &[],
+            Fault::Crash { nodes } | Fault::Pause { nodes } => nodes,
+            Fault::Wipe { node } => std::slice::from_ref(node),
+        }
+    }
+
+    /// Whether the two are of the same kind.
+    pub fn same_kind(&self, other: &Fault) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
 }
 
 /// Names of the partitions, Jepsen's where it has one.
@@ -104,6 +164,52 @@ pub enum PartitionShape {
     OneWay,
     /// Clients and some nodes, both ways.
     Clients,
+}
+
+impl PartitionShape {
+    /// All of them.
+    pub const ALL: [PartitionShape; 7] = [
+        PartitionShape::Halves,
+        PartitionShape::RandomHalves,
+        PartitionShape::IsolateOne,
+        PartitionShape::MajoritiesRing,
+        PartitionShape::Bridge,
+        PartitionShape::OneWay,
+        PartitionShape::Clients,
+    ];
+
+    /// Fewest nodes for which it is a partition at all.
+    pub fn nodes_min(self) -> u16 {
+        match self {
+            PartitionShape::MajoritiesRing | PartitionShape::Bridge => 3,
+            PartitionShape::Halves
+            | PartitionShape::RandomHalves
+            | PartitionShape::IsolateOne
+            | PartitionShape::OneWay
+            | PartitionShape::Clients => 2,
+        }
+    }
+}
+
+impl fmt::Display for PartitionShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PartitionShape::Halves => "halves",
+            PartitionShape::RandomHalves => "random-halves",
+            PartitionShape::IsolateOne => "isolate-one",
+            PartitionShape::MajoritiesRing => "majorities-ring",
+            PartitionShape::Bridge => "bridge",
+            PartitionShape::OneWay => "one-way",
+            PartitionShape::Clients => "clients",
+        })
+    }
+}
+
+impl FromStr for PartitionShape {
+    type Err = ();
+    fn from_str(text: &str) -> Result<PartitionShape, ()> {
+        PartitionShape::ALL.into_iter().find(|shape| shape.to_string() == text).ok_or(())
+    }
 }
 
 /// One end of a directed pair. Written `n3` or `clients`.
@@ -138,7 +244,8 @@ impl TryFrom<String> for Endpoint {
             return Ok(Endpoint::Clients);
         }
         text.strip_prefix('n')
-            .and_then(|number| number.parse().ok())
+            .and_then(parse_number)
+            .filter(|number| *number > 0)
             .map(|number| Endpoint::Node(NodeId(number)))
             .ok_or_else(|| format!("`{text}` is no endpoint: write n1, n2, ... or clients"))
     }
@@ -159,15 +266,110 @@ pub struct PlannedOperation {
     pub action: hearsay_workloads::Action,
 }
 
+impl fmt::Display for PlannedOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} c{} {} {}", self.at_ms, self.client, self.node, self.action)
+    }
+}
+
+impl FromStr for PlannedOperation {
+    type Err = String;
+    fn from_str(text: &str) -> Result<PlannedOperation, String> {
+        let parse = || -> Option<(u64, u32, NodeId, &str)> {
+            let mut words = text.splitn(4, ' ');
+            let at_ms = parse_number(words.next()?)?;
+            let client = parse_number(words.next()?.strip_prefix('c')?)?;
+            let node = parse_number(words.next()?.strip_prefix('n')?).map(NodeId)?;
+            Some((at_ms, client, node, words.next()?))
+        };
+        let (at_ms, client, node, action) = parse().ok_or_else(|| {
+            format!(
+                "`{text}` is no operation; allowed: MILLISECONDS cCLIENT nNODE ACTION, such as `1203 c4 n2 write k7=311`; \
+                 an action is {ACTIONS_ALLOWED}"
+            )
+        })?;
+        Ok(PlannedOperation { at_ms, client, node, action: action.parse()? })
+    }
+}
+
 impl From<PlannedOperation> for String {
-    fn from(_operation: PlannedOperation) -> String {
-        todo!()
+    fn from(operation: PlannedOperation) -> String {
+        operation.to_string()
     }
 }
 
 impl TryFrom<String> for PlannedOperation {
     type Error = String;
-    fn try_from(_text: String) -> Result<PlannedOperation, String> {
-        todo!()
+    fn try_from(text: String) -> Result<PlannedOperation, String> {
+        text.parse()
+    }
+}
+
+/// Digits alone, so that there is one text for one value: no sign, no leading zero.
+fn parse_number<T: FromStr>(text: &str) -> Option<T> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
+}
+
+/// Nodes as `n1`, `n2`, ... in a saved plan.
+mod node_names {
+    use hearsay_core::NodeId;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::Endpoint;
+
+    pub(super) fn serialize<S: Serializer>(nodes: &[NodeId], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(nodes.iter().map(ToString::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NodeId>, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        names.into_iter().map(|name| parse(&name).map_err(de::Error::custom)).collect()
+    }
+
+    pub(super) fn parse(name: &str) -> Result<NodeId, String> {
+        match Endpoint::try_from(name.to_owned()) {
+            Ok(Endpoint::Node(node)) => Ok(node),
+            _ => Err(format!("`{name}` is no node; allowed: n1, n2, ...")),
+        }
+    }
+}
+
+/// One node, as `n1`.
+mod node_name {
+    use hearsay_core::NodeId;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(node: &NodeId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(node)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NodeId, D::Error> {
+        super::node_names::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// Directed pairs, as `n1 -> n3`.
+mod pairs {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::Endpoint;
+
+    pub(super) fn serialize<S: Serializer>(pairs: &[(Endpoint, Endpoint)], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(pairs.iter().map(|(from, to)| format!("{from} -> {to}")))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(Endpoint, Endpoint)>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        texts.iter().map(|text| parse(text).map_err(de::Error::custom)).collect()
+    }
+
+    fn parse(text: &str) -> Result<(Endpoint, Endpoint), String> {
+        let (from, to) = text
+            .split_once(" -> ")
+            .ok_or_else(|| format!("`{text}` is no blocked pair; allowed: SOURCE -> DESTINATION, such as n1 -> n3"))?;
+        Ok((Endpoint::try_from(from.to_owned())?, Endpoint::try_from(to.to_owned())?))
     }
 }

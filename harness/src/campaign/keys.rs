@@ -1,0 +1,111 @@
+//! Every key of a campaign file, with its meaning. Read by the parser, shown in its errors.
+
+use super::reader::KeyDoc;
+
+/// The file.
+pub(super) const CAMPAIGN_KEYS: &[KeyDoc] = &[
+    ("campaign", "its name: small letters, digits and -"),
+    ("about", "a sentence on what it shows"),
+    ("cluster", "the nodes and how they are configured"),
+    ("workload", "what the clients do: one of register"),
+    ("phases", "how long each phase takes"),
+    ("faults", "what is done to the cluster; left out: nothing but load"),
+    ("expect", "what each checker is to say: holds, violated or any"),
+];
+
+/// `cluster`. Left out: as the node has it by default.
+pub(super) const CLUSTER_KEYS: &[KeyDoc] = &[
+    ("nodes", "how many nodes, 1 to 250"),
+    ("replication", "replicas of each key (N), 1 to 9"),
+    ("vnodes", "tokens of each node on the ring, 1 to 1024"),
+    ("read_repair", "what a coordinator does when replicas disagree: blocking, async or none"),
+    ("request_timeout", "how long a coordinator works for one request"),
+    ("repair_patience", "how long blocking read repair waits before it turns to further replicas"),
+    ("requests_max", "requests in work at once at one coordinator"),
+    ("heartbeat_interval", "between two heartbeats to each peer"),
+    ("heartbeat_timeout", "silence after which a peer is held for dead"),
+    ("merkle_interval", "between two Merkle exchanges that a node starts; 0s: none"),
+    ("merkle_depth", "each range has a Merkle tree of 2^depth leaves, 1 to 16"),
+    ("tombstone_grace", "age at which the mark of a deleted key is removed, up to 365d"),
+];
+
+/// `workload`.
+pub(super) const WORKLOAD_KEYS: &[KeyDoc] = &[("register", "read, write and delete registers")];
+
+/// `workload.register`.
+pub(super) const REGISTER_KEYS: &[KeyDoc] = &[
+    ("keys", "how many registers"),
+    ("clients", "how many clients; each does one operation at a time"),
+    ("rate", "operations per second of all clients together"),
+    ("mix", "weights of the operations, such as {read: 50, write: 45, delete: 5}"),
+    ("read_level", "replicas that a read asks: one, two, three, quorum, all, or a number"),
+    ("write_level", "replicas that acknowledge a write or delete: one, two, three, quorum, all, or a number"),
+    ("sticky", "how many of the clients keep to one node; the others roam (default 0)"),
+    ("key_choice", "uniform, or zipf for hot keys (default uniform)"),
+    ("client_timeout", "after which an operation's outcome is unknown (default twice cluster.request_timeout)"),
+    ("overdue_skip", "an operation that would start so much too late is skipped (default 1s)"),
+];
+
+/// `workload.register.mix`. Left out: 0.
+pub(super) const MIX_KEYS: &[KeyDoc] =
+    &[("read", "weight of reads"), ("write", "weight of writes"), ("delete", "weight of deletes")];
+
+/// `phases`.
+pub(super) const PHASES_KEYS: &[KeyDoc] = &[
+    ("warmup", "load without faults, first (default 0s)"),
+    ("faults", "load with faults"),
+    ("healed", "load without faults, after everything was healed (default 0s)"),
+    ("converge_within", "longest wait, after the load, until all replicas are equal (default 30s)"),
+];
+
+/// `faults`.
+pub(super) const FAULTS_KEYS: &[KeyDoc] = &[
+    ("between", "from the healing of a fault to the next, such as [1s, 2s]"),
+    ("at_once", "faults in force at the same time, of different kinds, 1 to 4 (default 1)"),
+    ("kinds", "a list of partition, crash, pause, wipe, each with its parameters"),
+];
+
+/// An item of `faults.kinds`.
+pub(super) const FAULT_KINDS: &[KeyDoc] = &[
+    ("partition", "packets between nodes are dropped"),
+    ("crash", "nodes are killed at once, and started again with their disks"),
+    ("pause", "nodes are frozen, and go on"),
+    ("wipe", "one node is killed, and started again with an empty disk"),
+];
+
+/// `partition`.
+pub(super) const PARTITION_KEYS: &[KeyDoc] = &[
+    ("shapes", "a list of halves, random-halves, isolate-one, majorities-ring, bridge, one-way, clients"),
+    FOR,
+    QUIET,
+    AT_LEAST,
+    WEIGHT,
+];
+
+/// `crash` and `pause`.
+pub(super) const NODES_KEYS: &[KeyDoc] =
+    &[("nodes", "how many: one, minority, majority, all, a number, or a list of these"), FOR, QUIET, AT_LEAST, WEIGHT];
+
+/// `wipe`.
+pub(super) const WIPE_KEYS: &[KeyDoc] = &[FOR, QUIET, AT_LEAST, WEIGHT];
+
+const FOR: KeyDoc = ("for", "how long, such as 3s or [2s, 4s]");
+const QUIET: KeyDoc = ("quiet", "no other fault for so long before and after (default 0s; wipe 3s)");
+const AT_LEAST: KeyDoc = ("at_least", "so many in every run (default: each shape or number of nodes once)");
+const WEIGHT: KeyDoc = ("weight", "how often it is drawn for the rest of the phase, 0 to 1000 (default 1)");
+
+/// Every section of a campaign file with its keys.
+pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
+    ("", CAMPAIGN_KEYS),
+    ("cluster", CLUSTER_KEYS),
+    ("workload", WORKLOAD_KEYS),
+    ("workload.register", REGISTER_KEYS),
+    ("workload.register.mix", MIX_KEYS),
+    ("phases", PHASES_KEYS),
+    ("faults", FAULTS_KEYS),
+    ("faults.kinds", FAULT_KINDS),
+    ("faults.kinds.partition", PARTITION_KEYS),
+    ("faults.kinds.crash", NODES_KEYS),
+    ("faults.kinds.pause", NODES_KEYS),
+    ("faults.kinds.wipe", WIPE_KEYS),
+];

@@ -1,0 +1,335 @@
+//! Parse, don't validate: a file becomes a checked [`Campaign`] here, once, with the place of each mistake.
+
+use std::collections::BTreeMap;
+
+use hearsay_core::{ClusterConfig, NodeId, ReadRepair};
+use hearsay_workloads::{
+    Expectation, KeyChoice, LEVELS_ALLOWED, Level, Mix, OPERATIONS_MAX, RegisterSpec, WorkloadSpec,
+};
+
+use super::keys::{CAMPAIGN_KEYS, CLUSTER_KEYS, MIX_KEYS, PHASES_KEYS, REGISTER_KEYS, WORKLOAD_KEYS};
+use super::mistakes::{Mistake, Mistakes, Place};
+use super::parse_faults::read_faults;
+use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
+use super::tree::Node;
+use super::types::{Campaign, NODES_MAX};
+use crate::plan::Phases;
+
+const REPLICATION_MAX: u64 = 9;
+const NAME_LENGTH_MAX: usize = 64;
+const YEAR_MS: u64 = 365 * 86_400_000;
+const CONVERGE_WITHIN_DEFAULT_MS: u64 = 30_000;
+const OVERDUE_SKIP_DEFAULT_MS: u64 = 1_000;
+
+/// Parses the text of a campaign; `file` is how messages call it.
+///
+/// # Errors
+///
+/// Every mistake that can be told apart from the others, with its place.
+pub fn parse(file: &str, text: &str) -> Result<Campaign, Mistakes> {
+    let mut reader = Reader::default();
+    let campaign = match Node::parse(text) {
+        Ok(root) => read_campaign(&root, &mut reader),
+        Err(mistake) => {
+            reader.note(mistake);
+            None
+        }
+    };
+    match campaign {
+        Some(campaign) if reader.mistakes.is_empty() => Ok(campaign),
+        _ => Err(Mistakes::new(file, text, reader.mistakes)),
+    }
+}
+
+fn read_campaign(root: &Node, reader: &mut Reader) -> Option<Campaign> {
+    let fields = reader.fields(root, "the campaign", CAMPAIGN_KEYS)?;
+    let name = fields.need("campaign", reader).and_then(|node| read_name(node, reader));
+    let about = match fields.get("about") {
+        Some(node) => reader.text(node, "about", "a sentence").map(str::to_owned),
+        None => Some(String::new()),
+    };
+    let cluster = fields.need("cluster", reader).and_then(|node| read_cluster(node, reader));
+    let config = cluster.as_ref();
+    let workload = fields.need("workload", reader).and_then(|node| read_workload(node, config, reader));
+    let phases = fields.need("phases", reader).and_then(|node| read_phases(node, fields.get("faults"), reader));
+    if let (Some(workload), Some((phases, place))) = (&workload, &phases) {
+        check_size(&workload.spec, workload.rate_place, phases, *place, reader);
+    }
+    let faults = match fields.get("faults") {
+        Some(node) => {
+            let nodes = config.and_then(|config| u16::try_from(config.members.len()).ok());
+            let phase = phases.as_ref().map(|(phases, place)| (phases.faults_ms, *place));
+            read_faults(node, nodes, phase, reader).map(Some)
+        }
+        None => Some(None),
+    };
+    let expect = fields
+        .need("expect", reader)
+        .and_then(|node| read_expectations(node, workload.as_ref().map(|workload| &workload.spec), reader));
+    Some(Campaign {
+        name: name?,
+        about: about?,
+        cluster: cluster?,
+        workload: workload?.spec,
+        phases: phases?.0,
+        faults: faults?,
+        expect: expect?,
+    })
+}
+
+fn read_name(node: &Node, reader: &mut Reader) -> Option<String> {
+    const ALLOWED: &str = "1 to 64 small letters, digits and -, such as my-campaign";
+    reader.word(node, "the campaign's name", ALLOWED, |name| is_campaign_name(name).then(|| name.to_owned()))
+}
+
+/// Whether a campaign may be called so. It names a directory, too.
+pub(crate) fn is_campaign_name(name: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    (1..=NAME_LENGTH_MAX).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('-')
+}
+
+fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
+    let fields = reader.fields(node, "cluster", CLUSTER_KEYS)?;
+    let default = ClusterConfig::default();
+    let nodes: Option<u16> =
+        fields.need("nodes", reader).and_then(|node| reader.number(node, "nodes", 1..=NODES_MAX.into()));
+    let replication: Option<u8> = match fields.get("replication") {
+        Some(node) => reader.number(node, "replication", 1..=REPLICATION_MAX),
+        None => Some(
+            nodes.map_or(default.replication, |nodes| u8::try_from(nodes).unwrap_or(u8::MAX).min(default.replication)),
+        ),
+    };
+    if let (Some(nodes), Some(replication), Some(node)) = (nodes, replication, fields.get("replication"))
+        && u16::from(replication) > nodes
+    {
+        let what = format!("replication {replication} needs {replication} nodes, but the cluster has {nodes}");
+        let mistake = Mistake::new(node.place, what).allowed(format!("a whole number from 1 to {nodes}"));
+        reader.note(mistake.mend(format!("raise cluster.nodes to {replication}, or lower the replication")));
+    }
+    let mut duration = |key: &'static str, default_ms: u64, min_ms: u64, max_ms: u64| match fields.get(key) {
+        Some(node) => reader.duration_ms(node, key, min_ms..=max_ms),
+        None => Some(default_ms),
+    };
+    let request_timeout_ms = duration("request_timeout", default.request_timeout_ms, 1, DURATION_MAX_MS);
+    let repair_patience_ms = duration("repair_patience", default.repair_patience_ms, 1, DURATION_MAX_MS);
+    let heartbeat_interval_ms = duration("heartbeat_interval", default.heartbeat_interval_ms, 10, DURATION_MAX_MS);
+    let heartbeat_timeout_ms = duration("heartbeat_timeout", default.heartbeat_timeout_ms, 10, DURATION_MAX_MS);
+    let merkle_interval_ms = duration("merkle_interval", default.merkle_interval_ms, 0, DURATION_MAX_MS);
+    let tombstone_grace_ms = duration("tombstone_grace", default.tombstone_grace_ms, 1, YEAR_MS);
+    if let (Some(interval_ms), Some(timeout_ms)) = (heartbeat_interval_ms, heartbeat_timeout_ms)
+        && timeout_ms <= interval_ms
+    {
+        let place =
+            fields.get("heartbeat_timeout").or(fields.get("heartbeat_interval")).map_or(node.place, |n| n.place);
+        let what = format!(
+            "heartbeat_timeout {} does not exceed heartbeat_interval {}: every peer would be held for dead",
+            show_ms(timeout_ms),
+            show_ms(interval_ms)
+        );
+        reader.note(Mistake::new(place, what).mend("make the time-out several times the interval"));
+    }
+    let vnodes = match fields.get("vnodes") {
+        Some(node) => reader.number(node, "vnodes", 1..=1024),
+        None => Some(default.vnodes),
+    };
+    let requests_max = match fields.get("requests_max") {
+        Some(node) => reader.number(node, "requests_max", 1..=1_000_000),
+        None => Some(default.requests_max),
+    };
+    let merkle_depth = match fields.get("merkle_depth") {
+        Some(node) => reader.number(node, "merkle_depth", 1..=16),
+        None => Some(default.merkle_depth),
+    };
+    let read_repair = match fields.get("read_repair") {
+        Some(node) => reader.word(node, "read_repair", "blocking, async, none", |word| match word {
+            "blocking" => Some(ReadRepair::Blocking),
+            "async" => Some(ReadRepair::Async),
+            "none" => Some(ReadRepair::None),
+            _ => None,
+        }),
+        None => Some(default.read_repair),
+    };
+    Some(ClusterConfig {
+        members: (1..=nodes?).map(NodeId).collect(),
+        replication: replication?,
+        vnodes: vnodes?,
+        read_repair: read_repair?,
+        request_timeout_ms: request_timeout_ms?,
+        repair_patience_ms: repair_patience_ms?,
+        requests_max: requests_max?,
+        heartbeat_interval_ms: heartbeat_interval_ms?,
+        heartbeat_timeout_ms: heartbeat_timeout_ms?,
+        merkle_interval_ms: merkle_interval_ms?,
+        merkle_depth: merkle_depth?,
+        tombstone_grace_ms: tombstone_grace_ms?,
+    })
+}
+
+struct ReadWorkload {
+    spec: WorkloadSpec,
+    rate_place: Place,
+}
+
+fn read_workload(node: &Node, cluster: Option<&ClusterConfig>, reader: &mut Reader) -> Option<ReadWorkload> {
+    let (kind, parameters) = reader.choice(node, "workload", WORKLOAD_KEYS)?;
+    match kind.name.as_str() {
+        "register" => read_register(parameters, cluster, reader),
+        other => unreachable!("the workload {other} has keys, but no reader"),
+    }
+}
+
+fn read_register(node: &Node, cluster: Option<&ClusterConfig>, reader: &mut Reader) -> Option<ReadWorkload> {
+    let fields = reader.fields(node, "register", REGISTER_KEYS)?;
+    let keys = fields.need("keys", reader).and_then(|node| reader.number(node, "keys", 1..=1_000_000));
+    let clients = fields.need("clients", reader).and_then(|node| reader.number(node, "clients", 1..=10_000));
+    let rate = fields.need("rate", reader).and_then(|node| {
+        let rate_per_s = reader.number(node, "rate", 1..=1_000_000)?;
+        Some((rate_per_s, node.place))
+    });
+    let mix = fields.need("mix", reader).and_then(|node| read_mix(node, reader));
+    let read_level = read_level(&fields, "read_level", cluster, reader);
+    let write_level = self::read_level(&fields, "write_level", cluster, reader);
+    let sticky_clients = match fields.get("sticky") {
+        Some(node) => reader.number(node, "sticky", 0..=clients.map_or(10_000, u64::from)),
+        None => Some(0),
+    };
+    let key_choice = match fields.get("key_choice") {
+        Some(node) => reader.word(node, "key_choice", "uniform, zipf", |word| match word {
+            "uniform" => Some(KeyChoice::Uniform),
+            "zipf" => Some(KeyChoice::Zipf),
+            _ => None,
+        }),
+        None => Some(KeyChoice::Uniform),
+    };
+    let client_timeout_ms = match fields.get("client_timeout") {
+        Some(node) => reader.duration_ms(node, "client_timeout", 1..=DURATION_MAX_MS),
+        None => Some(cluster.map_or(0, |cluster| (2 * cluster.request_timeout_ms).min(DURATION_MAX_MS))),
+    };
+    let overdue_skip_ms = match fields.get("overdue_skip") {
+        Some(node) => reader.duration_ms(node, "overdue_skip", 1..=DURATION_MAX_MS),
+        None => Some(OVERDUE_SKIP_DEFAULT_MS),
+    };
+    let (rate_per_s, rate_place) = rate?;
+    let spec = WorkloadSpec::Register(RegisterSpec {
+        keys: keys?,
+        clients: clients?,
+        rate_per_s,
+        mix: mix?,
+        read_level: read_level?,
+        write_level: write_level?,
+        sticky_clients: sticky_clients?,
+        key_choice: key_choice?,
+        client_timeout_ms: client_timeout_ms?,
+        overdue_skip_ms: overdue_skip_ms?,
+    });
+    Some(ReadWorkload { spec, rate_place })
+}
+
+fn read_mix(node: &Node, reader: &mut Reader) -> Option<Mix> {
+    let fields = reader.fields(node, "mix", MIX_KEYS)?;
+    let mut weight = |key: &'static str| match fields.get(key) {
+        Some(node) => reader.number(node, key, 0..=1_000_000),
+        None => Some(0),
+    };
+    let (read, write, delete) = (weight("read"), weight("write"), weight("delete"));
+    let mix = Mix { read: read?, write: write?, delete: delete? };
+    if (mix.read, mix.write, mix.delete) == (0, 0, 0) {
+        let mistake = Mistake::new(node.place, "the mix is empty: no operation can be drawn");
+        reader.note(mistake.allowed("weights such as {read: 50, write: 45, delete: 5}, at least one above 0"));
+        return None;
+    }
+    Some(mix)
+}
+
+fn read_level(
+    fields: &Fields<'_>,
+    key: &'static str,
+    cluster: Option<&ClusterConfig>,
+    reader: &mut Reader,
+) -> Option<Level> {
+    let node = fields.need(key, reader)?;
+    let level: Level = reader.word(node, key, LEVELS_ALLOWED, |word| word.parse().ok())?;
+    let Some(replication) = cluster.map(|cluster| cluster.replication) else { return Some(level) };
+    if level.needed(replication) > replication {
+        let needed = level.needed(replication);
+        let names =
+            [Level::One, Level::Two, Level::Three].into_iter().filter(|level| level.needed(replication) <= replication);
+        let names = names.map(|level| format!("{level}, ")).collect::<String>();
+        let what = format!("{key} {level} needs {needed} replicas, but cluster.replication is {replication}");
+        let mistake = Mistake::new(node.place, what);
+        let mistake = mistake.allowed(format!("{names}quorum, all, or a number from 1 to {replication}"));
+        reader.note(mistake.mend(format!("raise cluster.replication to {needed}, or lower the level")));
+        return None;
+    }
+    Some(level)
+}
+
+/// The phases, and the place to point at when they are too short for the faults.
+fn read_phases(node: &Node, faults: Option<&Node>, reader: &mut Reader) -> Option<(Phases, Place)> {
+    let fields = reader.fields(node, "phases", PHASES_KEYS)?;
+    let mut phase = |key: &'static str, default_ms: u64| match fields.get(key) {
+        Some(node) => reader.duration_ms(node, key, 0..=DURATION_MAX_MS),
+        None => Some(default_ms),
+    };
+    let warmup_ms = phase("warmup", 0);
+    let healed_ms = phase("healed", 0);
+    let converge_within_ms = phase("converge_within", CONVERGE_WITHIN_DEFAULT_MS);
+    let faults_node = if faults.is_some() { fields.need("faults", reader) } else { fields.get("faults") };
+    let faults_ms = match faults_node {
+        Some(node) => reader.duration_ms(node, "faults", 0..=DURATION_MAX_MS),
+        None if faults.is_some() => None,
+        None => Some(0),
+    };
+    if let (None, Some(phase), Some(1..)) = (faults, faults_node, faults_ms) {
+        let mistake = Mistake::new(phase.place, "there is a phase for faults, but no faults are listed");
+        reader.note(mistake.mend("list some under `faults`, or make the warm-up longer and remove phases.faults"));
+    }
+    let phases = Phases {
+        warmup_ms: warmup_ms?,
+        faults_ms: faults_ms?,
+        healed_ms: healed_ms?,
+        converge_within_ms: converge_within_ms?,
+    };
+    Some((phases, faults_node.map_or(node.place, |node| node.place)))
+}
+
+fn check_size(workload: &WorkloadSpec, rate: Place, phases: &Phases, place: Place, reader: &mut Reader) {
+    let load_ms = phases.load_ms();
+    if load_ms == 0 {
+        let mistake = Mistake::new(place, "the phases are empty: no operation would be done");
+        reader.note(mistake.mend("give `warmup`, `faults` or `healed` some time, such as 5s"));
+    }
+    let operations = load_ms * u64::from(workload.rate_per_s()) / 1000;
+    if operations > OPERATIONS_MAX {
+        let what = format!("{operations} operations are too many for a run of {}", show_ms(load_ms));
+        let mistake = Mistake::new(rate, what).allowed(format!("up to {OPERATIONS_MAX} operations in all"));
+        reader.note(mistake.mend("lower the rate, or shorten the phases"));
+    }
+}
+
+fn read_expectations(
+    node: &Node,
+    workload: Option<&WorkloadSpec>,
+    reader: &mut Reader,
+) -> Option<BTreeMap<String, Expectation>> {
+    let words = || join(["holds", "violated", "any"]);
+    let entries =
+        reader.map(node, "expect", "a checker and its expectation on each line, such as convergence: holds")?;
+    let checkers = workload.map_or(&[] as &[&str], |workload| workload.checkers());
+    let mut expect: BTreeMap<String, Expectation> =
+        checkers.iter().map(|checker| ((*checker).to_owned(), Expectation::Any)).collect();
+    for (checker, value) in entries {
+        let expectation = reader.word(value, &checker.name, &words(), |word| word.parse().ok());
+        if let Some(workload) = workload
+            && !checkers.contains(&checker.name.as_str())
+        {
+            let what = format!("the workload {} has no checker `{}`", workload.name(), checker.name);
+            let mistake = Mistake::new(checker.place, what).allowed(join(checkers.iter().copied()));
+            reader.note_nearest(mistake, &checker.name, checkers);
+        }
+        if let Some(expectation) = expectation {
+            expect.insert(checker.name.clone(), expectation);
+        }
+    }
+    Some(expect)
+}

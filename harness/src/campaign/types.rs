@@ -1,0 +1,162 @@
+//! A campaign as checked data: whatever has this type can be planned.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use hearsay_core::ClusterConfig;
+use hearsay_workloads::{Expectation, WorkloadSpec};
+
+use crate::plan::{PartitionShape, Phases};
+
+/// Most nodes of a cluster.
+pub const NODES_MAX: u16 = 250;
+
+/// A campaign, checked: cluster, workload, phases and faults fit together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    /// Its name: small letters, digits and `-`, as it also names a directory.
+    pub name: String,
+    /// A sentence on what it shows.
+    pub about: String,
+    /// The cluster; `members` are n1, n2, ...
+    pub cluster: ClusterConfig,
+    /// The workload.
+    pub workload: WorkloadSpec,
+    /// Lengths of the phases.
+    pub phases: Phases,
+    /// The faults; `None`: nothing but load.
+    pub faults: Option<FaultSchedule>,
+    /// For every checker of the workload: what it is expected to say (`any` unless the file says otherwise).
+    pub expect: BTreeMap<String, Expectation>,
+}
+
+impl Campaign {
+    /// Number of nodes.
+    pub fn nodes(&self) -> u16 {
+        u16::try_from(self.cluster.members.len()).expect("a campaign has at most NODES_MAX nodes")
+    }
+}
+
+/// An inclusive range of lengths, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Shortest.
+    pub min_ms: u64,
+    /// Longest.
+    pub max_ms: u64,
+}
+
+/// Which faults a campaign draws, and how close together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultSchedule {
+    /// From the healing of a fault to the start of the next.
+    pub between: Span,
+    /// Faults in force at the same time, at most. Those are of different kinds.
+    pub at_once: u32,
+    /// What is drawn.
+    pub kinds: Vec<FaultKind>,
+}
+
+/// A family of faults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultKind {
+    /// What it may be. All of the same kind.
+    pub variants: Vec<Variant>,
+    /// From start to healing.
+    pub duration: Span,
+    /// No other fault for so long before its start and after its healing.
+    pub quiet_ms: u64,
+    /// So many of them are in every plan; the variants take turns.
+    pub at_least: u32,
+    /// Weight among the kinds that fill the rest of the phase.
+    pub weight: u32,
+}
+
+/// What a fault may be, before its targets are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Variant {
+    /// A partition of this shape.
+    Partition(PartitionShape),
+    /// So many nodes are killed.
+    Crash(Size),
+    /// So many nodes are frozen.
+    Pause(Size),
+    /// One node loses its disk.
+    Wipe,
+}
+
+/// How many nodes a fault takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Size {
+    /// So many. `one` is 1.
+    Count(u16),
+    /// The most that are less than half.
+    Minority,
+    /// The fewest that are more than half.
+    Majority,
+    /// Every node.
+    All,
+}
+
+/// What can be written for a size.
+pub const SIZES_ALLOWED: &str = "one, minority, majority, all, or a number of nodes";
+
+impl Size {
+    /// The number of nodes in a cluster of `nodes`; an error with its mend when there is no such set.
+    pub fn of(self, nodes: u16) -> Result<u16, (String, String)> {
+        let up_to = || format!("a number from 1 to {nodes}, or a cluster of more nodes");
+        match self {
+            Size::Count(count) if count == 0 || count > nodes => {
+                Err((format!("{count} nodes can't be taken out of {nodes}"), up_to()))
+            }
+            Size::Count(count) => Ok(count),
+            Size::Minority if nodes < 3 => Err((format!("a cluster of {nodes} has no minority"), up_to())),
+            Size::Minority => Ok((nodes - 1) / 2),
+            Size::Majority if nodes < 3 => Err((
+                format!("the majority of a cluster of {nodes} is all of it"),
+                "all, or a cluster of 3 nodes or more".into(),
+            )),
+            Size::Majority => Ok(nodes / 2 + 1),
+            Size::All => Ok(nodes),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Size::Count(1) => f.write_str("one"),
+            Size::Count(count) => write!(f, "{count}"),
+            Size::Minority => f.write_str("minority"),
+            Size::Majority => f.write_str("majority"),
+            Size::All => f.write_str("all"),
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Size, ()> {
+        match text {
+            "one" => Ok(Size::Count(1)),
+            "minority" => Ok(Size::Minority),
+            "majority" => Ok(Size::Majority),
+            "all" => Ok(Size::All),
+            number => number.parse().map(Size::Count).map_err(|_| ()),
+        }
+    }
+}
+
+impl FaultSchedule {
+    /// Time that the faults of every plan need at their shortest, with all gaps, whatever their order.
+    pub fn required_ms(&self) -> u64 {
+        let gap_ms = self.between.min_ms;
+        let needs = self.kinds.iter().map(|kind| {
+            // A fault has a gap before it and one behind; a quiet kind widens both.
+            let wider_ms = 2 * (kind.quiet_ms.max(gap_ms) - gap_ms);
+            u64::from(kind.at_least) * (kind.duration.min_ms + gap_ms + wider_ms)
+        });
+        needs.sum::<u64>() + gap_ms
+    }
+}

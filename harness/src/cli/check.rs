@@ -1,0 +1,119 @@
+//! `hearsay check`: judges again what was recorded, by the expectations of its plan or by models of one's choice.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use hearsay_checkers::{Case, CheckOptions};
+use hearsay_workloads::Expectation;
+use serde::Serialize;
+
+use crate::exit::Outcome;
+use crate::plan::Plan;
+use crate::report::{JudgedVerdict, Problem, ProblemKind, RunReport, outcome_of, render_judgement};
+use crate::run::judge::{judge_case, options_of};
+use crate::store::{RunDirectory, load_case, load_json};
+
+use super::{misused, print, print_json};
+
+/// What to judge.
+#[derive(Clone, Debug, Args)]
+pub(super) struct CheckArgs {
+    /// A run's directory, such as store/latest, or a history.jsonl
+    path: PathBuf,
+    /// Judge by these models only, each expected to hold unless the run's plan says otherwise
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    model: Vec<String>,
+    /// Print the judgement as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A judgement, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Judged {
+    path: String,
+    outcome: Outcome,
+    exit_code: u8,
+    notes: Vec<String>,
+    verdicts: Vec<JudgedVerdict>,
+    problems: Vec<Problem>,
+}
+
+/// Judges and prints.
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
+    let judged = match judge(args) {
+        Ok(judged) => judged,
+        Err(error) => return misused(&error),
+    };
+    if args.json {
+        print_json(&judged);
+    } else {
+        let title = format!("hearsay check {}, commit {}", judged.path, crate::COMMIT);
+        print(&render_judgement(&title, &judged.notes, &judged.verdicts, &judged.problems, judged.outcome));
+    }
+    ExitCode::from(judged.exit_code)
+}
+
+fn judge(args: &CheckArgs) -> Result<Judged, String> {
+    let path = &args.path;
+    let case = load_case(path).map_err(|error| error.to_string())?;
+    let plan = load_plan(path)?;
+    let ended = case.phases.last().map_or(0, |phase| phase.to);
+    let options = plan.as_ref().map_or_else(CheckOptions::default, |plan| options_of(plan, ended));
+    let expect = expectations(args, &case, plan.as_ref());
+    let verdicts = judge_case(&case, &expect, &options).map_err(|error| error.to_string())?;
+    // What the run itself had to say stays said: a fault that never bit does not bite by judging again.
+    let problems = if plan.is_some() && args.model.is_empty() { earlier_problems(path)? } else { Vec::new() };
+    let outcome = outcome_of(&verdicts, &problems);
+    Ok(Judged {
+        path: path.display().to_string(),
+        outcome,
+        exit_code: outcome.exit_code(),
+        notes: case.history.notes,
+        verdicts,
+        problems,
+    })
+}
+
+fn load_plan(path: &Path) -> Result<Option<Plan>, String> {
+    let plan = RunDirectory::open(path).plan();
+    if !path.is_dir() || !plan.exists() {
+        return Ok(None);
+    }
+    Plan::load(&plan).map(Some).map_err(|error| error.to_string())
+}
+
+/// The models asked for; without, those of the plan; without one, all that this case has evidence for.
+fn expectations(args: &CheckArgs, case: &Case, plan: Option<&Plan>) -> BTreeMap<String, Expectation> {
+    let planned = |name: &String| plan.and_then(|plan| plan.expect.get(name)).copied();
+    if !args.model.is_empty() {
+        let hold = |name: &String| (name.clone(), planned(name).unwrap_or(Expectation::Holds));
+        return args.model.iter().map(hold).collect();
+    }
+    if let Some(plan) = plan {
+        return plan.expect.clone();
+    }
+    let all = hearsay_checkers::checkers().iter().map(|checker| checker.name.to_owned());
+    let expected = |name: String| {
+        // A history by itself does not say what was stored at the end, nor when faults were in force.
+        let about_the_run = ["convergence", "acknowledged-writes", "availability"].contains(&name.as_str());
+        let expectation =
+            if about_the_run && case.final_state.is_none() { Expectation::Any } else { Expectation::Holds };
+        (name, expectation)
+    };
+    all.map(expected).collect()
+}
+
+fn earlier_problems(path: &Path) -> Result<Vec<Problem>, String> {
+    let report: Option<RunReport> =
+        load_json(&RunDirectory::open(path).verdict()).map_err(|error| error.to_string())?;
+    Ok(match report {
+        Some(report) => report.problems,
+        None => vec![Problem {
+            kind: ProblemKind::DidNotEnd,
+            message: "the run did not come to its end: it has no verdict.json".to_owned(),
+        }],
+    })
+}

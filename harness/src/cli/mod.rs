@@ -1,0 +1,143 @@
+//! The command line: one definition per flag. Results go to stdout, progress and errors to stderr.
+//!
+//! Exit codes: those of [`crate::exit::Outcome`], and 64 for bad usage or a bad campaign, plan or history file.
+
+mod check;
+mod doctor;
+mod list;
+mod run;
+mod seeds;
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::{EXIT_USAGE, Outcome};
+use crate::sandbox;
+
+/// Hearsay puts gossip on trial: it runs a cluster of real nodes, breaks its network, processes and disks on purpose,
+/// and judges what clients saw.
+#[derive(Debug, Parser)]
+#[command(name = "hearsay", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 as expected; 1 a violation, or a node died; 2 unknown: too little evidence, a fault that never bit;
+3 the replicas did not become equal; 4 nothing ran; 64 bad usage or a bad file; 70 the harness itself failed.
+`kv` and `node` have their own, see their help.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a campaign, or a saved plan, against real nodes in a sandbox
+    Run(run::RunArgs),
+    /// Judge a stored run, or a history by itself, again
+    Check(check::CheckArgs),
+    /// Say what this machine can do, and what mends what it can't
+    Doctor(doctor::DoctorArgs),
+    /// List campaigns, checkers, faults and workloads
+    List,
+    /// Read and write keys of a running cluster
+    Kv(hearsay_node::cli::KvArgs),
+    /// Run a node
+    Node(hearsay_node::cli::NodeArgs),
+    /// Make the certificates of a cluster
+    Certificates(hearsay_node::cli::CertificatesArgs),
+}
+
+/// The whole program. Must be called before any thread is started: it may run itself again inside a sandbox.
+pub fn main() -> ExitCode {
+    // A panic is the harness's own failure, whatever code the runtime would give it.
+    match catch_unwind(AssertUnwindSafe(dispatch)) {
+        Ok(code) => code,
+        Err(_) => ExitCode::from(Outcome::HarnessFailed.exit_code()),
+    }
+}
+
+fn dispatch() -> ExitCode {
+    let inside = match sandbox::resume() {
+        Ok(inside) => inside,
+        Err(error) => return failed(&error),
+    };
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody to tell when even printing fails.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    match cli.command {
+        Command::Run(args) => run::run(&args, inside),
+        Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::List => list::run(),
+        Command::Kv(args) => args.run(),
+        Command::Node(args) => args.run(),
+        Command::Certificates(args) => args.run(),
+    }
+}
+
+/// Prints to stdout. A reader that has gone away (`| head`) is no reason to end a run.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn print_json<T: serde::Serialize>(value: &T) {
+    print(&format!("{}\n", serde_json::to_string(value).expect("reports always serialize")));
+}
+
+/// Something the user can mend in what was typed or written.
+fn misused(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("hearsay: {error}");
+    ExitCode::from(EXIT_USAGE)
+}
+
+/// The harness could not do its work.
+fn failed(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("hearsay: {error}");
+    ExitCode::from(Outcome::HarnessFailed.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_fit_together() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_needs_a_campaign_or_a_plan_and_never_both() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        for good in [
+            "hearsay run quickstart",
+            "hearsay run quickstart --seed 7 --firewall iptables --json --keep-data",
+            "hearsay run quickstart --seeds 20",
+            "hearsay run quickstart --seed 7 --seeds 20",
+            "hearsay run --plan p.yaml",
+            "hearsay check store/latest --model convergence,availability",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "hearsay run",
+            "hearsay run quickstart --plan p.yaml",
+            "hearsay run --plan p.yaml --seed 7",
+            "hearsay run --plan p.yaml --seeds 2",
+            "hearsay run quickstart --seeds 0",
+            "hearsay run quickstart --seed -1",
+            "hearsay run quickstart --firewall pf",
+            "hearsay check",
+            "hearsay frobnicate",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Whether a plan can be executed: it may have been edited by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearsay_core::NodeId;
+use hearsay_workloads::{Action, OPERATIONS_MAX};
+
+use super::schedule::exclude_each_other;
+use super::{Endpoint, Fault, Plan, PlannedFault};
+use crate::campaign::{NODES_MAX, is_campaign_name};
+
+/// Problems told at once; a plan with more is told so.
+const PROBLEMS_MAX: usize = 20;
+const FAULTS_MAX: usize = 10_000;
+const PHASE_MAX_MS: u64 = 3_600_000;
+
+impl Plan {
+    /// What keeps this plan from being executed, a sentence each; empty when nothing does.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Problems::default();
+        self.validate_cluster(&mut problems);
+        self.validate_phases(&mut problems);
+        self.validate_expectations(&mut problems);
+        self.validate_faults(&mut problems);
+        self.validate_operations(&mut problems);
+        problems.finish()
+    }
+
+    fn knows(&self, node: NodeId) -> bool {
+        self.cluster.members.contains(&node)
+    }
+
+    fn validate_cluster(&self, problems: &mut Problems) {
+        if !is_campaign_name(&self.campaign) {
+            problems.add(format!("`{}` is no campaign name: use small letters, digits and -", self.campaign));
+        }
+        let members = &self.cluster.members;
+        let expected = (1..=NODES_MAX).map(NodeId).take(members.len());
+        if members.is_empty() || members.len() > usize::from(NODES_MAX) || !members.iter().copied().eq(expected) {
+            problems.add(format!("cluster.members has to be 1, 2, 3, ... up to at most {NODES_MAX}, without gaps"));
+        }
+        let replication = self.cluster.replication;
+        if replication == 0 || usize::from(replication) > members.len() {
+            problems.add(format!("replication {replication} needs as many nodes, but there are {}", members.len()));
+        }
+        for (name, level) in [("read_level", self.workload.read_level()), ("write_level", self.workload.write_level())]
+        {
+            let needed = level.needed(replication);
+            if needed > replication {
+                problems.add(format!("{name} {level} needs {needed} replicas, but the replication is {replication}"));
+            }
+        }
+    }
+
+    fn validate_phases(&self, problems: &mut Problems) {
+        let phases = &self.phases;
+        let lengths = [
+            ("warmup_ms", phases.warmup_ms),
+            ("faults_ms", phases.faults_ms),
+            ("healed_ms", phases.healed_ms),
+            ("converge_within_ms", phases.converge_within_ms),
+        ];
+        for (name, length_ms) in lengths {
+            if length_ms > PHASE_MAX_MS {
+                problems.add(format!("phases.{name} {length_ms} is longer than an hour ({PHASE_MAX_MS})"));
+            }
+        }
+    }
+
+    fn validate_expectations(&self, problems: &mut Problems) {
+        let known = self.workload.checkers();
+        for checker in self.expect.keys().filter(|checker| !known.contains(&checker.as_str())) {
+            problems.add(format!(
+                "the workload {} has no checker `{checker}`; allowed: {}",
+                self.workload.name(),
+                known.join(", ")
+            ));
+        }
+    }
+
+    fn validate_faults(&self, problems: &mut Problems) {
+        if self.faults.len() > FAULTS_MAX {
+            problems.add(format!("{} faults are too many: at most {FAULTS_MAX}", self.faults.len()));
+            return;
+        }
+        let mut ids = BTreeSet::new();
+        for fault in &self.faults {
+            if !ids.insert(&fault.id) {
+                problems.add(format!("two faults are called {}", fault.id));
+            }
+            self.validate_fault(fault, problems);
+        }
+        for pair in self.faults.windows(2).filter(|pair| pair[0].at_ms > pair[1].at_ms) {
+            problems
+                .add(format!("{} starts before {}, but stands behind it: sort them by at_ms", pair[1].id, pair[0].id));
+        }
+        // Sorted by start, so a fault can only meet those in force when it starts.
+        let mut in_force: Vec<&PlannedFault> = Vec::new();
+        for fault in &self.faults {
+            in_force.retain(|other| other.until_ms() > fault.at_ms);
+            for other in &in_force {
+                if let Some(problem) = conflict(other, fault) {
+                    problems.add(problem);
+                }
+            }
+            in_force.push(fault);
+        }
+    }
+
+    fn validate_fault(&self, fault: &PlannedFault, problems: &mut Problems) {
+        let id = &fault.id;
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if id.is_empty() || id.len() > 32 || !id.chars().all(plain) {
+            problems.add(format!("`{id}` is no name for a fault: use letters and digits, such as f1"));
+        }
+        if fault.duration_ms == 0 {
+            problems.add(format!("{id} takes no time: give it a duration_ms"));
+        }
+        if fault.at_ms < self.phases.faults_from_ms() || fault.until_ms() > self.phases.faults_until_ms() {
+            problems.add(format!(
+                "{id} is in force from {} to {} ms, outside of the fault phase from {} to {} ms",
+                fault.at_ms,
+                fault.until_ms(),
+                self.phases.faults_from_ms(),
+                self.phases.faults_until_ms()
+            ));
+        }
+        match &fault.fault {
+            Fault::Partition { blocked, .. } => self.validate_pairs(id, blocked, problems),
+            Fault::Crash { nodes } | Fault::Pause { nodes } => {
+                if nodes.is_empty() {
+                    problems.add(format!("{id} names no nodes"));
+                }
+                let distinct: BTreeSet<_> = nodes.iter().collect();
+                if distinct.len() < nodes.len() {
+                    problems.add(format!("{id} names a node twice"));
+                }
+            }
+            Fault::Wipe { .. } => {}
+        }
+        for node in fault.fault.processes().iter().filter(|node| !self.knows(**node)) {
+            problems.add(format!("{id} names {node}, but the nodes are n1 to n{}", self.cluster.members.len()));
+        }
+    }
+
+    fn validate_pairs(&self, id: &str, blocked: &[(Endpoint, Endpoint)], problems: &mut Problems) {
+        if blocked.is_empty() {
+            problems.add(format!("{id} blocks no pair: it would never bite"));
+        }
+        let mut seen = BTreeSet::new();
+        for (from, to) in blocked {
+            if !seen.insert((from, to)) {
+                problems.add(format!("{id} blocks {from} -> {to} twice"));
+            }
+            if from == to {
+                problems.add(format!("{id} blocks {from} from itself: packets within a node can't be blocked"));
+            }
+            for end in [from, to] {
+                if let Endpoint::Node(node) = end
+                    && !self.knows(*node)
+                {
+                    problems.add(format!("{id} names {node}, but the nodes are n1 to n{}", self.cluster.members.len()));
+                }
+            }
+        }
+    }
+
+    fn validate_operations(&self, problems: &mut Problems) {
+        let count = u64::try_from(self.operations.len()).unwrap_or(u64::MAX);
+        // Gaps are jittered, so a plan can have a little more than its rate says.
+        let most = OPERATIONS_MAX + OPERATIONS_MAX / 10;
+        if count == 0 || count > most {
+            problems.add(format!("{count} operations: a plan has 1 to {most}"));
+            return;
+        }
+        let (clients, load_ms) = (self.workload.clients(), self.phases.load_ms());
+        let mut written: BTreeMap<u64, &super::PlannedOperation> = BTreeMap::new();
+        let mut before = None;
+        for operation in &self.operations {
+            if operation.client >= clients {
+                problems.add(format!("`{operation}`: the clients are c0 to c{}", clients.saturating_sub(1)));
+            }
+            if !self.knows(operation.node) {
+                problems.add(format!("`{operation}`: the nodes are n1 to n{}", self.cluster.members.len()));
+            }
+            if operation.at_ms >= load_ms {
+                problems.add(format!("`{operation}`: the load ends at {load_ms} ms"));
+            }
+            let place = (operation.client, operation.at_ms);
+            if before.is_some_and(|before| before > place) {
+                problems.add(format!("`{operation}` stands too late: sort operations by client, then time"));
+            }
+            before = Some(place);
+            if let Action::Write { value, .. } = operation.action
+                && let Some(other) = written.insert(value, operation)
+            {
+                problems.add(format!(
+                    "`{operation}` and `{other}` write the same value: the checkers could not tell them apart"
+                ));
+            }
+        }
+    }
+}
+
+/// Why two faults that are in force together can't be.
+fn conflict(earlier: &PlannedFault, later: &PlannedFault) -> Option<String> {
+    let (one, other) = (&earlier.fault, &later.fault);
+    let shared = one.processes().iter().find(|node| other.processes().contains(node));
+    let together = format!("{} ({}) and {} ({}) overlap", earlier.id, one.name(), later.id, other.name());
+    match (one, other) {
+        (Fault::Partition { blocked, .. }, Fault::Partition { blocked: others, .. }) => {
+            let pairs: BTreeSet<_> = blocked.iter().collect();
+            let (from, to) = others.iter().find(|pair| pairs.contains(pair))?;
+            Some(format!("{together} and both block {from} -> {to}: healing one could not be proven"))
+        }
+        _ if shared.is_some() => shared.map(|node| format!("{together} and both take {node}")),
+        (Fault::Wipe { .. }, _) | (_, Fault::Wipe { .. }) if exclude_each_other(one, other) => {
+            Some(format!("{together}: while a node without a disk catches up nothing else may happen"))
+        }
+        _ => None,
+    }
+}
+
+#[derive(Default)]
+struct Problems {
+    told: Vec<String>,
+    more: usize,
+}
+
+impl Problems {
+    fn add(&mut self, problem: String) {
+        if self.told.len() < PROBLEMS_MAX {
+            self.told.push(problem);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.told.push(format!("and {} more", self.more));
+        }
+        self.told
+    }
+}

@@ -1,0 +1,198 @@
+//! The report as text. What is run comes first, the verdict last, with the place of the evidence and the command that
+//! does it again.
+
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, Table, presets};
+use hearsay_checkers::Judgement;
+use hearsay_workloads::Expectation;
+
+use crate::exit::Outcome;
+
+use super::{FaultReport, JudgedVerdict, Problem, RunReport};
+
+/// Counts of evidence shown per verdict at most; `verdict.json` has all.
+const EVIDENCE_SHOWN_MAX: usize = 4;
+
+/// The first line: what is run, seed, commit.
+pub fn header(campaign: &str, seed: u64, commit: &str) -> String {
+    format!("hearsay run {campaign}, seed {seed}, commit {commit}")
+}
+
+/// The whole report, beginning with the [`header`].
+pub fn render(report: &RunReport) -> String {
+    let mut text = String::new();
+    let out = &mut text;
+    let written = write_report(out, report);
+    written.expect("a String takes all that is written");
+    text
+}
+
+/// A judgement without a run around it, beginning with `title`.
+pub fn render_judgement(
+    title: &str,
+    notes: &[String],
+    verdicts: &[JudgedVerdict],
+    problems: &[Problem],
+    outcome: Outcome,
+) -> String {
+    let mut text = String::new();
+    let out = &mut text;
+    let written = (|| {
+        writeln!(out, "{title}")?;
+        notes.iter().try_for_each(|note| writeln!(out, "{note}"))?;
+        write_judgement(out, verdicts, problems)?;
+        writeln!(out, "\nverdict: {} (exit code {})", outcome.words(), outcome.exit_code())
+    })();
+    written.expect("a String takes all that is written");
+    text
+}
+
+fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
+    writeln!(out, "{}", header(&report.campaign, report.seed, &report.commit))?;
+    writeln!(out, "{}", report.about)?;
+    if !report.faults.is_empty() {
+        writeln!(out, "\nFaults")?;
+        for fault in &report.faults {
+            write_fault(out, fault)?;
+        }
+    }
+    if !report.operations.is_empty() {
+        writeln!(out, "\nOperations")?;
+        let mut table = plain_table(&["phase", "ok", "fail", "info", "ok/s", "p50", "p99"]);
+        for row in &report.operations {
+            table.add_row(vec![
+                row.phase.clone(),
+                row.ok.to_string(),
+                row.fail.to_string(),
+                row.info.to_string(),
+                format!("{:.0}", row.ok_per_s),
+                format!("{:.1} ms", row.p50_ms),
+                format!("{:.1} ms", row.p99_ms),
+            ]);
+        }
+        for column in 1..7 {
+            table.column_mut(column).expect("seven columns").set_cell_alignment(CellAlignment::Right);
+        }
+        write_table(out, &table)?;
+        if report.operations_skipped > 0 {
+            let skipped = report.operations_skipped;
+            writeln!(out, "  {skipped} planned operations were overdue and not started")?;
+        }
+    }
+    write_judgement(out, &report.verdicts, &report.problems)?;
+    if report.interrupted {
+        writeln!(out, "\ninterrupted: judged is what there was until then")?;
+    }
+    let words = report.outcome.words();
+    let (code, directory, replay) = (report.exit_code, &report.directory, &report.replay);
+    writeln!(out, "\nverdict: {words} (exit code {code}); evidence: {directory}; again: {replay}")
+}
+
+fn write_judgement(out: &mut String, verdicts: &[JudgedVerdict], problems: &[Problem]) -> std::fmt::Result {
+    if !verdicts.is_empty() {
+        writeln!(out, "\nVerdicts")?;
+        let mut table = plain_table(&["checker", "expected", "found", "", "evidence"]);
+        for judged in verdicts {
+            table.add_row(vec![
+                judged.verdict.checker.clone(),
+                expected(judged.expectation).to_owned(),
+                judged.verdict.judgement.to_string(),
+                mark(judged).to_owned(),
+                evidence(judged),
+            ]);
+        }
+        write_table(out, &table)?;
+        for judged in verdicts.iter().filter(|judged| needs_explanation(judged)) {
+            writeln!(out, "\n{}: {}", judged.verdict.checker, judged.verdict.judgement)?;
+            for sentence in &judged.verdict.explanation {
+                writeln!(out, "  {sentence}")?;
+            }
+            if judged.verdict.violations > 1 {
+                writeln!(out, "  ({} violations in all; this is the clearest)", judged.verdict.violations)?;
+            }
+            for assumption in &judged.verdict.assumptions {
+                writeln!(out, "  assumed: {assumption}")?;
+            }
+        }
+    }
+    if !problems.is_empty() {
+        writeln!(out, "\nProblems")?;
+        for problem in problems {
+            // The end of a log keeps its lines, indented.
+            writeln!(out, "  {}", problem.message.trim_end().replace('\n', "\n    "))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_fault(out: &mut String, fault: &FaultReport) -> std::fmt::Result {
+    let window = match (fault.from, fault.to) {
+        (Some(from), Some(to)) => format!("{}-{} s", seconds(from), seconds(to)),
+        (Some(from), None) => format!("from {} s", seconds(from)),
+        (None, _) => "never in force".to_owned(),
+    };
+    let yes = |proven| if proven { "" } else { "NOT PROVEN: " };
+    writeln!(out, "  {:<4} {:<24} {:<22} {window}", fault.id, fault.name, fault.nodes)?;
+    writeln!(out, "       bit:    {}{}", yes(fault.bit), fault.bit_evidence)?;
+    if fault.from.is_some() {
+        writeln!(out, "       healed: {}{}", yes(fault.healed), fault.heal_evidence)?;
+    }
+    Ok(())
+}
+
+fn seconds(nanoseconds: u64) -> String {
+    format!("{:.1}", nanoseconds as f64 / 1e9)
+}
+
+fn expected(expectation: Expectation) -> &'static str {
+    match expectation {
+        Expectation::Holds => "holds",
+        Expectation::Violated => "violated",
+        Expectation::Any => "any",
+    }
+}
+
+fn mark(judged: &JudgedVerdict) -> &'static str {
+    match (judged.expectation, judged.outcome) {
+        (Expectation::Any, _) => "-",
+        (_, Outcome::AsExpected) => "as expected",
+        (_, Outcome::Unknown) => "UNKNOWN",
+        _ => "NOT AS EXPECTED",
+    }
+}
+
+/// Violations and what is not known are always explained, whether expected or not.
+fn needs_explanation(judged: &JudgedVerdict) -> bool {
+    let found_something = judged.verdict.judgement != Judgement::Holds;
+    found_something || judged.outcome != Outcome::AsExpected
+}
+
+fn evidence(judged: &JudgedVerdict) -> String {
+    let evidence = &judged.verdict.evidence;
+    let count = |number: f64| {
+        if number.fract() == 0.0 { format!("{number}") } else { format!("{number:.3}") }
+    };
+    let mut parts: Vec<String> =
+        evidence.iter().take(EVIDENCE_SHOWN_MAX).map(|(name, &number)| format!("{name} {}", count(number))).collect();
+    if evidence.len() > EVIDENCE_SHOWN_MAX {
+        parts.push(format!("+{}", evidence.len() - EVIDENCE_SHOWN_MAX));
+    }
+    parts.join(", ")
+}
+
+fn plain_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    table
+}
+
+fn write_table(out: &mut String, table: &Table) -> std::fmt::Result {
+    for line in table.lines() {
+        writeln!(out, " {}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! The report as data.
+
+use hearsay_checkers::{Phase, Verdict};
+use hearsay_workloads::Expectation;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Outcome;
+
+use super::PhaseOperations;
+
+/// All that a run, or a judgement, has to say. The content of `verdict.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// The last word.
+    pub outcome: Outcome,
+    /// The exit code that goes with it.
+    pub exit_code: u8,
+    /// Name of the campaign.
+    pub campaign: String,
+    /// Seed of the plan.
+    pub seed: u64,
+    /// Commit of the program that ran it.
+    pub commit: String,
+    /// A line on the cluster and the load.
+    pub about: String,
+    /// Where the evidence is.
+    pub directory: String,
+    /// The command that does it again.
+    pub replay: String,
+    /// Whether somebody ended it early.
+    pub interrupted: bool,
+    /// Phases that were run.
+    pub phases: Vec<Phase>,
+    /// What was done to the cluster, in the order of the plan.
+    pub faults: Vec<FaultReport>,
+    /// What the clients saw, by phase.
+    pub operations: Vec<PhaseOperations>,
+    /// Planned operations that were not started because they were overdue.
+    pub operations_skipped: u64,
+    /// What the checkers say.
+    pub verdicts: Vec<JudgedVerdict>,
+    /// What went wrong besides.
+    pub problems: Vec<Problem>,
+}
+
+/// A fault with its evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaultReport {
+    /// Such as `f3`.
+    pub id: String,
+    /// Such as `partition halves`.
+    pub name: String,
+    /// Whom it hits, such as `n1 n4`.
+    pub nodes: String,
+    /// In force from, nanoseconds since the start of the run; `None`: never.
+    pub from: Option<u64>,
+    /// Healed at, nanoseconds since the start of the run; `None`: never.
+    pub to: Option<u64>,
+    /// Whether it is proven that it did something.
+    pub bit: bool,
+    /// How that is known, or why not.
+    pub bit_evidence: String,
+    /// Whether it is proven that it was undone, by the kernel and by the cluster.
+    pub healed: bool,
+    /// How that is known, or why not.
+    pub heal_evidence: String,
+}
+
+/// A verdict against its expectation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JudgedVerdict {
+    /// What was expected.
+    pub expectation: Expectation,
+    /// What that makes of the run.
+    pub outcome: Outcome,
+    /// What the checker says.
+    pub verdict: Verdict,
+}
+
+/// Something that keeps a run from being as expected, besides the verdicts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The kind, for programs.
+    pub kind: ProblemKind,
+    /// A sentence, for people.
+    pub message: String,
+}
+
+/// Kinds of problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// A planned fault has no proof that it did anything.
+    FaultDidNotBite,
+    /// There is no proof that a fault was undone.
+    HealNotProven,
+    /// A process of a node ended though nobody asked for it.
+    NodeDied,
+    /// The cluster was not ready to serve in time, or could not be looked at.
+    Cluster,
+    /// No operation ever succeeded.
+    NothingRan,
+    /// The harness could not do its work.
+    Harness,
+    /// The harness was ended before it could judge.
+    DidNotEnd,
+}
+
+impl ProblemKind {
+    /// What such a problem makes of the run.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            ProblemKind::FaultDidNotBite | ProblemKind::HealNotProven | ProblemKind::DidNotEnd => Outcome::Unknown,
+            ProblemKind::NodeDied => Outcome::Violation,
+            ProblemKind::NothingRan => Outcome::NothingRan,
+            ProblemKind::Cluster | ProblemKind::Harness => Outcome::HarnessFailed,
+        }
+    }
+}

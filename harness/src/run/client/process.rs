@@ -1,0 +1,301 @@
+//! One sequential client as a state machine: planned operations in, events and requests out.
+//!
+//! ```text
+//! idle --next--> Wait | Done | Start(call): busy
+//! busy --complete(result)--> idle, with the completion to record
+//! ```
+//!
+//! Invariants:
+//! - One operation at a time; an operation that ended `info` retires the process number, the client goes on under the
+//!   next one (its number plus the count of client slots), as in Jepsen.
+//! - `fail` only for what certainly never takes effect: the request never left, or the node says so. Everything else
+//!   that is no answer is `info`.
+//! - What is overdue by more than the workload allows is skipped and counted, never squeezed in.
+
+use std::collections::VecDeque;
+
+use hearsay_checkers::{Event, EventType, Function, ProcessId};
+use hearsay_core::{ClientRequest, ClientResponse, Key, Level, NodeId};
+use hearsay_workloads::Action;
+
+use crate::plan::PlannedOperation;
+
+use super::values::{FOREIGN_VALUE, decode_value, encode_value};
+
+/// What all clients of a run have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// Level of reads.
+    pub read_level: Level,
+    /// Level of writes and deletes.
+    pub write_level: Level,
+    /// An operation that is overdue by more is skipped, milliseconds.
+    pub overdue_skip_ms: u64,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// The request certainly never reached the node.
+    NotSent(String),
+    /// It may have, and may still take effect.
+    Unknown(String),
+}
+
+/// What a client does next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Nothing before this time, nanoseconds since the start of the run.
+    Wait {
+        /// When to ask again.
+        until: u64,
+    },
+    /// Record the invocation, then send the request.
+    Start(Call),
+    /// Nothing any more.
+    Done,
+}
+
+/// An operation to carry out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// To record before anything is sent. Index and time are the recorder's.
+    pub invocation: Event,
+    /// Whom to ask.
+    pub node: NodeId,
+    /// What to ask.
+    pub request: ClientRequest,
+}
+
+/// A sequential client.
+#[derive(Debug)]
+pub struct ClientProcess {
+    slot: u64,
+    slots: u64,
+    retired: u64,
+    settings: ClientSettings,
+    operations: VecDeque<PlannedOperation>,
+    open: Option<Event>,
+    skipped: u64,
+}
+
+impl ClientProcess {
+    /// The client of `slot` (of `slots` in the run) with its operations by time.
+    pub fn new(
+        slot: u64,
+        slots: u64,
+        settings: ClientSettings,
+        operations: VecDeque<PlannedOperation>,
+    ) -> ClientProcess {
+        assert!(slot < slots, "client slot {slot} of {slots}");
+        assert!(operations.iter().is_sorted_by_key(|operation| operation.at_ms), "operations are by time");
+        ClientProcess { slot, slots, retired: 0, settings, operations, open: None, skipped: 0 }
+    }
+
+    /// What to do at `now`, nanoseconds since the start of the run.
+    pub fn next(&mut self, now: u64) -> Next {
+        assert!(self.open.is_none(), "a client starts no second operation while one is open");
+        loop {
+            let Some(first) = self.operations.front() else { return Next::Done };
+            let due = first.at_ms.saturating_mul(1_000_000);
+            if due > now {
+                return Next::Wait { until: due };
+            }
+            let operation = self.operations.pop_front().expect("just seen");
+            if (now - due) / 1_000_000 > self.settings.overdue_skip_ms {
+                self.skipped += 1;
+                continue;
+            }
+            return Next::Start(self.start(operation));
+        }
+    }
+
+    fn start(&mut self, operation: PlannedOperation) -> Call {
+        let ClientSettings { read_level, write_level, .. } = self.settings;
+        let bytes = |key: &str| Key(key.as_bytes().to_vec());
+        let (f, key, value, request) = match operation.action {
+            Action::Read { key } => {
+                let request = ClientRequest::Get { key: bytes(&key), level: read_level };
+                (Function::Read, key, None, request)
+            }
+            Action::Write { key, value } => {
+                let request = ClientRequest::Put { key: bytes(&key), value: encode_value(value), level: write_level };
+                (Function::Write, key, Some(value), request)
+            }
+            Action::Delete { key } => {
+                let request = ClientRequest::Delete { key: bytes(&key), level: write_level };
+                (Function::Delete, key, None, request)
+            }
+        };
+        let invocation = Event {
+            index: 0,
+            time: 0,
+            kind: EventType::Invoke,
+            process: ProcessId(self.slot + self.slots * self.retired),
+            f,
+            key,
+            value,
+            node: Some(operation.node.to_string()),
+            error: None,
+        };
+        self.open = Some(invocation.clone());
+        Call { invocation, node: operation.node, request }
+    }
+
+    /// Ends the open operation; the event is to be recorded.
+    pub fn complete(&mut self, result: Result<ClientResponse, CallError>) -> Event {
+        let mut event = self.open.take().expect("only an open operation completes");
+        let (kind, value, error) = match (event.f, result) {
+            (Function::Read, Ok(ClientResponse::Read { value, .. })) => match value.as_ref().map(decode_value) {
+                None => (EventType::Ok, None, None),
+                Some(Ok(number)) => (EventType::Ok, Some(number), None),
+                Some(Err(corrupt)) => (EventType::Ok, Some(FOREIGN_VALUE), Some(corrupt)),
+            },
+            (Function::Write | Function::Delete, Ok(ClientResponse::Written { .. })) => {
+                (EventType::Ok, event.value, None)
+            }
+            (_, Ok(ClientResponse::Failed(error))) => {
+                let kind = if error.kind.is_definite() { EventType::Fail } else { EventType::Info };
+                (kind, event.value, Some(error.message))
+            }
+            (_, Ok(_)) => (EventType::Info, event.value, Some("the node gave another request's answer".to_owned())),
+            (_, Err(CallError::NotSent(reason))) => (EventType::Fail, event.value, Some(reason)),
+            (_, Err(CallError::Unknown(reason))) => (EventType::Info, event.value, Some(reason)),
+        };
+        if kind == EventType::Info {
+            self.retired += 1;
+        }
+        event.kind = kind;
+        event.value = value;
+        event.error = error;
+        event
+    }
+
+    /// Takes the open operation back. Only before anything of it was recorded or sent.
+    pub fn withdraw(&mut self) {
+        assert!(self.open.take().is_some(), "only an open operation can be withdrawn");
+    }
+
+    /// Operations that were not started because they were overdue.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Operations that are still to come.
+    pub fn remaining(&self) -> usize {
+        self.operations.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hearsay_core::{ClientError, ClientErrorKind, WallTime};
+
+    use super::*;
+
+    const SETTINGS: ClientSettings =
+        ClientSettings { read_level: Level::Quorum, write_level: Level::All, overdue_skip_ms: 100 };
+
+    fn operation(at_ms: u64, action: Action) -> PlannedOperation {
+        PlannedOperation { at_ms, client: 2, node: NodeId(3), action }
+    }
+    fn write(at_ms: u64, value: u64) -> PlannedOperation {
+        operation(at_ms, Action::Write { key: "k7".to_owned(), value })
+    }
+    fn read(at_ms: u64) -> PlannedOperation {
+        operation(at_ms, Action::Read { key: "k7".to_owned() })
+    }
+    fn client(operations: impl IntoIterator<Item = PlannedOperation>) -> ClientProcess {
+        ClientProcess::new(2, 10, SETTINGS, operations.into_iter().collect())
+    }
+    fn start(client: &mut ClientProcess, now: u64) -> Call {
+        match client.next(now) {
+            Next::Start(call) => call,
+            other => panic!("expected a start, got {other:?}"),
+        }
+    }
+    fn failed(kind: ClientErrorKind) -> Result<ClientResponse, CallError> {
+        Ok(ClientResponse::Failed(ClientError { kind, message: "why".to_owned() }))
+    }
+
+    #[test]
+    fn waits_until_due_then_invokes_with_the_level_of_its_kind() {
+        let mut client = client([write(5, 311), read(6), operation(7, Action::Delete { key: "k7".to_owned() })]);
+        assert_eq!(client.next(4_999_999), Next::Wait { until: 5_000_000 });
+        let call = start(&mut client, 5_000_000);
+        assert_eq!(call.node, NodeId(3));
+        let key = || Key(b"k7".to_vec());
+        assert_eq!(call.request, ClientRequest::Put { key: key(), value: value_311(), level: Level::All });
+        assert_eq!((call.invocation.kind, call.invocation.f), (EventType::Invoke, Function::Write));
+        assert_eq!((call.invocation.value, call.invocation.process), (Some(311), ProcessId(2)));
+        assert_eq!(call.invocation.node.as_deref(), Some("n3"));
+        let event = client.complete(Ok(ClientResponse::Written { stamp: WallTime(1) }));
+        assert_eq!((event.kind, event.value), (EventType::Ok, Some(311)));
+
+        let call = start(&mut client, 6_000_000);
+        assert_eq!(call.request, ClientRequest::Get { key: key(), level: Level::Quorum });
+        let event = client.complete(Ok(ClientResponse::Read { value: Some(value_311()), stamp: None }));
+        assert_eq!((event.kind, event.value, event.process), (EventType::Ok, Some(311), ProcessId(2)));
+
+        let call = start(&mut client, 7_000_000);
+        assert_eq!(call.request, ClientRequest::Delete { key: key(), level: Level::All });
+        client.complete(Ok(ClientResponse::Written { stamp: WallTime(2) }));
+        assert_eq!(client.next(8_000_000), Next::Done);
+    }
+
+    fn value_311() -> hearsay_core::Value {
+        hearsay_core::Value(b"311".to_vec())
+    }
+
+    #[test]
+    fn each_way_to_end_is_recorded_as_what_is_known() {
+        use EventType::{Fail, Info};
+        let cases = [
+            (failed(ClientErrorKind::Refused), Fail),
+            (failed(ClientErrorKind::Unavailable), Fail),
+            (failed(ClientErrorKind::Overloaded), Fail),
+            (failed(ClientErrorKind::Timeout), Info),
+            (Err(CallError::NotSent("why".to_owned())), Fail),
+            (Err(CallError::Unknown("why".to_owned())), Info),
+            (Ok(ClientResponse::Read { value: None, stamp: None }), Info),
+        ];
+        for (result, kind) in cases {
+            let mut client = client([write(0, 1), write(0, 2)]);
+            start(&mut client, 0);
+            let event = client.complete(result.clone());
+            assert_eq!(event.kind, kind, "{result:?}");
+            assert_eq!(event.value, Some(1), "a write keeps its value");
+            assert!(event.error.is_some(), "{result:?} has no reason");
+            assert_eq!(event.process, ProcessId(2), "the completion belongs to the process that invoked");
+            let next = start(&mut client, 0).invocation.process;
+            assert_eq!(next, ProcessId(if kind == Info { 12 } else { 2 }), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn corrupt_bytes_are_a_value_that_nobody_wrote() {
+        let mut client = client([read(0)]);
+        start(&mut client, 0);
+        let value = Some(hearsay_core::Value(b"garbage".to_vec()));
+        let event = client.complete(Ok(ClientResponse::Read { value, stamp: None }));
+        assert_eq!((event.kind, event.value), (EventType::Ok, Some(FOREIGN_VALUE)));
+        assert!(event.error.unwrap().contains("garbage"));
+    }
+
+    #[test]
+    fn the_overdue_is_skipped_and_counted() {
+        let mut client = client([write(0, 1), write(10, 2), write(100, 3), write(900, 4)]);
+        // 110 ms and 101 ms overdue are too much, 11 ms is not.
+        let call = start(&mut client, 111_000_000);
+        assert_eq!(call.invocation.value, Some(3));
+        assert_eq!((client.skipped(), client.remaining()), (2, 1));
+    }
+
+    #[test]
+    #[should_panic(expected = "while one is open")]
+    fn a_client_is_sequential() {
+        let mut client = client([write(0, 1), write(0, 2)]);
+        start(&mut client, 0);
+        client.next(0);
+    }
+}

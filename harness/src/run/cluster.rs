@@ -1,0 +1,136 @@
+//! The cluster of a run: certificates, configurations, processes, and the two ways to talk to it: the clients', which
+//! faults may cut, and the harness's own, which they may not.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use hearsay_core::NodeId;
+use hearsay_node::certificates::Authority;
+use hearsay_node::client::ClientEndpoint;
+use hearsay_node::config::{CertificatePaths, Member, NodeConfig};
+use tokio::sync::mpsc;
+
+use crate::plan::Plan;
+use crate::sandbox::{Network, NodeDied, NodePlaces, Nodes, Sandbox};
+use crate::store::RunDirectory;
+
+use super::observer::Observer;
+
+/// Port of every node; each has an address of its own.
+const PORT: u16 = 7100;
+/// Name of the cluster in its certificates.
+const CLUSTER: &str = "hearsay";
+/// Nodes are started at once, and each has a store to make: on two cores a large cluster takes its time.
+const READY_WITHIN_BASE: Duration = Duration::from_secs(30);
+const READY_WITHIN_PER_NODE: Duration = Duration::from_millis(300);
+/// Longest wait for an orderly end of a node.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A running cluster.
+pub struct Cluster {
+    /// The network it is in.
+    pub network: Arc<Network>,
+    /// Its processes.
+    pub nodes: Nodes,
+    /// The harness's eyes.
+    pub observer: Arc<Observer>,
+    /// The clients' socket.
+    pub clients: Arc<ClientEndpoint>,
+    /// Where clients reach the nodes.
+    pub addresses: Arc<BTreeMap<NodeId, SocketAddr>>,
+}
+
+impl Cluster {
+    /// Makes network, certificates and configurations, and starts all nodes. They are not ready yet; those that end
+    /// by themselves come out of the channel.
+    ///
+    /// # Errors
+    /// Anything of it failed; what was started ends with the sandbox.
+    pub fn start(
+        plan: &Plan,
+        directory: &RunDirectory,
+        sandbox: &Sandbox,
+    ) -> anyhow::Result<(Cluster, mpsc::Receiver<NodeDied>)> {
+        let members = &plan.cluster.members;
+        let network = Arc::new(Network::create(sandbox, members).context("the network could not be made")?);
+        let address = |&node: &NodeId| (node, SocketAddr::from((network.node_address(node), PORT)));
+        let addresses: Arc<BTreeMap<_, _>> = Arc::new(members.iter().map(address).collect());
+
+        let authority = Authority::generate(CLUSTER).context("the cluster's certificates could not be made")?;
+        let configurations = sandbox.scratch().join("nodes");
+        fs::create_dir_all(&configurations)
+            .with_context(|| format!("{} could not be made", configurations.display()))?;
+        let authority_path = configurations.join("ca.pem");
+        fs::write(&authority_path, authority.certificate_pem())
+            .with_context(|| format!("{} could not be written", authority_path.display()))?;
+        // Nodes start elsewhere: relative paths would depend on it.
+        let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("no such path: {path:?}"));
+        let (data, logs) = (absolute(&directory.data())?, absolute(&directory.logs())?);
+        let mut places = BTreeMap::new();
+        for &node in members {
+            let name = node.to_string();
+            authority.node(node)?.write(&configurations, &name)?;
+            let disk = data.join(&name);
+            let config = NodeConfig {
+                cluster: CLUSTER.to_owned(),
+                node: Member(node),
+                listen: None,
+                data: disk.clone(),
+                certificates: CertificatePaths {
+                    authority: authority_path.clone(),
+                    certificate: configurations.join(format!("{name}.pem")),
+                    key: configurations.join(format!("{name}.key")),
+                },
+                members: addresses.iter().map(|(&node, &address)| (Member(node), address)).collect(),
+                settings: hearsay_core::ClusterConfig { members: Vec::new(), ..plan.cluster.clone() },
+                log: "info".to_owned(),
+            };
+            let path = configurations.join(format!("{name}.yaml"));
+            let text = config.to_yaml().map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
+            fs::write(&path, text).with_context(|| format!("{} could not be written", path.display()))?;
+            places.insert(node, NodePlaces { log: logs.join(format!("{name}.log")), disk });
+        }
+
+        let factory = Arc::new(move |node: NodeId| {
+            // This program is a node as well; by this name it is found even after a rebuild has replaced its file.
+            let mut command = Command::new("/proc/self/exe");
+            command.arg("node").arg("--config").arg(configurations.join(format!("{node}.yaml")));
+            command
+        });
+        let (nodes, died) = Nodes::new(Arc::clone(&network) as _, factory, places);
+        for &node in members {
+            nodes.start(node)?;
+        }
+
+        let endpoint = |name: &str, socket: UdpSocket| -> anyhow::Result<ClientEndpoint> {
+            let identity = authority.client(name)?;
+            Ok(ClientEndpoint::new(socket, &identity, authority.certificate_pem(), CLUSTER)?)
+        };
+        let own_socket = UdpSocket::bind((network.harness_address(), 0)).context("no socket for the harness itself")?;
+        let observer = Arc::new(Observer::new(endpoint("harness", own_socket)?, &addresses));
+        let clients_socket = network.clients_socket().context("no socket for the clients")?;
+        let clients = Arc::new(endpoint("clients", clients_socket)?);
+        Ok((Cluster { network, nodes, observer, clients, addresses }, died))
+    }
+
+    /// How long the nodes may take until all of them serve.
+    pub fn ready_within(&self) -> Duration {
+        READY_WITHIN_BASE + READY_WITHIN_PER_NODE * u32::try_from(self.addresses.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Ends all nodes.
+    ///
+    /// # Errors
+    /// A process that even SIGKILL did not end.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        let nodes = self.nodes.clone();
+        tokio::task::spawn_blocking(move || nodes.stop_all(STOP_PATIENCE)).await??;
+        Ok(())
+    }
+}

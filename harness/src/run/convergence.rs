@@ -1,0 +1,132 @@
+//! Whether all replicas hold the same, from what every node says it stores itself.
+//!
+//! Pure, as in [`super::proof`]: scans go in, what still differs comes out.
+
+use std::collections::BTreeMap;
+
+use hearsay_checkers::FinalEntry;
+use hearsay_core::{Key, LocalEntry, NodeId};
+
+use super::client::{FOREIGN_VALUE, decode_value};
+
+/// What every node stores, or why it could not be looked at.
+pub type Scans = BTreeMap<NodeId, Result<Vec<LocalEntry>, String>>;
+
+/// Keys whose replicas differ, as sentences; empty when every key has `replication` equal copies. With
+/// `tombstones_collected` a deleted key may be gone from any number of nodes.
+pub fn differing(scans: &Scans, replication: usize, tombstones_collected: bool) -> Vec<String> {
+    let mut differing = Vec::new();
+    let mut by_key: BTreeMap<&Key, Vec<(NodeId, &LocalEntry)>> = BTreeMap::new();
+    for (&node, scan) in scans {
+        match scan {
+            Ok(entries) => entries.iter().for_each(|entry| by_key.entry(&entry.key).or_default().push((node, entry))),
+            Err(reason) => differing.push(format!("{node} could not be looked at ({reason})")),
+        }
+    }
+    for (key, copies) in by_key {
+        let name = key.0.escape_ascii();
+        let (first_node, first) = copies[0];
+        let all_deleted = copies.iter().all(|(_, entry)| entry.value.is_none());
+        if tombstones_collected && all_deleted {
+            continue;
+        }
+        if let Some((node, other)) =
+            copies.iter().find(|(_, entry)| (entry.stamp, &entry.value) != (first.stamp, &first.value))
+        {
+            differing.push(format!("{name}: {first_node} holds {}, {node} holds {}", shown(first), shown(other)));
+        } else if copies.len() != replication {
+            let nodes = copies.iter().map(|(node, _)| node.to_string()).collect::<Vec<_>>().join(" ");
+            let held = copies.len();
+            differing.push(format!("{name}: {} is held by {held} nodes ({nodes}), not {replication}", shown(first)));
+        }
+    }
+    differing
+}
+
+/// The scans as the checkers take them, with the nodes that could not be looked at.
+pub fn final_entries(scans: &Scans) -> (Vec<FinalEntry>, Vec<String>) {
+    let mut entries = Vec::new();
+    let mut unreachable = Vec::new();
+    for (node, scan) in scans {
+        match scan {
+            Ok(scan) => entries.extend(scan.iter().map(|entry| FinalEntry {
+                node: node.to_string(),
+                key: String::from_utf8_lossy(&entry.key.0).into_owned(),
+                value: entry.value.as_ref().map(|value| decode_value(value).unwrap_or(FOREIGN_VALUE)),
+                stamp: entry.stamp.0,
+            })),
+            Err(reason) => unreachable.push(format!("{node}: {reason}")),
+        }
+    }
+    (entries, unreachable)
+}
+
+fn shown(entry: &LocalEntry) -> String {
+    let stamp = entry.stamp.0;
+    match &entry.value {
+        Some(value) => {
+            let start = value.0.get(..20).unwrap_or(&value.0);
+            format!("{} of {stamp}", start.escape_ascii())
+        }
+        None => format!("a tombstone of {stamp}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hearsay_core::{Value, WallTime};
+
+    use super::*;
+
+    fn entry(key: &str, stamp: u64, value: Option<&str>) -> LocalEntry {
+        LocalEntry {
+            key: Key(key.as_bytes().to_vec()),
+            stamp: WallTime(stamp),
+            value: value.map(|text| Value(text.as_bytes().to_vec())),
+        }
+    }
+    fn scans(nodes: [&[LocalEntry]; 3]) -> Scans {
+        (1..).map(NodeId).zip(nodes.map(|entries| Ok(entries.to_vec()))).collect()
+    }
+
+    #[test]
+    fn equal_copies_on_as_many_nodes_as_replicas() {
+        let (x, gone) = (entry("x", 5, Some("7")), entry("y", 6, None));
+        let all = scans([&[x.clone(), gone.clone()], &[x.clone(), gone.clone()], &[]]);
+        assert_eq!(differing(&all, 2, false), [""; 0]);
+        let (entries, unreachable) = final_entries(&all);
+        assert_eq!((entries.len(), unreachable.len()), (4, 0));
+        assert_eq!((entries[0].value, entries[1].value, entries[1].stamp), (Some(7), None, 6));
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let (new, old) = (entry("x", 5, Some("7")), entry("x", 4, Some("6")));
+        let all = scans([&[new.clone()], &[old], &[]]);
+        assert_eq!(differing(&all, 2, false), ["x: n1 holds 7 of 5, n2 holds 6 of 4"]);
+        let all = scans([&[new.clone()], &[], &[]]);
+        assert_eq!(differing(&all, 2, false), ["x: 7 of 5 is held by 1 nodes (n1), not 2"]);
+        let all = scans([&[new.clone()], &[new.clone()], &[new]]);
+        assert_eq!(differing(&all, 2, false), ["x: 7 of 5 is held by 3 nodes (n1 n2 n3), not 2"]);
+        // Equal values under different stamps are different versions still.
+        let all = scans([&[entry("x", 5, Some("7"))], &[entry("x", 4, Some("7"))], &[]]);
+        assert_eq!(differing(&all, 2, false).len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_says_nothing_is_not_equal() {
+        let mut all = scans([&[], &[], &[]]);
+        all.insert(NodeId(2), Err("timed out".to_owned()));
+        assert_eq!(differing(&all, 2, false), ["n2 could not be looked at (timed out)"]);
+        assert_eq!(final_entries(&all).1, ["n2: timed out"]);
+    }
+
+    #[test]
+    fn collected_tombstones_are_equal_to_tombstones() {
+        let all = scans([&[entry("y", 6, None)], &[], &[]]);
+        assert_eq!(differing(&all, 2, false).len(), 1);
+        assert_eq!(differing(&all, 2, true), [""; 0]);
+        let back = scans([&[entry("y", 6, None)], &[entry("y", 5, Some("7"))], &[]]);
+        assert_eq!(differing(&back, 2, true).len(), 1, "a deleted value that is back is a difference");
+    }
+}

@@ -1,0 +1,339 @@
+//! One run from the first process to the last, inside a sandbox.
+//!
+//! ```text
+//! network, nodes -> ready -> warm-up -> faults -> whole again -> healed -> converged -> final reads -> nodes stopped
+//! ```
+//!
+//! What goes wrong on the way does not undo what was seen: a run that ends early is healed, taken down and judged by
+//! what there is. Left out: judging ([`super::judge`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use hearsay_checkers::{FaultWindow, FinalState, Phase};
+use tokio::sync::watch;
+
+use crate::faults::firewall::pairs_max;
+use crate::faults::{FirewallKind, Injector};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::report::{FaultReport, Problem, ProblemKind};
+use crate::sandbox::{NodeDied, Sandbox};
+use crate::store::{JsonLines, Observed, RunDirectory, write_json};
+
+use super::cluster::Cluster;
+use super::convergence::{differing, final_entries};
+use super::load::{Load, Undone};
+use super::metrics;
+use super::nemesis::{Nemesis, Scene};
+use super::proof::Neighbourhood;
+use super::stop::{Stop, Watch, ended_early, stop_for, until_ended_early};
+
+/// Longest wait, when all faults are healed, for the whole cluster.
+const WHOLE_WITHIN: Duration = Duration::from_secs(30);
+/// Between two looks at what the nodes store.
+const SCAN_INTERVAL: Duration = Duration::from_millis(100);
+/// Lines of a dead node's log in the report.
+const LOG_LINES_SHOWN: usize = 20;
+
+/// What a run brought, besides what is in its directory.
+#[derive(Debug, Default)]
+pub struct Ran {
+    /// Phases that were run.
+    pub phases: Vec<Phase>,
+    /// Faults that were reached.
+    pub faults: Vec<FaultReport>,
+    /// Planned operations left undone.
+    pub undone: Undone,
+    /// What went wrong.
+    pub problems: Vec<Problem>,
+    /// Whether somebody ended it early.
+    pub interrupted: bool,
+}
+
+impl Ran {
+    fn problem(&mut self, kind: ProblemKind, message: impl Into<String>) {
+        self.problems.push(Problem { kind, message: message.into() });
+    }
+
+    fn died(&mut self, died: &NodeDied) {
+        let lines: Vec<&str> = died.log_tail.lines().collect();
+        let end = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
+        let message = format!("{} ended by itself ({}); the end of its log:\n{end}", died.node, died.status);
+        self.problem(ProblemKind::NodeDied, message);
+    }
+
+    fn ended_by(&mut self, reason: Option<&Stop>) {
+        match reason {
+            None | Some(Stop::LoadEnded) => {}
+            Some(Stop::Interrupted) => self.interrupted = true,
+            Some(Stop::NodeDied(died)) => self.died(died),
+            Some(Stop::Recorder(error)) => self.problem(ProblemKind::Harness, error.to_string()),
+        }
+    }
+}
+
+/// Carries out a plan. Failures are among the problems of what it brought.
+pub async fn execute(
+    plan: &Plan,
+    directory: &RunDirectory,
+    firewall: FirewallKind,
+    sandbox: &Sandbox,
+    progress: &Progress,
+) -> Ran {
+    let mut ran = Ran::default();
+    progress.phase("starting the nodes", None);
+    let done = match start(plan, directory, firewall, sandbox) {
+        Ok((run, watch)) => run.to_its_end(watch, progress, &mut ran).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
+        ran.problem(ProblemKind::Harness, format!("{error:#}"));
+    }
+    ran
+}
+
+/// A run whose nodes are started.
+struct Run<'a> {
+    plan: &'a Plan,
+    directory: &'a RunDirectory,
+    cluster: Cluster,
+    scene: Scene,
+    injector: Injector,
+    stop: watch::Sender<Option<Stop>>,
+}
+
+fn start<'a>(
+    plan: &'a Plan,
+    directory: &'a RunDirectory,
+    firewall: FirewallKind,
+    sandbox: &Sandbox,
+) -> anyhow::Result<(Run<'a>, Watch)> {
+    let firewall = firewall.open(pairs_max(plan.cluster.members.len())).context("the firewall can't be used")?;
+    let (cluster, died) = Cluster::start(plan, directory, sandbox)?;
+    let watch = Watch::new(died).context("signals can't be handled")?;
+    let scene = Scene {
+        observer: Arc::clone(&cluster.observer),
+        neighbourhood: Arc::new(Neighbourhood::of(&plan.cluster)),
+        members: Arc::new(plan.cluster.members.iter().copied().collect::<BTreeSet<_>>()),
+        active: Arc::new(Mutex::new(BTreeMap::new())),
+    };
+    let injector = Injector::new(firewall, cluster.nodes.clone());
+    Ok((Run { plan, directory, cluster, scene, injector, stop: watch::Sender::new(None) }, watch))
+}
+
+impl Run<'_> {
+    async fn to_its_end(self, mut watch: Watch, progress: &Progress, ran: &mut Ran) -> anyhow::Result<()> {
+        let Run { plan, directory, cluster, scene, injector, stop } = self;
+        let ready = tokio::select! {
+            reason = watch.first_reason(std::future::pending()) => {
+                ran.ended_by(Some(&reason));
+                cluster.stop().await?;
+                return Ok(());
+            }
+            ready = scene.prove_whole(cluster.ready_within()) => ready,
+        };
+        if let Err(missing) = ready {
+            ran.problem(ProblemKind::Cluster, format!("the cluster was not ready to serve {missing}"));
+            cluster.stop().await?;
+            return Ok(());
+        }
+        let (recorder, writer) = Recorder::create(&directory.history(), Instant::now())?;
+        let faults = JsonLines::create(&directory.faults())?;
+        let metrics = JsonLines::create(&directory.metrics())?;
+        let sampling = tokio::spawn(metrics::sample(scene.clone(), recorder.clone(), metrics));
+        let refreshing = tokio::spawn({
+            let (progress, recorder) = (progress.clone(), recorder.clone());
+            async move { progress.refresh(&recorder).await }
+        });
+        let nemesis =
+            Nemesis::new(scene.clone(), injector, plan.faults.clone(), faults, recorder.clone(), progress.clone());
+        let flow =
+            Flow { plan, directory, cluster: &cluster, scene: &scene, recorder: &recorder, stop: &stop, progress };
+        let flowed = {
+            let flow = flow.run(nemesis, ran);
+            tokio::pin!(flow);
+            tokio::select! {
+                flowed = &mut flow => flowed,
+                reason = watch.first_reason(recorder.failed()) => {
+                    progress.phase("ending early", None);
+                    stop_for(&stop, reason);
+                    // Everybody comes to an end by themselves now, and heals and writes what there is.
+                    flow.await
+                }
+            }
+        };
+        refreshing.abort();
+        sampling.abort();
+        if let Ok(Err(error)) = sampling.await {
+            ran.problem(ProblemKind::Harness, error.to_string());
+        }
+        progress.phase("stopping the nodes", None);
+        let reason = stop.borrow().clone();
+        ran.ended_by(reason.as_ref());
+        let stopped = cluster.stop().await;
+        while let Some(died) = watch.next_death() {
+            ran.died(&died);
+        }
+        let recorder_known = matches!(reason, Some(Stop::Recorder(_)));
+        let written = writer.finish();
+        flowed?;
+        stopped?;
+        if !recorder_known {
+            written?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of a run with a clock.
+struct Flow<'a> {
+    plan: &'a Plan,
+    directory: &'a RunDirectory,
+    cluster: &'a Cluster,
+    scene: &'a Scene,
+    recorder: &'a Recorder,
+    stop: &'a watch::Sender<Option<Stop>>,
+    progress: &'a Progress,
+}
+
+impl Flow<'_> {
+    async fn run(&self, mut nemesis: Nemesis, ran: &mut Ran) -> anyhow::Result<()> {
+        let load = Load::of(self.plan);
+        let mut stop = self.stop.subscribe();
+        let (faults, undone, ()) = tokio::join!(
+            self.faults(&mut nemesis),
+            load.run(self.plan, self.cluster, self.recorder, &stop),
+            self.clock()
+        );
+        let load_ended = self.recorder.now();
+        ran.faults = nemesis.into_reports();
+        ran.phases = self.phases(faults.as_ref().ok().and_then(|healed| healed.as_ref().ok().copied()), load_ended);
+        self.note_faults(ran);
+        // What was seen until here is kept, whatever happens next.
+        self.save_observed(ran)?;
+        ran.undone = undone?;
+        if let Err(missing) = faults? {
+            ran.problem(
+                ProblemKind::HealNotProven,
+                format!("the cluster was not whole again after the faults: {missing}"),
+            );
+        }
+        if ended_early(&stop) {
+            return Ok(());
+        }
+        tokio::select! {
+            () = until_ended_early(&mut stop) => return Ok(()),
+            converged = self.converge(load_ended) => converged?,
+        }
+        self.progress.phase("final reads", None);
+        let from = self.recorder.now();
+        tokio::select! {
+            () = until_ended_early(&mut stop) => {}
+            read = load.final_reads(self.plan, self.cluster, self.recorder) => drop(read?),
+        }
+        ran.phases.push(Phase { name: "final-reads".to_owned(), from, to: self.recorder.now() });
+        self.save_observed(ran)
+    }
+
+    /// Faults, then the proof that nothing is broken any more: when that was, or what was missing.
+    async fn faults(&self, nemesis: &mut Nemesis) -> anyhow::Result<Result<u64, String>> {
+        let mut stop = self.stop.subscribe();
+        nemesis.run(stop.clone()).await?;
+        let faults_end = Duration::from_millis(self.plan.phases.warmup_ms + self.plan.phases.faults_ms);
+        let whole = async {
+            tokio::time::sleep_until((self.recorder.start() + faults_end).into()).await;
+            self.scene.prove_whole(WHOLE_WITHIN).await
+        };
+        Ok(tokio::select! {
+            () = until_ended_early(&mut stop) => Ok(self.recorder.now()),
+            whole = whole => whole.map(|_| self.recorder.now()),
+        })
+    }
+
+    /// Announces the phases and ends the load when its time has come.
+    async fn clock(&self) {
+        let phases = self.plan.phases;
+        let mut stop = self.stop.subscribe();
+        let mut until_ms = 0;
+        for (name, lasts_ms) in
+            [("warm-up", phases.warmup_ms), ("faults", phases.faults_ms), ("healed", phases.healed_ms)]
+        {
+            self.progress.phase(name, Some(Duration::from_millis(lasts_ms)));
+            until_ms += lasts_ms;
+            let until = self.recorder.start() + Duration::from_millis(until_ms);
+            tokio::select! {
+                () = until_ended_early(&mut stop) => return,
+                () = tokio::time::sleep_until(until.into()) => {}
+            }
+        }
+        stop_for(self.stop, Stop::LoadEnded);
+    }
+
+    /// The phases as they were, until `ended`; the healed one begins when that is proven.
+    fn phases(&self, healed: Option<u64>, ended: u64) -> Vec<Phase> {
+        let warmup = self.plan.phases.warmup_ms * 1_000_000;
+        let healed = healed.unwrap_or(u64::MAX);
+        let bounds = [("warmup", 0, warmup), ("faults", warmup, healed), ("healed", healed, u64::MAX)];
+        let until_the_end = bounds.into_iter().filter(|&(_, from, _)| from < ended);
+        until_the_end.map(|(name, from, to)| Phase { name: name.to_owned(), from, to: to.min(ended) }).collect()
+    }
+
+    fn note_faults(&self, ran: &mut Ran) {
+        for fault in ran.faults.clone() {
+            let (id, name) = (&fault.id, &fault.name);
+            if !fault.bit {
+                ran.problem(ProblemKind::FaultDidNotBite, format!("{id} ({name}) never bit: {}", fault.bit_evidence));
+            } else if !fault.healed {
+                let reason = &fault.heal_evidence;
+                ran.problem(ProblemKind::HealNotProven, format!("no proof that {id} ({name}) was healed: {reason}"));
+            }
+        }
+    }
+
+    fn save_observed(&self, ran: &Ran) -> anyhow::Result<()> {
+        let windows = ran.faults.iter().filter_map(|fault| {
+            let (id, name, from) = (fault.id.clone(), fault.name.clone(), fault.from?);
+            Some(FaultWindow { id, name, from, to: fault.to.unwrap_or_else(|| self.recorder.now()) })
+        });
+        let observed = Observed { phases: ran.phases.clone(), faults: windows.collect() };
+        Ok(write_json(&self.directory.phases(), &observed)?)
+    }
+
+    /// Looks at all that is stored until all replicas are equal or the time is over, and saves what was seen last.
+    async fn converge(&self, load_ended: u64) -> anyhow::Result<()> {
+        let cluster = &self.plan.cluster;
+        let deadline = Duration::from_millis(self.plan.phases.converge_within_ms);
+        self.progress.phase("waiting for convergence", Some(deadline));
+        let (scans, converged_after) = loop {
+            let scans = self.scene.observer.scans().await;
+            let waited = Duration::from_nanos(self.recorder.now().saturating_sub(load_ended));
+            let collected = tombstones_collected(self.plan, self.recorder.now());
+            if differing(&scans, usize::from(cluster.replication), collected).is_empty() {
+                break (scans, Some(waited));
+            }
+            if waited >= deadline {
+                break (scans, None);
+            }
+            tokio::time::sleep(SCAN_INTERVAL).await;
+        };
+        let (entries, unreachable) = final_entries(&scans);
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let state = FinalState {
+            replication: u64::from(cluster.replication),
+            converged_after: converged_after.map(nanoseconds),
+            deadline: nanoseconds(deadline),
+            entries,
+            unreachable,
+        };
+        Ok(write_json(&self.directory.final_state(), &state)?)
+    }
+}
+
+/// Whether tombstones of this run can be gone `at` nanoseconds after its start.
+pub fn tombstones_collected(plan: &Plan, at: u64) -> bool {
+    plan.cluster.tombstone_grace_ms <= at / 1_000_000
+}

@@ -1,0 +1,127 @@
+//! The load of a run: all clients at once, and the final reads.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use anyhow::Context;
+use hearsay_workloads::{Level, WorkloadSpec};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::plan::Plan;
+use crate::recorder::{Recorder, RecorderError};
+
+use super::client::{ClientProcess, ClientSettings, Connections, drive};
+use super::cluster::Cluster;
+use super::final_reads::read_all;
+use super::stop::Stop;
+
+/// What the load of a run needs to know of its plan.
+#[derive(Clone, Debug)]
+pub struct Load {
+    settings: ClientSettings,
+    timeout: Duration,
+    clients: u32,
+    nodes: u64,
+}
+
+/// What was left undone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// Overdue, so never started.
+    pub skipped: u64,
+    /// Still to come when the load ended.
+    pub remaining: u64,
+}
+
+impl Load {
+    /// Of a plan.
+    pub fn of(plan: &Plan) -> Load {
+        let WorkloadSpec::Register(register) = &plan.workload;
+        let settings = ClientSettings {
+            read_level: node_level(register.read_level),
+            write_level: node_level(register.write_level),
+            overdue_skip_ms: register.overdue_skip_ms,
+        };
+        let timeout = Duration::from_millis(register.client_timeout_ms);
+        Load { settings, timeout, clients: register.clients, nodes: plan.cluster.members.len() as u64 }
+    }
+
+    /// Longest wait of a client for an answer.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Clients take the first slots, the final readers, one a node, the rest.
+    fn slots(&self) -> u64 {
+        u64::from(self.clients) + self.nodes
+    }
+
+    /// Runs all clients until they are done or have a reason to stop.
+    ///
+    /// # Errors
+    /// The recorder has stopped.
+    pub async fn run(
+        &self,
+        plan: &Plan,
+        cluster: &Cluster,
+        recorder: &Recorder,
+        stop: &watch::Receiver<Option<Stop>>,
+    ) -> anyhow::Result<Undone> {
+        let mut by_client: BTreeMap<u32, VecDeque<_>> = BTreeMap::new();
+        for operation in &plan.operations {
+            by_client.entry(operation.client).or_default().push_back(operation.clone());
+        }
+        let mut clients = JoinSet::new();
+        for (client, operations) in by_client {
+            let process = ClientProcess::new(u64::from(client), self.slots(), self.settings, operations);
+            let connections = Connections::new(cluster.clients.clone(), cluster.addresses.clone());
+            clients.spawn(drive(process, connections, recorder.clone(), recorder.start(), self.timeout, stop.clone()));
+        }
+        let mut undone = Undone::default();
+        while let Some(ended) = clients.join_next().await {
+            match ended.context("a client's task ended")? {
+                Ok(client) => {
+                    undone.skipped += client.skipped();
+                    undone.remaining += client.remaining() as u64;
+                }
+                // Everybody hears of it through the recorder itself.
+                Err(RecorderError::Write { .. } | RecorderError::Overflow { .. }) => {}
+            }
+        }
+        Ok(undone)
+    }
+
+    /// Reads every key of the plan through every node. How many of these reads never got an answer.
+    ///
+    /// # Errors
+    /// The recorder has stopped.
+    pub async fn final_reads(&self, plan: &Plan, cluster: &Cluster, recorder: &Recorder) -> anyhow::Result<usize> {
+        let keys: BTreeSet<String> =
+            plan.operations.iter().map(|operation| operation.action.key().to_owned()).collect();
+        let mut readers = JoinSet::new();
+        for (&node, slot) in cluster.addresses.keys().zip(u64::from(self.clients)..) {
+            let connections = Connections::new(cluster.clients.clone(), cluster.addresses.clone());
+            let (keys, recorder, settings, timeout) = (keys.clone(), recorder.clone(), self.settings, self.timeout);
+            let slots = (slot, self.slots());
+            readers.spawn(async move { read_all(slots, settings, node, &keys, connections, &recorder, timeout).await });
+        }
+        let mut unanswered = 0;
+        while let Some(ended) = readers.join_next().await {
+            unanswered += ended.context("a reader's task ended")??;
+        }
+        Ok(unanswered)
+    }
+}
+
+/// The node's own type for the same thing.
+fn node_level(level: Level) -> hearsay_core::Level {
+    match level {
+        Level::One => hearsay_core::Level::One,
+        Level::Two => hearsay_core::Level::Two,
+        Level::Three => hearsay_core::Level::Three,
+        Level::Quorum => hearsay_core::Level::Quorum,
+        Level::All => hearsay_core::Level::All,
+        Level::Count(count) => hearsay_core::Level::Count(count),
+    }
+}

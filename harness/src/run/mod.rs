@@ -1,0 +1,16 @@
+//! A run on real processes: clients, faults, proofs, convergence, judgement. What decides is pure ([`client`]'s process,
+//! [`timeline`], [`proof`], [`convergence`]); around it is as little as possible that does I/O.
+
+pub mod client;
+pub mod cluster;
+pub mod convergence;
+pub mod execute;
+pub mod final_reads;
+pub mod judge;
+pub mod load;
+pub mod metrics;
+pub mod nemesis;
+pub mod observer;
+pub mod proof;
+pub mod stop;
+pub mod timeline;

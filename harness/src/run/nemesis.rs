@@ -1,0 +1,352 @@
+//! Carries out the plan's faults: makes each at its time, heals it at its time, and has the cluster prove that it is whole.
+//!
+//! ```text
+//! planned --time--> (wipe: are all others ready?) --> made --time--> healed --> proven | not proven
+//!                   no: never in force
+//! ```
+//!
+//! Invariants:
+//! - Whatever was made is healed, however the run ends.
+//! - Nothing is taken for granted: the injector brings the kernel's evidence, the nodes' own words prove the healing.
+//! - Everything is in `faults.jsonl` as it happens.
+//!
+//! Proofs run beside the next faults: what those break meanwhile is not asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use hearsay_core::NodeId;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::faults::{Evidence, Injector};
+use crate::plan::{Fault, PlannedFault};
+use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::report::FaultReport;
+use crate::store::JsonLines;
+
+use super::observer::Observer;
+use super::proof::{InForce, Neighbourhood, Requirements, missing, summary};
+use super::stop::{Stop, until_ended_early};
+use super::timeline::{Turn, broken_by, proof_of_healing, targets, timeline};
+
+/// Longest wait for a proof of healing.
+const PROOF_WITHIN: Duration = Duration::from_secs(20);
+/// Longest wait, before a wipe, for all other nodes to be ready.
+const OTHERS_READY_WITHIN: Duration = Duration::from_secs(3);
+/// Between two looks at the cluster.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A cluster as faults and proofs see it.
+#[derive(Clone)]
+pub struct Scene {
+    /// The nodes' words.
+    pub observer: Arc<Observer>,
+    /// Who should see whom.
+    pub neighbourhood: Arc<Neighbourhood>,
+    /// Every node.
+    pub members: Arc<BTreeSet<NodeId>>,
+    /// Faults that are in force, by id.
+    pub active: Arc<Mutex<BTreeMap<String, Fault>>>,
+}
+
+/// A line of `faults.jsonl`.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: u64,
+    fault: &'a str,
+    name: &'a str,
+    step: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'a Evidence>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+}
+
+/// How a proof ended: the time it took, or what was still missing.
+type Proof = Result<Duration, String>;
+
+impl Scene {
+    /// What is broken on purpose now.
+    pub fn in_force(&self) -> InForce {
+        broken_by(lock(&self.active).values())
+    }
+
+    /// Members that are up as far as the faults in force are concerned.
+    pub fn present(&self) -> Vec<NodeId> {
+        let absent = self.in_force().absent;
+        self.members.difference(&absent).copied().collect()
+    }
+
+    /// Looks at the cluster until nothing is missing.
+    ///
+    /// # Errors
+    /// What was still missing at the deadline.
+    pub async fn prove(&self, required: &Requirements, within: Duration) -> Proof {
+        let began = Instant::now();
+        loop {
+            // Taken before the nodes are asked: what breaks meanwhile only makes this look fail.
+            let in_force = self.in_force();
+            let asked = self.members.difference(&in_force.absent).copied();
+            let statuses = self.observer.statuses(asked).await;
+            let missing = missing(required, &in_force, &self.neighbourhood, &statuses);
+            if missing.is_empty() {
+                return Ok(began.elapsed());
+            }
+            if began.elapsed() >= within {
+                let waited = within.as_secs_f64();
+                return Err(format!("after {waited:.0} s still: {}", summary(&missing)));
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Proves that nothing is broken any more, anywhere.
+    ///
+    /// # Errors
+    /// What was still missing.
+    pub async fn prove_whole(&self, within: Duration) -> Proof {
+        let all: BTreeSet<_> = (*self.members).clone();
+        self.prove(&Requirements { ready: all.clone(), linked: all, ..Requirements::default() }, within).await
+    }
+}
+
+/// The one that carries out faults.
+pub struct Nemesis {
+    scene: Scene,
+    recorder: Recorder,
+    progress: Progress,
+    injector: Arc<Mutex<Injector>>,
+    log: JsonLines,
+    faults: Vec<PlannedFault>,
+    former: BTreeMap<usize, BTreeMap<NodeId, u64>>,
+    reports: BTreeMap<usize, FaultReport>,
+    proofs: JoinSet<(usize, Proof)>,
+}
+
+impl Nemesis {
+    /// One that has done nothing yet. `log` is `faults.jsonl`; times are the recorder's.
+    pub fn new(
+        scene: Scene,
+        injector: Injector,
+        faults: Vec<PlannedFault>,
+        log: JsonLines,
+        recorder: Recorder,
+        progress: Progress,
+    ) -> Nemesis {
+        Nemesis {
+            scene,
+            recorder,
+            progress,
+            injector: Arc::new(Mutex::new(injector)),
+            log,
+            faults,
+            former: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            proofs: JoinSet::new(),
+        }
+    }
+
+    /// Carries out all faults, or as many as there is time for until a reason to stop; everything is healed afterwards.
+    ///
+    /// # Errors
+    /// The harness could not do its work; what was made may still be in force, and ends with the sandbox.
+    pub async fn run(&mut self, mut stop: watch::Receiver<Option<Stop>>) -> anyhow::Result<()> {
+        let mut stopped = false;
+        for (at_ms, turn, index) in timeline(&self.faults) {
+            let due = self.recorder.start() + Duration::from_millis(at_ms);
+            tokio::select! {
+                biased;
+                () = until_ended_early(&mut stop) => stopped = true,
+                () = self.collect_proofs_until(due) => {}
+            }
+            if stopped {
+                break;
+            }
+            match turn {
+                Turn::Inject => self.inject(index, &mut stop).await?,
+                Turn::Heal => self.heal(index).await?,
+            }
+        }
+        for index in 0..self.faults.len() {
+            // Does nothing for those that are not in force.
+            self.heal(index).await?;
+        }
+        if !stopped {
+            let all = async { while self.collect_proof().await {} };
+            tokio::select! {
+                () = until_ended_early(&mut stop) => stopped = true,
+                () = all => {}
+            }
+        }
+        if stopped {
+            self.proofs.abort_all();
+            while self.proofs.join_next().await.is_some() {}
+            for report in self.reports.values_mut().filter(|report| !report.healed && report.from.is_some()) {
+                report.heal_evidence.push_str(" The run was ended before the cluster could prove it.");
+            }
+        }
+        Ok(())
+    }
+
+    /// The faults that were reached, in the order of the plan.
+    pub fn into_reports(self) -> Vec<FaultReport> {
+        self.reports.into_values().collect()
+    }
+
+    async fn inject(&mut self, index: usize, stop: &mut watch::Receiver<Option<Stop>>) -> anyhow::Result<()> {
+        let planned = self.faults[index].clone();
+        let mut report = FaultReport {
+            id: planned.id.clone(),
+            name: name(&planned.fault),
+            nodes: targets(&planned.fault),
+            from: None,
+            to: None,
+            bit: false,
+            bit_evidence: String::new(),
+            healed: false,
+            heal_evidence: String::new(),
+        };
+        if let Fault::Wipe { node } = planned.fault
+            && let Err(reason) = self.others_ready(node, &planned, stop).await
+        {
+            // A second copy lost before the first was made good would lose data by the plan's fault, not the cluster's.
+            report.bit_evidence = format!("not made, {reason}");
+            self.write(&report, "skipped", None, Some(&report.bit_evidence))?;
+            self.reports.insert(index, report);
+            return Ok(());
+        }
+        if let Fault::Crash { .. } | Fault::Wipe { .. } = planned.fault {
+            let nodes = broken_by([&planned.fault]).absent;
+            let statuses = self.scene.observer.statuses(nodes).await;
+            let known = statuses.into_iter().filter_map(|(node, status)| Some((node, status.ok()?.incarnation)));
+            self.former.insert(index, known.collect());
+        }
+        lock(&self.scene.active).insert(planned.id.clone(), planned.fault.clone());
+        self.progress.fault_begins(&planned.id, &format!("{} {}", report.name, report.nodes));
+        let evidence = self.act(Injector::inject, &planned).await?;
+        report.from = Some(self.recorder.now());
+        report.bit_evidence = evidence.sentences.join(" ");
+        report.bit = evidence.bit.unwrap_or(false);
+        self.write(&report, "inject", Some(&evidence), None)?;
+        self.reports.insert(index, report);
+        Ok(())
+    }
+
+    async fn heal(&mut self, index: usize) -> anyhow::Result<()> {
+        let planned = self.faults[index].clone();
+        let in_force = lock(&self.scene.active).contains_key(&planned.id);
+        if !in_force {
+            return Ok(());
+        }
+        let evidence = self.act(Injector::heal, &planned).await?;
+        lock(&self.scene.active).remove(&planned.id);
+        self.progress.fault_ends(&planned.id);
+        let mut report = self.reports.remove(&index).expect("what is in force has a report");
+        report.to = Some(self.recorder.now());
+        report.bit = evidence.bit.unwrap_or(false);
+        report.heal_evidence = evidence.sentences.join(" ");
+        self.write(&report, "heal", Some(&evidence), None)?;
+        if evidence.healed == Some(true) {
+            let required = proof_of_healing(&planned.fault, self.former.remove(&index).unwrap_or_default());
+            let scene = self.scene.clone();
+            self.proofs.spawn(async move { (index, scene.prove(&required, PROOF_WITHIN).await) });
+        }
+        self.reports.insert(index, report);
+        Ok(())
+    }
+
+    async fn others_ready(
+        &self,
+        wiped: NodeId,
+        planned: &PlannedFault,
+        stop: &mut watch::Receiver<Option<Stop>>,
+    ) -> Result<(), String> {
+        let ready = self.scene.members.iter().copied().filter(|&node| node != wiped).collect();
+        let required = Requirements { ready, ..Requirements::default() };
+        let within = OTHERS_READY_WITHIN.min(Duration::from_millis(planned.duration_ms / 2));
+        let absent = self.scene.in_force().absent;
+        if let Some(node) = absent.first() {
+            return Err(format!("another fault keeps {node} away"));
+        }
+        tokio::select! {
+            () = until_ended_early(stop) => Err("the run was ended".to_owned()),
+            proof = self.scene.prove(&required, within) => proof.map(drop),
+        }
+    }
+
+    async fn act(
+        &self,
+        action: fn(&mut Injector, &PlannedFault) -> Result<Evidence, crate::faults::FaultError>,
+        planned: &PlannedFault,
+    ) -> anyhow::Result<Evidence> {
+        let injector = Arc::clone(&self.injector);
+        let planned = planned.clone();
+        let acted = tokio::task::spawn_blocking(move || action(&mut lock(&injector), &planned));
+        acted.await.context("a fault's thread ended")?.context("a fault could not be carried out")
+    }
+
+    /// Waits until `due`, taking in proofs as they come.
+    async fn collect_proofs_until(&mut self, due: Instant) {
+        let collect = async {
+            while self.collect_proof().await {}
+            std::future::pending::<()>().await;
+        };
+        // Ends at `due` unless it is past already: then nothing is collected now.
+        let _ = tokio::time::timeout_at(due.into(), collect).await;
+    }
+
+    /// Takes in the next proof; false when none is under way.
+    async fn collect_proof(&mut self) -> bool {
+        let Some(joined) = self.proofs.join_next().await else { return false };
+        let (index, proof) = match joined {
+            Ok(proof) => proof,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return true,
+        };
+        let mut report = self.reports.remove(&index).expect("what is proven was made");
+        let (step, text) = match proof {
+            Ok(took) => {
+                report.healed = true;
+                ("proven", format!("The cluster was whole again {:.1} s later.", took.as_secs_f64()))
+            }
+            Err(missing) => ("not-proven", format!("The cluster did not prove it: {missing}.")),
+        };
+        report.heal_evidence = format!("{} {text}", report.heal_evidence);
+        if let Err(error) = self.write(&report, step, None, Some(&text)) {
+            // The report still has it; a store that can't be written ends the run through the recorder.
+            report.heal_evidence = format!("{} ({error:#})", report.heal_evidence);
+        }
+        self.reports.insert(index, report);
+        true
+    }
+
+    fn write(
+        &mut self,
+        report: &FaultReport,
+        step: &str,
+        evidence: Option<&Evidence>,
+        text: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let time = self.recorder.now();
+        Ok(self.log.append(&Line { time, fault: &report.id, name: &report.name, step, evidence, text })?)
+    }
+}
+
+/// The kind of a fault, with the shape of a partition.
+pub fn name(fault: &Fault) -> String {
+    match fault {
+        Fault::Partition { shape, .. } => format!("partition {shape}"),
+        Fault::Crash { .. } => "crash".to_owned(),
+        Fault::Pause { .. } => "pause".to_owned(),
+        Fault::Wipe { .. } => "wipe".to_owned(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics while holding it")
+}

@@ -1,0 +1,112 @@
+//! The harness's own eyes: asks nodes about themselves over a path that no fault touches.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::future::join_all;
+use hearsay_core::{ClientRequest, ClientResponse, LocalEntry, NodeId, StatusReport};
+use hearsay_node::client::{ClientConnection, ClientEndpoint};
+use tokio::sync::Mutex;
+
+use super::convergence::Scans;
+use super::proof::Statuses;
+
+/// Longest wait for a connection or an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Entries asked for at a time.
+const SCAN_PAGE: u32 = 1_000;
+/// Entries of one node that are looked at; a run with more is beyond what its memory is meant for.
+const SCAN_ENTRIES_MAX: usize = 5_000_000;
+
+/// Asks every node about itself.
+#[derive(Debug)]
+pub struct Observer {
+    endpoint: ClientEndpoint,
+    nodes: BTreeMap<NodeId, Observed>,
+}
+
+#[derive(Debug)]
+struct Observed {
+    address: SocketAddr,
+    connection: Mutex<Option<ClientConnection>>,
+}
+
+impl Observer {
+    /// Nothing is asked yet. The endpoint's socket belongs to the router's namespace.
+    pub fn new(endpoint: ClientEndpoint, addresses: &BTreeMap<NodeId, SocketAddr>) -> Observer {
+        let observed = |&address| Observed { address, connection: Mutex::new(None) };
+        let nodes = addresses.iter().map(|(&node, address)| (node, observed(address))).collect();
+        Observer { endpoint, nodes }
+    }
+
+    /// What each of these nodes says about itself, asked at once.
+    pub async fn statuses(&self, nodes: impl IntoIterator<Item = NodeId>) -> Statuses {
+        let asked = nodes.into_iter().map(|node| async move { (node, self.status(node).await) });
+        join_all(asked).await.into_iter().collect()
+    }
+
+    /// What one node says about itself.
+    ///
+    /// # Errors
+    /// It gave no answer, as a sentence.
+    pub async fn status(&self, node: NodeId) -> Result<StatusReport, String> {
+        match self.ask(node, &ClientRequest::Status).await? {
+            ClientResponse::Status(report) if report.node == node => Ok(report),
+            ClientResponse::Status(report) => Err(format!("{} answered in its place", report.node)),
+            _ => Err("it gave another request's answer".to_owned()),
+        }
+    }
+
+    /// What every node stores itself, asked at once.
+    pub async fn scans(&self) -> Scans {
+        let asked = self.nodes.keys().map(|&node| async move { (node, self.scan(node).await) });
+        join_all(asked).await.into_iter().collect()
+    }
+
+    async fn scan(&self, node: NodeId) -> Result<Vec<LocalEntry>, String> {
+        let mut all: Vec<LocalEntry> = Vec::new();
+        loop {
+            let after = all.last().map(|entry| entry.key.clone());
+            match self.ask(node, &ClientRequest::LocalScan { after: after.clone(), limit: SCAN_PAGE }).await? {
+                ClientResponse::Entries { entries, more } => {
+                    let ascending = entries.is_sorted_by(|a, b| a.key < b.key);
+                    if !ascending || entries.first().is_some_and(|first| Some(&first.key) <= after.as_ref()) {
+                        return Err("its keys came out of order".to_owned());
+                    }
+                    if more && entries.is_empty() {
+                        return Err("it promised more entries and gave none".to_owned());
+                    }
+                    all.extend(entries);
+                    if !more {
+                        return Ok(all);
+                    }
+                    if all.len() > SCAN_ENTRIES_MAX {
+                        return Err(format!("it stores more than {SCAN_ENTRIES_MAX} entries"));
+                    }
+                }
+                ClientResponse::Failed(error) => return Err(error.message),
+                _ => return Err("it gave another request's answer".to_owned()),
+            }
+        }
+    }
+
+    async fn ask(&self, node: NodeId, request: &ClientRequest) -> Result<ClientResponse, String> {
+        let observed = self.nodes.get(&node).expect("only members are asked");
+        // Held while connecting, so that two questions make one connection.
+        let mut held = observed.connection.lock().await;
+        let connection = match held.as_ref().filter(|connection| !connection.is_closed()) {
+            Some(connection) => connection.clone(),
+            None => {
+                let connected = self.endpoint.connect(node, observed.address, ANSWER_TIMEOUT).await;
+                held.insert(connected.map_err(|error| error.to_string())?).clone()
+            }
+        };
+        drop(held);
+        let answer = connection.request(request, ANSWER_TIMEOUT).await;
+        if answer.is_err() {
+            *observed.connection.lock().await = None;
+        }
+        answer.map_err(|error| error.to_string())
+    }
+}

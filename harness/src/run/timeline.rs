@@ -1,0 +1,153 @@
+//! When which fault begins and is healed, and what that leaves broken. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use hearsay_core::NodeId;
+
+use crate::plan::{Endpoint, Fault, PlannedFault};
+
+use super::proof::{InForce, Requirements, list};
+
+/// What to do to a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// Undo it. Before what begins at the same time, so that there is never more in force than planned.
+    Heal,
+    /// Make it.
+    Inject,
+}
+
+/// All turns by time: (milliseconds from the start, turn, index of the fault).
+pub fn timeline(faults: &[PlannedFault]) -> Vec<(u64, Turn, usize)> {
+    let mut turns = Vec::with_capacity(2 * faults.len());
+    for (index, fault) in faults.iter().enumerate() {
+        assert!(fault.duration_ms > 0, "{} lasts no time at all: plans are checked for that", fault.id);
+        turns.push((fault.at_ms, Turn::Inject, index));
+        turns.push((fault.at_ms.saturating_add(fault.duration_ms), Turn::Heal, index));
+    }
+    turns.sort_unstable();
+    turns
+}
+
+/// What all these faults together break.
+pub fn broken_by<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> InForce {
+    let mut in_force = InForce::default();
+    for fault in faults {
+        match fault {
+            Fault::Partition { blocked, .. } => in_force.blocked.extend(blocked),
+            Fault::Crash { nodes } | Fault::Pause { nodes } => in_force.absent.extend(nodes),
+            Fault::Wipe { node } => {
+                in_force.absent.insert(*node);
+            }
+        }
+    }
+    in_force
+}
+
+/// What the cluster must show once this fault is healed. `former` are the incarnations from before it.
+pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Requirements {
+    let mut required = Requirements { restarted_from: former, ..Requirements::default() };
+    match fault {
+        Fault::Partition { blocked, .. } => {
+            let ends = blocked.iter().flat_map(|&(from, to)| [from, to]);
+            required.linked.extend(ends.filter_map(|end| match end {
+                Endpoint::Node(node) => Some(node),
+                Endpoint::Clients => None,
+            }));
+        }
+        Fault::Crash { nodes } | Fault::Pause { nodes } => required.linked.extend(nodes),
+        Fault::Wipe { node } => {
+            required.linked.insert(*node);
+            required.ready.insert(*node);
+        }
+    }
+    required
+}
+
+/// Whom a fault hits, such as `n1 n2 | n3 n4 n5` or `n1 n3`.
+pub fn targets(fault: &Fault) -> String {
+    match fault {
+        Fault::Crash { nodes } | Fault::Pause { nodes } => list(nodes.iter()),
+        Fault::Wipe { node } => node.to_string(),
+        Fault::Partition { blocked, .. } => {
+            // Sources that are cut from the same destinations stand together: `n1 n2 > n3 n4`.
+            let mut destinations: BTreeMap<Endpoint, Vec<Endpoint>> = BTreeMap::new();
+            for &(from, to) in blocked {
+                destinations.entry(from).or_default().push(to);
+            }
+            let mut groups: BTreeMap<Vec<Endpoint>, Vec<Endpoint>> = BTreeMap::new();
+            for (from, mut to) in destinations {
+                to.sort();
+                to.dedup();
+                groups.entry(to).or_default().push(from);
+            }
+            let mut text = String::new();
+            let names = |ends: &[Endpoint]| ends.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(" ");
+            let both_ways = |from: &Vec<Endpoint>, to: &Vec<Endpoint>| groups.get(from) == Some(to);
+            for (to, from) in &groups {
+                let arrow = match both_ways(from, to) {
+                    true if from > to => continue,
+                    true => "|",
+                    false => ">",
+                };
+                let comma = if text.is_empty() { "" } else { ", " };
+                let written = write!(text, "{comma}{} {arrow} {}", names(from), names(to));
+                written.expect("a String takes all that is written");
+            }
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::PartitionShape;
+
+    fn n(number: u16) -> Endpoint {
+        Endpoint::Node(NodeId(number))
+    }
+    fn crash(at_ms: u64, duration_ms: u64) -> PlannedFault {
+        PlannedFault { id: "f".to_owned(), at_ms, duration_ms, fault: Fault::Crash { nodes: vec![NodeId(1)] } }
+    }
+    fn partition(blocked: Vec<(Endpoint, Endpoint)>) -> Fault {
+        Fault::Partition { shape: PartitionShape::Halves, blocked }
+    }
+
+    #[test]
+    fn healing_comes_before_what_begins_at_the_same_time() {
+        use Turn::{Heal, Inject};
+        let turns = timeline(&[crash(10, 5), crash(15, 5)]);
+        assert_eq!(turns, [(10, Inject, 0), (15, Heal, 0), (15, Inject, 1), (20, Heal, 1)]);
+    }
+
+    #[test]
+    fn targets_are_named_by_group() {
+        let both = |a: &[u16], b: &[u16]| {
+            let pairs = a.iter().flat_map(|&a| b.iter().flat_map(move |&b| [(n(a), n(b)), (n(b), n(a))]));
+            partition(pairs.collect())
+        };
+        assert_eq!(targets(&both(&[1, 2], &[3, 4, 5])), "n1 n2 | n3 n4 n5");
+        assert_eq!(targets(&both(&[4], &[1, 2, 3])), "n1 n2 n3 | n4");
+        assert_eq!(targets(&partition(vec![(n(1), n(3)), (n(2), n(3))])), "n1 n2 > n3");
+        assert_eq!(targets(&partition(vec![(Endpoint::Clients, n(2)), (n(2), Endpoint::Clients)])), "n2 | clients");
+        assert_eq!(targets(&Fault::Pause { nodes: vec![NodeId(2), NodeId(5)] }), "n2 n5");
+    }
+
+    #[test]
+    fn what_is_broken_is_the_union() {
+        let wipe = Fault::Wipe { node: NodeId(3) };
+        let cut = partition(vec![(n(1), n(2))]);
+        let in_force = broken_by([&wipe, &cut, &Fault::Crash { nodes: vec![NodeId(4)] }]);
+        assert_eq!(in_force.absent, [NodeId(3), NodeId(4)].into());
+        assert_eq!(in_force.blocked, [(n(1), n(2))].into());
+    }
+
+    #[test]
+    fn a_wipe_is_healed_when_the_node_is_ready_again() {
+        let required = proof_of_healing(&Fault::Wipe { node: NodeId(3) }, [(NodeId(3), 7)].into());
+        assert_eq!((required.ready, required.linked), ([NodeId(3)].into(), [NodeId(3)].into()));
+        assert_eq!(required.restarted_from, [(NodeId(3), 7)].into());
+    }
+}

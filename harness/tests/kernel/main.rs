@@ -1,0 +1,85 @@
+//! What the sandbox, the network, the firewalls and the process faults do to a real kernel.
+//!
+//! A binary without libtest: it must enter a sandbox before it has any thread. It runs its cases as the user who starts it and, when
+//! that is root, once more as an ordinary user in a user namespace. Cases that need iptables say that they are skipped where the
+//! program is missing, and fail if HEARSAY_REQUIRE_IPTABLES=1.
+//!
+//! `cargo test -p hearsay --test kernel [-- FILTER]`; with `-- mode:measure 200` it prints times for 200 nodes instead.
+
+mod faults;
+mod firewall;
+mod lifetime;
+mod measure;
+mod network;
+mod support;
+
+use std::process::ExitCode;
+
+use hearsay::sandbox::{self, Network, Role, Sandbox};
+use hearsay_core::NodeId;
+use support::{Context, run_as_ordinary_user, run_cases, run_self};
+
+const NODES: u16 = 200;
+
+fn main() -> ExitCode {
+    // The doctor's probe and the steps of entering end in here.
+    match sandbox::resume() {
+        Ok(Some(sandbox)) => inside(&sandbox),
+        Ok(None) => outside(),
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(why: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("kernel tests: {why}");
+    ExitCode::from(101)
+}
+
+/// Flags are for libtest; cargo passes them to every test binary.
+fn words() -> Vec<String> {
+    std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect()
+}
+
+fn outside() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let words = words();
+    if words.first().is_some_and(|word| word.starts_with("mode:")) {
+        return match sandbox::enter() {
+            Ok(Role::Inside(sandbox)) => inside(&sandbox),
+            Ok(Role::Supervisor(code)) => code,
+            Err(error) => fail(&error),
+        };
+    }
+    let root = nix::unistd::Uid::effective().is_root();
+    let who = if root { "root" } else { "an ordinary user" };
+    println!("\nkernel tests as {who}, outside of a sandbox");
+    let mut good = run_cases(&lifetime::cases(), &words, &Context { network: None });
+    println!("\nkernel tests as {who}, inside of a sandbox");
+    good &= run_self("mode:inside", &words);
+    if root {
+        good &= run_as_ordinary_user(&words);
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::from(101) }
+}
+
+fn inside(sandbox: &Sandbox) -> ExitCode {
+    let words = words();
+    let (mode, rest) = words.split_first().map_or(("", &[][..]), |(mode, rest)| (mode.as_str(), rest));
+    match mode {
+        "mode:inside" => {
+            let nodes: Vec<NodeId> = (1..=NODES).map(NodeId).collect();
+            let network = match Network::create(sandbox, &nodes) {
+                Ok(network) => network,
+                Err(error) => return fail(&error),
+            };
+            let context = Context { network: Some(network) };
+            let cases = [network::cases(), firewall::cases(), faults::cases()].concat();
+            if run_cases(&cases, rest, &context) { ExitCode::SUCCESS } else { ExitCode::from(101) }
+        }
+        "mode:victim" => lifetime::victim(sandbox, rest),
+        "mode:measure" => measure::measure(sandbox, rest),
+        _ => fail(&format!("no such mode: {mode}")),
+    }
+}

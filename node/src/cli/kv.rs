@@ -1,0 +1,206 @@
+//! `hearsay kv`: one request, by hand.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use hearsay_core::{ClientRequest, ClientResponse, Key, Level, StatusReport, Value};
+
+use super::{EXIT_USAGE, fail};
+use crate::certificates::Identity;
+use crate::client::{ClientConnection, ClientEndpoint};
+use crate::config::NodeConfig;
+
+/// Ask a node: put, get, delete, status, scan.
+///
+/// Exit codes: 0 done, 1 get found nothing, 2 the request failed or nobody knows what became of it, 64 bad usage.
+#[derive(Clone, Debug, clap::Args)]
+pub struct KvArgs {
+    /// A node's configuration file: asks that node, with client.pem and client.key from the directory of the authority.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["node", "cluster"])]
+    pub config: Option<PathBuf>,
+    /// Address of the node to ask.
+    #[arg(long, value_name = "ADDR", required_unless_present = "config", requires = "certificates")]
+    pub node: Option<SocketAddr>,
+    /// Directory with ca.pem, client.pem and client.key.
+    #[arg(long, value_name = "DIR")]
+    pub certificates: Option<PathBuf>,
+    /// Name of the cluster.
+    #[arg(long, value_name = "NAME", required_unless_present = "config")]
+    pub cluster: Option<String>,
+    /// How long to wait, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 5_000)]
+    pub timeout_ms: u64,
+    /// What to ask.
+    #[command(subcommand)]
+    pub command: KvCommand,
+}
+
+/// What to ask.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum KvCommand {
+    /// Write a value.
+    Put {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// Replicas that must have it durably: one, two, three, quorum, all, or a number.
+        #[arg(long, default_value = "quorum")]
+        level: Level,
+    },
+    /// Read a value and print it; exit code 1 when there is none.
+    Get {
+        /// The key.
+        key: String,
+        /// Replicas to ask: one, two, three, quorum, all, or a number.
+        #[arg(long, default_value = "quorum")]
+        level: Level,
+    },
+    /// Delete a value.
+    Delete {
+        /// The key.
+        key: String,
+        /// Replicas that must have it durably: one, two, three, quorum, all, or a number.
+        #[arg(long, default_value = "quorum")]
+        level: Level,
+    },
+    /// Print links, digests and counters of the node.
+    Status,
+    /// Print what the node itself stores, one "key, stamp, value" per line; tombstones without value.
+    Scan,
+}
+
+/// A sentence and the exit code.
+struct Failure(u8, String);
+
+impl KvArgs {
+    /// Asks and prints.
+    pub fn run(self) -> ExitCode {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(2, &error),
+        };
+        match runtime.block_on(self.ask()) {
+            Ok(code) => code,
+            Err(Failure(code, sentence)) => fail(code, &sentence),
+        }
+    }
+
+    async fn ask(&self) -> Result<ExitCode, Failure> {
+        let usage = |error: &dyn std::fmt::Display| Failure(EXIT_USAGE, error.to_string());
+        let failed = |error: &dyn std::fmt::Display| Failure(2, error.to_string());
+        let (directory, cluster, node, address) = match &self.config {
+            Some(file) => {
+                let config = NodeConfig::read(file).map_err(|error| usage(&error))?;
+                let beside = config.certificates.authority.parent().map(PathBuf::from).unwrap_or_default();
+                let address = config.members[&config.node];
+                (self.certificates.clone().unwrap_or(beside), config.cluster, Some(config.node.0), address)
+            }
+            None => match (&self.certificates, &self.cluster, self.node) {
+                (Some(directory), Some(cluster), Some(address)) => (directory.clone(), cluster.clone(), None, address),
+                _ => return Err(usage(&"give --config, or --node, --certificates and --cluster")),
+            },
+        };
+        let identity = Identity::read(&directory.join("client.pem"), &directory.join("client.key"))
+            .map_err(|error| usage(&error))?;
+        let authority = directory.join("ca.pem");
+        let authority_pem = std::fs::read_to_string(&authority)
+            .map_err(|error| usage(&format_args!("{}: {error}", authority.display())))?;
+        let any: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(any).map_err(|error| failed(&error))?;
+        let endpoint =
+            ClientEndpoint::new(socket, &identity, &authority_pem, &cluster).map_err(|error| usage(&error))?;
+        let timeout = Duration::from_millis(self.timeout_ms);
+        let connection = match node {
+            Some(node) => endpoint.connect(node, address, timeout).await,
+            None => endpoint.connect_any(address, timeout).await,
+        }
+        .map_err(|error| failed(&error))?;
+        let code = self.command.carry_out(&connection, timeout).await;
+        endpoint.close().await;
+        code
+    }
+}
+
+impl KvCommand {
+    async fn carry_out(&self, connection: &ClientConnection, timeout: Duration) -> Result<ExitCode, Failure> {
+        let mut out = Vec::new();
+        let mut after: Option<Key> = None;
+        loop {
+            let request = self.request(after.take());
+            let response =
+                connection.request(&request, timeout).await.map_err(|error| Failure(2, error.to_string()))?;
+            let mut code = ExitCode::SUCCESS;
+            match response {
+                ClientResponse::Failed(error) => {
+                    let effect = if error.kind.is_definite() { "it did not happen" } else { "it may have happened" };
+                    return Err(Failure(2, format!("{} ({effect})", error.message)));
+                }
+                ClientResponse::Written { .. } => {}
+                ClientResponse::Read { value: Some(Value(value)), .. } => {
+                    out.extend_from_slice(&value);
+                    out.push(b'\n');
+                }
+                ClientResponse::Read { value: None, .. } => code = ExitCode::from(1),
+                ClientResponse::Status(report) => print_status(&report, &mut out),
+                ClientResponse::Entries { entries, more } => {
+                    for entry in &entries {
+                        let key = String::from_utf8_lossy(&entry.key.0);
+                        let value = entry.value.as_ref().map(|value| String::from_utf8_lossy(&value.0));
+                        let line = format!("{key}\t{}\t{}\n", entry.stamp.0, value.unwrap_or_default());
+                        out.extend_from_slice(line.as_bytes());
+                    }
+                    after = entries.into_iter().next_back().filter(|_| more).map(|entry| entry.key);
+                }
+                ClientResponse::Replicas(_) => {
+                    return Err(Failure(2, format!("{} gave the answer to another question", connection.node())));
+                }
+            }
+            // A reader that stops early (a pipe into head) is content.
+            if std::io::stdout().write_all(&out).is_err() || after.is_none() {
+                return Ok(code);
+            }
+            out.clear();
+        }
+    }
+
+    fn request(&self, after: Option<Key>) -> ClientRequest {
+        let bytes = |text: &String| text.clone().into_bytes();
+        match self {
+            KvCommand::Put { key, value, level } => {
+                ClientRequest::Put { key: Key(bytes(key)), value: Value(bytes(value)), level: *level }
+            }
+            KvCommand::Get { key, level } => ClientRequest::Get { key: Key(bytes(key)), level: *level },
+            KvCommand::Delete { key, level } => ClientRequest::Delete { key: Key(bytes(key)), level: *level },
+            KvCommand::Status => ClientRequest::Status,
+            KvCommand::Scan => ClientRequest::LocalScan { after, limit: 1_000 },
+        }
+    }
+}
+
+fn print_status(report: &StatusReport, out: &mut Vec<u8>) {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut text = format!("node          {}\nincarnation   {:016x}\n", report.node, report.incarnation);
+    let waiting: Vec<String> = report.catching_up_from.iter().map(ToString::to_string).collect();
+    let ready = if report.ready { "yes".to_owned() } else { format!("no, catching up from {}", waiting.join(" ")) };
+    text += &format!("ready         {ready}\nkeys          {}\n", report.keys);
+    text += &format!("state digest  {}\n", hex(&report.state_digest));
+    for peer in &report.peers {
+        let linked = if peer.linked { "linked" } else { "not linked" };
+        let alive = if peer.alive { "alive" } else { "held for dead" };
+        text += &format!("peer {:<8} {linked}, {alive}\n", peer.peer.to_string());
+    }
+    for (token, root) in &report.merkle_roots {
+        text += &format!("merkle root   {token:016x} {}\n", hex(root));
+    }
+    for (name, count) in &report.counters {
+        text += &format!("{name} {count}\n");
+    }
+    out.extend_from_slice(text.as_bytes());
+}

@@ -1,0 +1,75 @@
+//! `hearsay node`: runs a node until SIGTERM or SIGINT.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{EXIT_USAGE, fail};
+use crate::config::NodeConfig;
+use crate::{logs, node};
+
+/// Run a node until SIGTERM or SIGINT.
+///
+/// Exit codes: 0 stopped by a signal, 1 could not start or had to stop (the reason is the last line of the log), 64 bad
+/// usage or configuration, 101 a panic.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NodeArgs {
+    /// The node's configuration file (YAML).
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// UDP address to listen on, instead of the file's.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Directory of the store, instead of the file's.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+impl NodeArgs {
+    /// Runs the node; returns when it has stopped.
+    pub fn run(self) -> ExitCode {
+        let mut config = match NodeConfig::read(&self.config) {
+            Ok(config) => config,
+            Err(error) => return fail(EXIT_USAGE, &error),
+        };
+        config.listen = self.listen.or(config.listen);
+        if let Some(data) = self.data {
+            config.data = data;
+        }
+        if let Err(error) = logs::start(&config.log) {
+            return fail(EXIT_USAGE, &error);
+        }
+        logs::panic_ends_the_process();
+        let name = config.node.0;
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(1, &error),
+        };
+        let ran = runtime.block_on(async {
+            let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            Ok::<_, std::io::Error>(node::run(config, stopped_by(name, terminate, interrupt)).await)
+        });
+        match ran {
+            Ok(Ok(())) => {
+                tracing::info!("{name} has stopped");
+                ExitCode::SUCCESS
+            }
+            Ok(Err(node::NodeError::Config(error))) => fail(EXIT_USAGE, &error),
+            Ok(Err(error)) => {
+                tracing::error!("{name} stops: {error}");
+                ExitCode::FAILURE
+            }
+            Err(error) => fail(1, &error),
+        }
+    }
+}
+
+async fn stopped_by(name: hearsay_core::NodeId, mut terminate: Signal, mut interrupt: Signal) {
+    let signal = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!("{name} stops: {signal}");
+}

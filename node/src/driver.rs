@@ -1,0 +1,237 @@
+//! The driver: feeds the replica with what happens and carries out what it answers.
+//!
+//! ```text
+//! streams, links, timers -> inbox -> Replica::handle -> Output -> durable? -> sends, replies
+//!                                                          \-> commit thread -/
+//! ```
+//!
+//! Invariants:
+//! - *Durable first*: an output's sends and replies are released after its batch, and those of all outputs before, are
+//!   durable; in order. After a failed commit nothing is released and the node stops.
+//! - The driver never waits for a peer or a client; it waits for the disk only by taking no further input.
+//! - All changes of links happen here, in order with the messages that come over them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hearsay_core::{ClientResponse, Event, Input, Output, Replica, RequestId, Send, Time, codec};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+
+use crate::clock::Clock;
+use crate::commit::Committer;
+use crate::counters::Counters;
+use crate::release::ReleaseQueue;
+use crate::store::StoreError;
+use crate::transport::links::{Links, Offer, Verdict};
+use crate::transport::{Arrival, Context, LinkChange, link};
+
+/// Arrivals waiting for the driver; the tasks that bring more wait.
+pub(crate) const INBOX_MAX: usize = 1_024;
+/// Arrivals taken in one turn, whose batches go to the disk together.
+const TURN_MAX: usize = 256;
+/// Outputs that may wait for the disk before the driver stops taking inputs.
+const UNRELEASED_MAX: usize = 8_192;
+
+/// What of an output waits for the disk.
+#[derive(Debug)]
+struct Effects {
+    send: Vec<Send>,
+    reply: Vec<(RequestId, ClientResponse)>,
+}
+
+/// Everything the driver owns.
+pub(crate) struct Driver {
+    replica: Replica,
+    clock: Clock,
+    context: Arc<Context>,
+    links: Links<quinn::Connection>,
+    asking: BTreeMap<RequestId, oneshot::Sender<ClientResponse>>,
+    last_request: u64,
+    committer: Committer,
+    unreleased: ReleaseQueue<Effects>,
+    counters: Arc<Counters>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        replica: Replica,
+        clock: Clock,
+        context: Arc<Context>,
+        links: Links<quinn::Connection>,
+        committer: Committer,
+    ) -> Driver {
+        let counters = Arc::clone(&context.counters);
+        Driver {
+            replica,
+            clock,
+            context,
+            links,
+            asking: BTreeMap::new(),
+            last_request: 0,
+            committer,
+            unreleased: ReleaseQueue::new(),
+            counters,
+        }
+    }
+
+    /// Runs until `stop` is done.
+    ///
+    /// # Errors
+    /// The disk refused a commit. What waited for it was not released.
+    pub(crate) async fn run(
+        mut self,
+        booted: Output,
+        mut inbox: mpsc::Receiver<Arrival>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), StoreError> {
+        let mut stop = std::pin::pin!(stop);
+        let mut timer = std::pin::pin!(sleep_until(Instant::now().into()));
+        let mut timer_at = None;
+        let mut turn = Vec::with_capacity(TURN_MAX);
+        self.take(booted);
+        loop {
+            self.committer.submit();
+            self.release();
+            let has_room = self.unreleased.len() < UNRELEASED_MAX;
+            if !has_room {
+                self.counters.store_backpressure.one();
+            }
+            let deadline = self.replica.next_deadline();
+            if deadline != timer_at {
+                timer_at = deadline;
+                if let Some(instant) = deadline.and_then(|time| self.clock.instant(time)) {
+                    timer.as_mut().reset(instant.into());
+                }
+            }
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                () = self.committer.progress() => {
+                    if let Some(error) = self.committer.failure() {
+                        return Err(error);
+                    }
+                }
+                taken = inbox.recv_many(&mut turn, TURN_MAX), if has_room => {
+                    if taken == 0 {
+                        break;
+                    }
+                    for arrival in turn.drain(..) {
+                        self.arrive(arrival);
+                    }
+                    self.meet_deadline(deadline);
+                }
+                () = &mut timer, if has_room && deadline.is_some() => self.meet_deadline(deadline),
+            }
+        }
+        self.committer.finish()?;
+        self.release();
+        Ok(())
+    }
+
+    /// A busy inbox must not starve the timers.
+    fn meet_deadline(&mut self, deadline: Option<Time>) {
+        if deadline.is_some_and(|time| time <= self.clock.now().time) {
+            self.handle(Input::Deadline);
+        }
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Request { request, answer } => {
+                self.last_request += 1;
+                let request_id = RequestId(self.last_request);
+                self.asking.insert(request_id, answer);
+                self.handle(Input::Client { request_id, request });
+            }
+            Arrival::Message { peer, link, message } => {
+                if self.links.is_current(peer, link) {
+                    self.handle(Input::Peer { from: peer, message });
+                }
+            }
+            Arrival::Offer { offer, verdict } => self.judge(offer, verdict),
+            Arrival::DialFailed { peer, dial, duplicate } => {
+                let change = self.links.dial_failed(Instant::now(), peer, dial, duplicate);
+                self.change(change);
+            }
+            Arrival::Lost { peer, link } => {
+                let change = self.links.lost(peer, link);
+                self.change(change);
+            }
+        }
+    }
+
+    fn judge(&mut self, offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict>) {
+        let peer = offer.peer;
+        let (decision, changes) = self.links.offer(offer);
+        self.change(changes);
+        // Whoever asked has ended meanwhile and will not report the loss.
+        if let Err(Verdict::Link(link, _)) = verdict.send(decision) {
+            let change = self.links.lost(peer, link);
+            self.change(change);
+        }
+    }
+
+    fn change(&mut self, changes: impl IntoIterator<Item = LinkChange>) {
+        for (peer, state) in changes {
+            self.handle(Input::Link { peer, state });
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let output = self.replica.handle(self.clock.now(), input);
+        self.take(output);
+    }
+
+    fn take(&mut self, output: Output) {
+        let Output { durable, send, reply, events } = output;
+        events.into_iter().for_each(log);
+        if !durable.is_empty() {
+            self.committer.gather(durable);
+        }
+        if send.is_empty() && reply.is_empty() {
+            return;
+        }
+        let ticket = self.committer.last();
+        let effects = Effects { send, reply };
+        if self.unreleased.len() == 0 && self.committer.is_durable(ticket) {
+            self.carry_out(effects);
+        } else {
+            self.unreleased.push(ticket, effects);
+        }
+    }
+
+    fn release(&mut self) {
+        while let Some(effects) = self.unreleased.pop(|ticket| self.committer.is_durable(ticket)) {
+            self.carry_out(effects);
+        }
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        let now = Instant::now();
+        for Send { to, lane, message } in effects.send {
+            if let Some(order) = self.links.send(now, to, lane, &codec::encode(&message)) {
+                tokio::spawn(link::dial(Arc::clone(&self.context), order));
+            }
+        }
+        for (request_id, mut response) in effects.reply {
+            let answer = self.asking.remove(&request_id).expect("the replica answers each request once");
+            if let ClientResponse::Status(report) = &mut response {
+                report.counters.extend(self.counters.report().map(|(name, count)| (name.to_owned(), count)));
+            }
+            // A client that is gone does not hear it.
+            let _ = answer.send(response);
+        }
+    }
+}
+
+fn log(event: Event) {
+    match event {
+        Event::PeerUp(peer) => tracing::info!("{peer} is alive"),
+        Event::PeerDown(peer) => tracing::info!("{peer} is held for dead"),
+        Event::CatchingUp => tracing::info!("catching up: no replica reads are answered until the others were asked"),
+        Event::CaughtUp => tracing::info!("caught up"),
+        Event::Warning(sentence) => tracing::warn!("{sentence}"),
+    }
+}

@@ -1,0 +1,135 @@
+//! A node from its configuration to its end.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearsay_core::{ConfigError, NodeId, Replica};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::certificates::{CertificateError, Identity};
+use crate::clock::Clock;
+use crate::commit::Committer;
+use crate::config::NodeConfig;
+use crate::counters::Counters;
+use crate::driver::{Driver, INBOX_MAX};
+use crate::logs::Brake;
+use crate::names::{self, Subject};
+use crate::store::{Store, StoreError};
+use crate::tls::{self, TlsError};
+use crate::transport::hello::{Hello, config_digest};
+use crate::transport::links::Links;
+use crate::transport::settings::{self, code};
+use crate::transport::{Context, accept};
+
+/// How long connections may take to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// Lines a second about what others do wrong.
+const BRAKE_PER_SECOND: u32 = 5;
+
+/// Why a node could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A certificate that can't be read.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A certificate that can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The certificate is somebody else's.
+    #[error("the certificate in {path} does not fit: {reason}")]
+    NotOurs {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What it is instead.
+        reason: String,
+    },
+    /// A cluster configuration that can't work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A commit failed.
+    #[error("the node stops, because what it can't make durable it may not acknowledge: {0}")]
+    Commit(StoreError),
+    /// The address can't be listened on.
+    #[error("can't listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// The operating system refuses a thread.
+    #[error("can't start: {0}")]
+    System(std::io::Error),
+}
+
+/// Runs a node until `stop` is done. Must be called within a current-thread tokio runtime.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+    let clock = Clock::start();
+    let node = config.node.0;
+    let cluster = config.cluster.as_str();
+    let paths = &config.certificates;
+    let authority_pem = std::fs::read_to_string(&paths.authority)
+        .map_err(|error| CertificateError::File(paths.authority.clone(), error))?;
+    let identity = Identity::read(&paths.certificate, &paths.key)?;
+    check_own(&config, &identity)?;
+
+    let peer_crypto = tls::dialling(&identity, &authority_pem, tls::ALPN_PEER, None)?;
+    let mut dialling = quinn::ClientConfig::new(peer_crypto);
+    dialling.transport_config(settings::transport(settings::PEER_STREAMS_MAX, true));
+    let mut accepting = quinn::ServerConfig::with_crypto(tls::accepting(&identity, &authority_pem)?);
+    accepting.transport_config(settings::transport(0, false)).max_incoming(2 * settings::HANDSHAKES_MAX);
+
+    let (store, recovered) = Store::open(&config.data).map_err(NodeError::Store)?;
+    let recovered_entries = recovered.entries.len();
+    let incarnation = u64::from_le_bytes(tls::random());
+    let (replica, booted) =
+        Replica::boot(config.settings.clone(), node, incarnation, recovered, tls::random(), clock.now())?;
+
+    let listen = config.listen_address();
+    let socket = std::net::UdpSocket::bind(listen).map_err(|error| NodeError::Listen(listen, error))?;
+    let endpoint_config = settings::endpoint(&identity);
+    let endpoint = quinn::Endpoint::new(endpoint_config, Some(accepting), socket, Arc::new(quinn::TokioRuntime))
+        .map_err(|error| NodeError::Listen(listen, error))?;
+    let address = endpoint.local_addr().map_err(|error| NodeError::Listen(listen, error))?;
+
+    let counters = Arc::new(Counters::default());
+    let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
+    let members: BTreeMap<NodeId, SocketAddr> = config.members.iter().map(|(id, address)| (id.0, *address)).collect();
+    let config_digest = config_digest(&config.settings);
+    let context = Arc::new(Context {
+        hello: Hello { cluster: cluster.to_owned(), node, incarnation, config_digest },
+        members: members.keys().copied().collect(),
+        endpoint: endpoint.clone(),
+        dialling,
+        inbox,
+        counters: Arc::clone(&counters),
+        brake: Brake::new(BRAKE_PER_SECOND),
+        requests: Arc::new(Semaphore::new(settings::REQUESTS_MAX)),
+        clients: Arc::new(Semaphore::new(settings::CLIENTS_MAX)),
+        handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
+    });
+    let links = Links::new(node, &members, Arc::clone(&counters));
+    let committer = Committer::start(store, counters).map_err(NodeError::System)?;
+    tokio::spawn(accept::accept(Arc::clone(&context)));
+    tracing::info!("serving {node} on {address}, cluster {cluster}, {recovered_entries} entries recovered");
+    let driver = Driver::new(replica, clock, context, links, committer);
+    let ran = driver.run(booted, arrivals, stop).await;
+    let farewell: &[u8] = if ran.is_ok() { b"the node stops" } else { b"the node's disk failed" };
+    endpoint.close(code::STOPPING, farewell);
+    let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+    ran.map_err(NodeError::Commit)
+}
+
+/// A node with another's certificate would be refused by all; it is told at once instead.
+fn check_own(config: &NodeConfig, identity: &Identity) -> Result<(), NodeError> {
+    let not_ours = |reason| NodeError::NotOurs { path: config.certificates.certificate.clone(), reason };
+    let chain = tls::chain("certificate", &identity.certificate_pem)?;
+    match names::subject(&chain[0], &config.cluster) {
+        Ok(Subject::Node(node)) if node == config.node.0 => Ok(()),
+        Ok(subject) => Err(not_ours(format!("it is that of {subject:?}, and this is {}", config.node.0))),
+        Err(reason) => Err(not_ours(reason)),
+    }
+}

@@ -1,0 +1,264 @@
+//! Tables and a randomised glare test for [`Links`](super::Links).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+#[derive(Clone, Debug, Default)]
+struct Fake(Arc<AtomicBool>);
+
+impl Closable for Fake {
+    fn close(&self, _code: quinn::VarInt, _reason: &[u8]) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+const UP: Link = Link::Up;
+const DOWN: Link = Link::Down;
+
+fn links(own: u16) -> Links<Fake> {
+    let members = (1..=3).map(|id| (NodeId(id), SocketAddr::from(([127, 0, 0, 1], 7000 + id)))).collect();
+    Links::new(NodeId(own), &members, Arc::default())
+}
+
+fn dial(links: &mut Links<Fake>, now: Instant, to: u16) -> DialId {
+    links.send(now, NodeId(to), Lane::Data, b"x").expect("dials").dial
+}
+
+fn offer(
+    links: &mut Links<Fake>,
+    from: u16,
+    incarnation: u64,
+    dial: Option<DialId>,
+) -> (Option<LinkId>, Vec<Link>, Fake) {
+    let connection = Fake::default();
+    let offer = Offer { peer: NodeId(from), incarnation, dial, connection: connection.clone() };
+    let (verdict, changes) = links.offer(offer);
+    let link = match verdict {
+        Verdict::Link(link, _) => Some(link),
+        Verdict::Duplicate => None,
+    };
+    (link, changes.into_iter().map(|(_, change)| change).collect(), connection)
+}
+
+#[test]
+fn a_send_without_link_dials_once_and_queues() {
+    let mut links = links(1);
+    let now = Instant::now();
+    let first = dial(&mut links, now, 2);
+    assert_eq!(links.send(now, NodeId(2), Lane::Bulk, b"y"), None);
+    let connection = Fake::default();
+    let (verdict, changes) = links.offer(Offer { peer: NodeId(2), incarnation: 7, dial: Some(first), connection });
+    let Verdict::Link(_, queues) = verdict else { panic!("refused") };
+    assert_eq!(changes, [(NodeId(2), UP)]);
+    assert_eq!(queues.iter().map(LaneQueue::clear).collect::<Vec<_>>(), [0, 1, 1]);
+}
+
+#[test]
+fn a_failed_dial_backs_off_up_to_a_second_and_reports_down_each_time() {
+    let mut links = links(1);
+    let mut now = Instant::now();
+    for expected_ms in [100, 200, 400, 800, 1_000, 1_000] {
+        let attempt = dial(&mut links, now, 2);
+        assert_eq!(links.dial_failed(now, NodeId(2), attempt, false), Some((NodeId(2), DOWN)));
+        assert_eq!(links.send(now + Duration::from_millis(expected_ms - 1), NodeId(2), Lane::Data, b"x"), None);
+        now += Duration::from_millis(expected_ms);
+    }
+    assert_eq!(links.counters.transport_dropped_unlinked.count(), 12);
+}
+
+#[test]
+fn down_comes_once_per_link() {
+    let mut links = links(1);
+    let (first, changes, _) = offer(&mut links, 2, 7, None);
+    assert_eq!(changes, [UP]);
+    let first = first.unwrap();
+    assert_eq!(links.lost(NodeId(2), first), Some((NodeId(2), DOWN)));
+    assert_eq!(links.lost(NodeId(2), first), None);
+    assert!(!links.is_current(NodeId(2), first));
+}
+
+#[test]
+fn a_new_incarnation_replaces_a_link_whoever_dialled_it() {
+    for own in [1, 3] {
+        let mut links = links(own);
+        let now = Instant::now();
+        let attempt = dial(&mut links, now, 2);
+        let (old, _, connection) = offer(&mut links, 2, 7, Some(attempt));
+        let (new, changes, _) = offer(&mut links, 2, 8, None);
+        assert_eq!(changes, [DOWN, UP]);
+        assert!(connection.0.load(Ordering::Relaxed), "the old connection is closed");
+        assert!(links.is_current(NodeId(2), new.unwrap()));
+        assert_eq!(links.lost(NodeId(2), old.unwrap()), None, "the old link's end says nothing any more");
+    }
+}
+
+#[test]
+fn the_smaller_id_refuses_while_it_dials_and_the_larger_gives_way() {
+    let now = Instant::now();
+    let mut small = links(1);
+    let mut large = links(2);
+    let from_small = dial(&mut small, now, 2);
+    let from_large = dial(&mut large, now, 1);
+    assert!(offer(&mut small, 2, 20, None).0.is_none());
+    assert!(large.dial_failed(now, NodeId(1), from_large, true).is_none(), "a duplicate is no failure");
+    assert_eq!(large.send(now, NodeId(1), Lane::Data, b"y"), None, "waits for the other's connection");
+    assert_eq!(offer(&mut large, 1, 10, None).1, [UP]);
+    assert_eq!(offer(&mut small, 2, 20, Some(from_small)).1, [UP]);
+}
+
+#[test]
+fn an_expected_connection_that_never_comes_is_dialled_again() {
+    let mut links = links(2);
+    let now = Instant::now();
+    let attempt = dial(&mut links, now, 1);
+    links.dial_failed(now, NodeId(1), attempt, true);
+    assert_eq!(links.send(now + EXPECTATION / 2, NodeId(1), Lane::Data, b"x"), None);
+    assert!(links.send(now + EXPECTATION, NodeId(1), Lane::Data, b"x").is_some());
+}
+
+#[test]
+fn dials_under_way_are_bounded() {
+    let members = (1..=200).map(|id| (NodeId(id), SocketAddr::from(([127, 0, 0, 1], 7000 + id)))).collect();
+    let mut links: Links<Fake> = Links::new(NodeId(1), &members, Arc::default());
+    let now = Instant::now();
+    let orders: Vec<_> = (2..=200).filter_map(|id| links.send(now, NodeId(id), Lane::Data, b"x")).collect();
+    assert_eq!(orders.len(), DIALS_MAX);
+    links.dial_failed(now, orders[0].peer, orders[0].dial, false);
+    assert!(links.send(now, NodeId(200), Lane::Data, b"x").is_some());
+}
+
+/// Two nodes that dial whenever they like, over connections whose hellos arrive in any order: once quiet, both have the same
+/// connection for their link.
+#[test]
+fn whatever_the_order_of_hellos_both_sides_end_with_one_connection() {
+    for seed in 0..5_000_u64 {
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut draw = |n: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % n
+        };
+        let mut now = Instant::now();
+        let mut nodes = [links(1), links(2)];
+        // What is on its way to node 0 or 1: a dialler's hello, an acceptor's hello, a refusal, the end of a connection.
+        #[derive(Clone, Debug)]
+        enum Wire {
+            Hello(usize, DialId),
+            Answer(usize, DialId),
+            Refusal(DialId),
+            End(usize),
+        }
+        let mut wire: [Vec<Wire>; 2] = [vec![], vec![]];
+        // Connection number -> the link each side made of it.
+        let mut made: Vec<[Option<LinkId>; 2]> = Vec::new();
+        let mut closed: Vec<[Fake; 2]> = Vec::new();
+        let mut ended: Vec<[bool; 2]> = Vec::new();
+        for step in 0..60 {
+            now += Duration::from_millis(50);
+            let side = draw(2) as usize;
+            let peer = NodeId(2 - side as u16);
+            if step < 40 && draw(3) == 0 || wire[side].is_empty() {
+                if let Some(order) = nodes[side].send(now, peer, Lane::Data, b"x") {
+                    made.push([None, None]);
+                    closed.push(Default::default());
+                    ended.push([false, false]);
+                    wire[1 - side].push(Wire::Hello(made.len() - 1, order.dial));
+                }
+            } else {
+                let at = draw(wire[side].len() as u64) as usize;
+                match wire[side].remove(at) {
+                    Wire::Hello(number, dial) => {
+                        let connection = closed[number][side].clone();
+                        let offered = Offer { peer, incarnation: 1, dial: None, connection };
+                        match nodes[side].offer(offered).0 {
+                            Verdict::Link(link, _) => {
+                                made[number][side] = Some(link);
+                                wire[1 - side].push(Wire::Answer(number, dial));
+                            }
+                            Verdict::Duplicate => wire[1 - side].push(Wire::Refusal(dial)),
+                        }
+                    }
+                    Wire::Answer(number, dial) => {
+                        let connection = closed[number][side].clone();
+                        let offered = Offer { peer, incarnation: 1, dial: Some(dial), connection };
+                        match nodes[side].offer(offered).0 {
+                            Verdict::Link(link, _) => made[number][side] = Some(link),
+                            Verdict::Duplicate => wire[1 - side].push(Wire::End(number)),
+                        }
+                    }
+                    Wire::Refusal(dial) => drop(nodes[side].dial_failed(now, peer, dial, true)),
+                    Wire::End(number) => {
+                        if let Some(link) = made[number][side] {
+                            nodes[side].lost(peer, link);
+                        }
+                    }
+                }
+            }
+            // A side that closed its end tells the other, once.
+            for number in 0..made.len() {
+                for side in [0, 1] {
+                    if closed[number][side].0.load(Ordering::Relaxed)
+                        && !std::mem::replace(&mut ended[number][side], true)
+                    {
+                        wire[1 - side].push(Wire::End(number));
+                    }
+                }
+            }
+        }
+        // Quiet: everything on the wire arrives, and both sides go on sending as heartbeats would.
+        for _ in 0..40 {
+            now += Duration::from_millis(600);
+            for side in [0, 1] {
+                let peer = NodeId(2 - side as u16);
+                if let Some(order) = nodes[side].send(now, peer, Lane::Data, b"x") {
+                    made.push([None, None]);
+                    closed.push(Default::default());
+                    ended.push([false, false]);
+                    wire[1 - side].push(Wire::Hello(made.len() - 1, order.dial));
+                }
+                for message in std::mem::take(&mut wire[side]) {
+                    match message {
+                        Wire::Hello(number, dial) => {
+                            let connection = closed[number][side].clone();
+                            match nodes[side].offer(Offer { peer, incarnation: 1, dial: None, connection }).0 {
+                                Verdict::Link(link, _) => {
+                                    made[number][side] = Some(link);
+                                    wire[1 - side].push(Wire::Answer(number, dial));
+                                }
+                                Verdict::Duplicate => wire[1 - side].push(Wire::Refusal(dial)),
+                            }
+                        }
+                        Wire::Answer(number, dial) => {
+                            let connection = closed[number][side].clone();
+                            match nodes[side].offer(Offer { peer, incarnation: 1, dial: Some(dial), connection }).0 {
+                                Verdict::Link(link, _) => made[number][side] = Some(link),
+                                Verdict::Duplicate => wire[1 - side].push(Wire::End(number)),
+                            }
+                        }
+                        Wire::Refusal(dial) => drop(nodes[side].dial_failed(now, peer, dial, true)),
+                        Wire::End(number) => {
+                            if let Some(link) = made[number][side] {
+                                nodes[side].lost(peer, link);
+                            }
+                        }
+                    }
+                }
+                for number in 0..made.len() {
+                    for side in [0, 1] {
+                        let is_closed = closed[number][side].0.load(Ordering::Relaxed);
+                        if is_closed && !std::mem::replace(&mut ended[number][side], true) {
+                            wire[1 - side].push(Wire::End(number));
+                        }
+                    }
+                }
+            }
+        }
+        let common = made.iter().any(|sides| match sides {
+            [Some(a), Some(b)] => nodes[0].is_current(NodeId(2), *a) && nodes[1].is_current(NodeId(1), *b),
+            _ => false,
+        });
+        assert!(common, "seed {seed}: no common link: {:?} and {:?}", nodes[0].peers, nodes[1].peers);
+    }
+}

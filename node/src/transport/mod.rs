@@ -1,0 +1,64 @@
+//! QUIC between nodes and towards clients.
+//!
+//! One UDP socket, mutual TLS, two protocols told apart by ALPN:
+//! - *peer*: after the handshake both sides send a hello on their control stream; then each direction has three
+//!   unidirectional streams, one per lane, with falling priority (control, data, bulk), each a sequence of frames with their
+//!   length in front. A stream begins with one byte that names its lane. One connection per pair.
+//! - *client*: one bidirectional stream per request; the frame is everything up to the end of the stream.
+//!
+//! Invariants: a connection may open streams only after the name in its certificate was accepted; whatever comes from
+//! outside ends at worst its own stream or connection, and is counted; every queue and every wait has a bound.
+
+pub(crate) mod accept;
+pub(crate) mod frames;
+pub(crate) mod hello;
+pub(crate) mod lane_queue;
+pub(crate) mod link;
+pub(crate) mod links;
+pub(crate) mod requests;
+pub(crate) mod settings;
+
+use std::sync::Arc;
+
+use hearsay_core::{ClientRequest, ClientResponse, Link, NodeId, message::PeerMessage};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::counters::Counters;
+use crate::logs::Brake;
+use hello::Hello;
+use links::{DialId, LinkId, Offer, Verdict};
+
+/// What the tasks around the driver tell it.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// A request of a client. Dropping `answer` says that it will never be answered.
+    Request { request: ClientRequest, answer: oneshot::Sender<ClientResponse> },
+    /// A message that came on a link.
+    Message { peer: NodeId, link: LinkId, message: PeerMessage },
+    /// A connection whose hello was accepted: may it be the link of its pair?
+    Offer { offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict> },
+    /// A dial came to nothing.
+    DialFailed { peer: NodeId, dial: DialId, duplicate: bool },
+    /// A link is gone.
+    Lost { peer: NodeId, link: LinkId },
+}
+
+/// A change of a link, for the replica.
+pub(crate) type LinkChange = (NodeId, Link);
+
+/// What every task of the transport needs.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) hello: Hello,
+    pub(crate) members: std::collections::BTreeSet<NodeId>,
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) dialling: quinn::ClientConfig,
+    pub(crate) inbox: mpsc::Sender<Arrival>,
+    pub(crate) counters: Arc<Counters>,
+    /// For lines that others can cause.
+    pub(crate) brake: Brake,
+    /// Client requests in work, over all connections.
+    pub(crate) requests: Arc<tokio::sync::Semaphore>,
+    pub(crate) clients: Arc<tokio::sync::Semaphore>,
+    pub(crate) handshakes: Arc<tokio::sync::Semaphore>,
+}

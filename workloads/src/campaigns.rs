@@ -1,0 +1,39 @@
+//! The campaigns that ship, inside the program: a bare binary can run them. A new one is a file in `campaigns/` and a
+//! line here.
+
+const CAMPAIGNS: &[(&str, &str)] = &[
+    ("quickstart", include_str!("../campaigns/quickstart.yaml")),
+    ("stale-reads", include_str!("../campaigns/stale-reads.yaml")),
+];
+
+/// (name, text of the file) of every campaign that ships, by name.
+pub fn campaigns() -> &'static [(&'static str, &'static str)] {
+    CAMPAIGNS
+}
+
+/// The text of the campaign called `name`.
+pub fn campaign(name: &str) -> Option<&'static str> {
+    CAMPAIGNS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_registered_under_its_name() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/campaigns");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .expect("the folder of campaigns")
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+            .collect();
+        files.sort();
+        let registered: Vec<String> = campaigns().iter().map(|(name, _)| format!("{name}.yaml")).collect();
+        assert_eq!(files, registered, "register it in campaigns.rs, in the order of the names");
+        for (name, text) in campaigns() {
+            assert!(text.lines().any(|line| line == format!("campaign: {name}")), "{name} calls itself otherwise");
+        }
+        assert_eq!(campaign("quickstart"), Some(campaigns()[0].1));
+        assert_eq!(campaign("no-such"), None);
+    }
+}
