@@ -1,13 +1,29 @@
 //! What clients saw. Events are what is recorded; operations are pairs of them.
+//!
+//! The types follow Jepsen's histories. Invariants of a [`History`], checked while it is built: a process is sequential,
+//! every completion has its invocation, an operation ends no earlier than it began, and a process is never used again
+//! after an indeterminate operation. Values are `u64`; other values are left out.
+
+mod builder;
+mod jsonl;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use builder::{HistoryBuilder, HistoryError};
+pub use jsonl::{ReadError, read_jsonl};
+
 /// One sequential client. Retired after an indeterminate operation, as in Jepsen: the client goes on under a new number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProcessId(pub u64);
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.0)
+    }
+}
 
 /// Index of an operation's invocation among the events of its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,6 +50,18 @@ pub enum EventType {
     Info,
 }
 
+impl EventType {
+    /// As it is written in a history.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventType::Invoke => "invoke",
+            EventType::Ok => "ok",
+            EventType::Fail => "fail",
+            EventType::Info => "info",
+        }
+    }
+}
+
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,6 +72,17 @@ pub enum Function {
     Write,
     /// Delete a register: it reads as `null` afterwards.
     Delete,
+}
+
+impl Function {
+    /// As it is written in a history.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Function::Read => "read",
+            Function::Write => "write",
+            Function::Delete => "delete",
+        }
+    }
 }
 
 /// A line of `history.jsonl`, in the order of the fields here.
@@ -109,9 +148,32 @@ pub struct Operation {
     pub error: Option<String>,
 }
 
+impl Operation {
+    /// When it was acknowledged, for an operation that is ok.
+    pub fn acknowledged(&self) -> Option<u64> {
+        if self.outcome == Outcome::Ok { self.completed } else { None }
+    }
+}
+
 /// All operations of a run, by invocation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// By index.
     pub operations: Vec<Operation>,
+    /// What a reader of the verdict should know about the recording, in sentences: that it was cut off, for example.
+    pub notes: Vec<String>,
+}
+
+impl History {
+    /// Pairs events, in the order of the recording.
+    ///
+    /// # Errors
+    /// The first event that breaks an invariant of histories, with its index and what was expected.
+    pub fn from_events(events: Vec<Event>) -> Result<History, HistoryError> {
+        let mut builder = HistoryBuilder::default();
+        for event in events {
+            builder.push(event)?;
+        }
+        Ok(builder.finish())
+    }
 }

@@ -1,6 +1,7 @@
 //! What a checker says.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,16 @@ pub enum Judgement {
     Unknown,
 }
 
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Judgement::Holds => "holds",
+            Judgement::Violated => "violated",
+            Judgement::Unknown => "unknown",
+        })
+    }
+}
+
 /// A judgement with its reasons.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -25,6 +36,10 @@ pub struct Verdict {
     pub checker: String,
     /// The judgement.
     pub judgement: Judgement,
+    /// Of a violation: something good did not happen in time, rather than something bad happened. It may need more time
+    /// and says nothing against what was stored or read.
+    #[serde(default)]
+    pub liveness: bool,
     /// Sentences. For a violation the minimal counterexample, contradiction last; otherwise what was judged, or why not.
     pub explanation: Vec<String>,
     /// Operations of the counterexample.
@@ -35,4 +50,44 @@ pub struct Verdict {
     pub evidence: BTreeMap<String, f64>,
     /// What was assumed, such as real-time order between sessions.
     pub assumptions: Vec<String>,
+}
+
+impl Verdict {
+    /// A verdict without evidence yet: unknown, with no reason.
+    pub(crate) fn new(checker: &str) -> Verdict {
+        Verdict {
+            checker: checker.to_owned(),
+            judgement: Judgement::Unknown,
+            liveness: false,
+            explanation: Vec::new(),
+            operations: Vec::new(),
+            violations: 0,
+            evidence: BTreeMap::new(),
+            assumptions: Vec::new(),
+        }
+    }
+
+    /// Sets a count of the evidence.
+    pub(crate) fn count(&mut self, name: impl Into<String>, number: u64) {
+        self.measure(name, number as f64);
+    }
+
+    /// Sets a measurement of the evidence.
+    pub(crate) fn measure(&mut self, name: impl Into<String>, number: f64) {
+        self.evidence.insert(name.into(), number);
+    }
+
+    /// Adds the operation to the counterexample once.
+    pub(crate) fn involve(&mut self, operation: OpIndex) {
+        if !self.operations.contains(&operation) {
+            self.operations.push(operation);
+        }
+    }
+
+    /// Ends as `judgement`, for this reason.
+    pub(crate) fn because(mut self, judgement: Judgement, sentence: impl Into<String>) -> Verdict {
+        self.judgement = judgement;
+        self.explanation.push(sentence.into());
+        self
+    }
 }

@@ -1,5 +1,7 @@
 //! The configuration of a cluster, as far as the protocols care. Equal on every node of a cluster.
 
+use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -68,7 +70,135 @@ impl Default for ClusterConfig {
     }
 }
 
+impl ClusterConfig {
+    /// Most members of a cluster.
+    pub const MEMBERS_MAX: usize = 1_000;
+    /// Most replicas of a key.
+    pub const REPLICATION_MAX: u8 = 9;
+    /// Most tokens of a node.
+    pub const VNODES_MAX: u16 = 256;
+    /// Deepest Merkle tree.
+    pub const MERKLE_DEPTH_MAX: u8 = 16;
+
+    /// Checks everything that a protocol relies on. The first mistake is answered.
+    ///
+    /// # Errors
+    /// What is wrong, where, and the mend, as one sentence.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let check = |good: bool, sentence: &dyn Fn() -> alloc::string::String| {
+            if good { Ok(()) } else { Err(ConfigError(sentence())) }
+        };
+        let members = self.members.len();
+        check(members > 0, &|| "members is empty: name at least one node".into())?;
+        check(members <= Self::MEMBERS_MAX, &|| {
+            format!("members names {members} nodes, the limit is {}: make the cluster smaller", Self::MEMBERS_MAX)
+        })?;
+        let mut seen = BTreeSet::new();
+        for member in &self.members {
+            check(member.0 > 0, &|| "members names n0, but nodes are numbered from 1: renumber it".into())?;
+            check(seen.insert(*member), &|| format!("members names {member} twice: remove one"))?;
+        }
+        let replication = self.replication;
+        check((1..=Self::REPLICATION_MAX).contains(&replication), &|| {
+            format!("replication is {replication}: choose a number from 1 to {}", Self::REPLICATION_MAX)
+        })?;
+        check(usize::from(replication) <= members, &|| {
+            format!(
+                "replication is {replication}, but the cluster has {members} members: lower replication or add members"
+            )
+        })?;
+        check((1..=Self::VNODES_MAX).contains(&self.vnodes), &|| {
+            format!("vnodes is {}: choose a number from 1 to {}", self.vnodes, Self::VNODES_MAX)
+        })?;
+        check(self.merkle_depth <= Self::MERKLE_DEPTH_MAX, &|| {
+            format!("merkle_depth is {}: choose a number from 0 to {}", self.merkle_depth, Self::MERKLE_DEPTH_MAX)
+        })?;
+        check(self.requests_max > 0, &|| {
+            "requests_max is 0: no client would ever be served, choose at least 1".into()
+        })?;
+        for (name, milliseconds) in [
+            ("request_timeout_ms", self.request_timeout_ms),
+            ("repair_patience_ms", self.repair_patience_ms),
+            ("heartbeat_interval_ms", self.heartbeat_interval_ms),
+        ] {
+            check(milliseconds > 0, &|| format!("{name} is 0: choose at least 1"))?;
+        }
+        check(self.heartbeat_timeout_ms >= self.heartbeat_interval_ms.saturating_mul(2), &|| {
+            format!(
+                "heartbeat_timeout_ms is {}, less than two heartbeat_interval_ms of {}: one late heartbeat would make a \
+                 peer dead, raise it to at least {}",
+                self.heartbeat_timeout_ms,
+                self.heartbeat_interval_ms,
+                self.heartbeat_interval_ms.saturating_mul(2)
+            )
+        })?;
+        // A tombstone that expires while its delete is still under way would be refused by the replicas it reaches last.
+        check(self.tombstone_grace_ms >= self.request_timeout_ms, &|| {
+            format!(
+                "tombstone_grace_ms is {}, less than request_timeout_ms of {}: a delete could expire before it is \
+                 written, raise the grace",
+                self.tombstone_grace_ms, self.request_timeout_ms
+            )
+        })
+    }
+
+    /// [`ClusterConfig::validate`], and that `identity` belongs to the cluster.
+    ///
+    /// # Errors
+    /// As `validate`.
+    pub fn validate_for(&self, identity: NodeId) -> Result<(), ConfigError> {
+        self.validate()?;
+        if self.members.contains(&identity) {
+            return Ok(());
+        }
+        Err(ConfigError(format!("{identity} is not among the members: add it, or start the node under another id")))
+    }
+}
+
 /// A configuration that can't work, as a sentence with the mend.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(pub alloc::string::String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> ClusterConfig {
+        ClusterConfig { members: (1..=5).map(NodeId).collect(), ..ClusterConfig::default() }
+    }
+
+    #[test]
+    fn defaults_with_members_are_good() {
+        assert_eq!(good().validate_for(NodeId(5)), Ok(()));
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_mend() {
+        type Mistake = fn(&mut ClusterConfig);
+        let table: &[(Mistake, &str)] = &[
+            (|c| c.members.clear(), "name at least one node"),
+            (|c| c.members = (1..=1_001).map(NodeId).collect(), "the limit is 1000"),
+            (|c| c.members.push(NodeId(0)), "numbered from 1"),
+            (|c| c.members.push(NodeId(3)), "names n3 twice"),
+            (|c| c.replication = 0, "from 1 to 9"),
+            (|c| c.replication = 10, "from 1 to 9"),
+            (|c| c.replication = 6, "lower replication or add members"),
+            (|c| c.vnodes = 0, "from 1 to 256"),
+            (|c| c.merkle_depth = 17, "from 0 to 16"),
+            (|c| c.requests_max = 0, "at least 1"),
+            (|c| c.request_timeout_ms = 0, "request_timeout_ms is 0"),
+            (|c| c.repair_patience_ms = 0, "repair_patience_ms is 0"),
+            (|c| c.heartbeat_interval_ms = 0, "heartbeat_interval_ms is 0"),
+            (|c| c.heartbeat_timeout_ms = 300, "raise it to at least 500"),
+            (|c| c.tombstone_grace_ms = 10, "raise the grace"),
+            (|c| c.members.retain(|id| id.0 != 1), "n1 is not among the members"),
+        ];
+        for (mistake, expected) in table {
+            let mut config = good();
+            mistake(&mut config);
+            let error = config.validate_for(NodeId(1)).expect_err(expected);
+            assert!(error.0.contains(expected), "{error} should say: {expected}");
+        }
+    }
+}

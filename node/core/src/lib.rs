@@ -14,12 +14,27 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod anti_entropy;
 mod api;
 pub mod codec;
 mod config;
+mod coordinator;
+mod counters;
+mod failure_detector;
 mod io;
+pub mod merkle;
 pub mod message;
 mod replica;
+pub mod ring;
+mod rng;
+mod status;
+mod store;
+mod store_codec;
+mod sync_host;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod timers;
 mod types;
 
 pub use api::{

@@ -62,91 +62,86 @@ pub enum ReadAnswer {
     CatchingUp,
 }
 
-/// The Merkle exchange. The initiator drives and keeps the state of a session; the responder answers each message from
+/// The Merkle exchange. The initiator drives and keeps the state of a session; the responder answers each question from
 /// its store as it is then and keeps nothing. Ranges are named by their end token.
+///
+/// `question` is a number that the initiator never uses twice; the answer repeats it, so that a late answer is told from
+/// the awaited one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum SyncMessage {
-    /// Initiator: roots of ranges that both own.
-    Roots {
-        /// Session.
-        session: u64,
-        /// (end token of the range, root hash).
-        roots: Vec<(u64, [u8; 32])>,
-    },
-    /// Responder: the ranges whose roots differ.
-    RootsDiffer {
-        /// Session.
-        session: u64,
-        /// End tokens.
-        ranges: Vec<u64>,
-    },
-    /// Initiator: hashes of some nodes of one level of one range's tree.
+    /// Initiator: my hashes of some tree nodes; level 0 of a tree is its root.
     Nodes {
-        /// Session.
-        session: u64,
-        /// End token of the range.
-        range: u64,
-        /// 0 is the root.
-        level: u8,
-        /// (position in the level, hash).
-        nodes: Vec<(u32, [u8; 32])>,
+        /// Names the question.
+        question: u64,
+        /// Which nodes, each with the initiator's hash.
+        nodes: Vec<(TreeNode, [u8; 32])>,
     },
-    /// Responder: the positions whose hashes differ.
+    /// Responder: which of these hashes differ from mine.
     NodesDiffer {
-        /// Session.
-        session: u64,
-        /// End token of the range.
-        range: u64,
-        /// Level of the question.
-        level: u8,
-        /// Positions.
-        positions: Vec<u32>,
+        /// The question answered.
+        question: u64,
+        /// Positions in the question's list, ascending.
+        differ: Vec<u32>,
     },
-    /// Initiator: a page of what it stores in one leaf: all its keys in `(after, until]` of the table's order.
-    Leaf {
-        /// Session.
-        session: u64,
-        /// End token of the range.
-        range: u64,
-        /// Position of the leaf.
-        leaf: u32,
-        /// Page begins behind this key; `None`: at the leaf's first.
-        after: Option<Key>,
-        /// Page ends with this key; `None`: with the leaf's last.
-        until: Option<Key>,
-        /// Key, stamp and version digest.
-        entries: Vec<LeafEntry>,
+    /// Initiator: what I store in some leaves, a page of each.
+    Leaves {
+        /// Names the question.
+        question: u64,
+        /// The pages.
+        pages: Vec<LeafPage>,
     },
-    /// Responder: what the initiator lacks, and what the responder lacks.
-    LeafReply {
-        /// Session.
-        session: u64,
-        /// End token of the range.
-        range: u64,
-        /// Position of the leaf.
-        leaf: u32,
-        /// Versions the initiator lacks or has older.
+    /// Responder: what the initiator lacks, and what I lack, in the order of the pages.
+    LeavesReply {
+        /// The question answered.
+        question: u64,
+        /// Versions that the initiator lacks or has otherwise and not newer.
         push: Vec<(Key, Version)>,
-        /// Keys the responder lacks or has older.
+        /// Keys that the responder lacks or has otherwise and not newer.
         want: Vec<Key>,
-        /// The responder's page was cut to its size limit behind this key; ask again from there.
-        resume_after: Option<Key>,
+        /// The answer was cut to its size limit; ask again from here. `None`: it covers all pages.
+        resume: Option<Resume>,
     },
     /// Initiator: what the responder wanted.
     Values {
-        /// Session.
-        session: u64,
+        /// Names the question.
+        question: u64,
         /// The versions.
         entries: Vec<(Key, Version)>,
     },
-    /// Responder: the values of the session so far are durable here.
+    /// Responder: these values are durable here.
     ValuesAck {
-        /// Session.
-        session: u64,
+        /// The question answered.
+        question: u64,
     },
 }
 
-/// A line of [`SyncMessage::Leaf`].
+/// Names a node of a Merkle tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TreeNode {
+    /// End token of the range that the tree is over.
+    pub range: u64,
+    /// 0 is the root.
+    pub level: u8,
+    /// Position in the level, from 0.
+    pub position: u32,
+}
+
+/// All that the initiator stores in one leaf behind `after` up to and with `until`, in the table's order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeafPage {
+    /// End token of the range.
+    pub range: u64,
+    /// Position of the leaf.
+    pub leaf: u32,
+    /// The page begins behind this key; `None`: at the leaf's begin.
+    pub after: Option<Key>,
+    /// The page ends with this key; `None`: at the leaf's end.
+    pub until: Option<Key>,
+    /// In the table's order.
+    pub entries: Vec<LeafEntry>,
+}
+
+/// A line of a [`LeafPage`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeafEntry {
     /// The key.
@@ -155,4 +150,14 @@ pub struct LeafEntry {
     pub stamp: u64,
     /// Digest of key and version.
     pub digest: [u8; 16],
+}
+
+/// Where a [`SyncMessage::LeavesReply`] stopped: the pages before `page` are answered, and of `page` the keys up to and
+/// with `after`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// Position in the question's list of pages.
+    pub page: u32,
+    /// `None`: nothing of that page is answered.
+    pub after: Option<Key>,
 }

@@ -1,35 +1,333 @@
 //! The node: one type that owns all of it.
+//!
+//! ```text
+//!              client requests         peer messages          timers
+//!                    |                       |                   |
+//!               coordinator            replica side       failure detector
+//!              (read, write)        (read, write, sync)    sweep, anti-entropy
+//!                    \_______________________|___________________/
+//!                                          store -> Output
+//! ```
+//!
+//! *Catching up.* A node that boots without the durable mark that it has compared itself with every other replica of its
+//! ranges (it is new, or it lost its disk) takes and acknowledges writes and coordinates, but answers no replica read: what
+//! it lacks would pass for "never written". It runs a Merkle session with each neighbour, then writes the mark. The mark
+//! names the ring it holds for, so a changed membership or replication means catching up again.
+//! Guarantee: with one replica of a range at a time in this state, no acknowledged write is lost from sight. Two at once may
+//! compare with each other's loss; that is outside what N copies can give.
+//!
+//! Invariants:
+//! - One `handle` is one output; what it sends or answers states nothing that is not in its `durable` part or an earlier one's.
+//! - No message of a peer makes this panic: what is impossible is counted and ignored.
 
-use crate::{ClusterConfig, ConfigError, Input, NodeId, Now, Output, RecoveredState, Time};
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
+
+use rand::Rng;
+
+use crate::anti_entropy::AntiEntropy;
+use crate::coordinator::Coordinator;
+use crate::counters::Counters;
+use crate::failure_detector::FailureDetector;
+use crate::message::{OperationId, PeerMessage, ReadAnswer};
+use crate::ring::Ring;
+use crate::rng::sub_stream;
+use crate::store::Store;
+use crate::table::Table;
+use crate::timers::{Timer, Timers};
+use crate::{
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, ClusterConfig, ConfigError, Event, Input, Key, Lane,
+    Link, NodeId, Now, Output, RecoveredState, RequestId, Send, Time, Value, Version, store_codec,
+};
+
+/// Between two steps of the tombstone sweep.
+const SWEEP_INTERVAL_MS: u64 = 1_000;
 
 /// A node of the cluster as a state machine.
 #[derive(Debug)]
-pub struct Replica {}
+pub struct Replica {
+    pub(crate) config: ClusterConfig,
+    pub(crate) identity: NodeId,
+    pub(crate) incarnation: u64,
+    pub(crate) ring: Ring,
+    pub(crate) store: Store,
+    pub(crate) detector: FailureDetector,
+    pub(crate) coordinator: Coordinator,
+    pub(crate) sync: AntiEntropy,
+    pub(crate) timers: Timers,
+    pub(crate) counters: Counters,
+    /// Neighbours that this node has not compared itself with yet; empty when it is ready.
+    pub(crate) catching_up_from: BTreeSet<NodeId>,
+    /// The clocks of the input being handled.
+    pub(crate) now: Now,
+    /// The output being made.
+    pub(crate) output: Output,
+}
 
 impl Replica {
     /// A node at its start. `incarnation` is drawn by the driver and unique among the starts of this node; `seed` feeds
     /// every random choice. The output may already hold things to make durable and to send.
     ///
     /// # Errors
-    /// A configuration that can't work, or a store that this build can't read.
+    /// A configuration that can't work, or a store that this build can't read or that is another node's.
     pub fn boot(
-        _config: ClusterConfig,
-        _identity: NodeId,
-        _incarnation: u64,
-        _recovered: RecoveredState,
-        _seed: [u8; 32],
-        _now: Now,
+        config: ClusterConfig,
+        identity: NodeId,
+        incarnation: u64,
+        recovered: RecoveredState,
+        seed: [u8; 32],
+        now: Now,
     ) -> Result<(Replica, Output), ConfigError> {
-        todo!()
+        config.validate_for(identity)?;
+        let content = store_codec::decode(recovered)?;
+        if let Some(owner) = content.identity.filter(|owner| *owner != identity) {
+            return Err(ConfigError(format!(
+                "the store belongs to {owner}, but this node is {identity}: name the data directory of {identity}"
+            )));
+        }
+        let ring = Ring::new(&config.members, config.vnodes, config.replication);
+        let neighbours = ring.neighbours(identity);
+        let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth);
+        let mut store = Store::new(table, config.tombstone_grace_ms);
+        let mut counters = Counters::default();
+        for (key, version) in content.data {
+            if !store.recover(key, version) {
+                counters.recovered_not_owned += 1;
+            }
+        }
+        let peers = config.members.iter().copied().filter(|member| *member != identity);
+        let detector = FailureDetector::new(
+            peers,
+            &neighbours,
+            config.heartbeat_interval_ms,
+            config.heartbeat_timeout_ms,
+            now.time,
+        );
+        let fingerprint = ring_fingerprint(&config);
+        let caught_up = content.caught_up == Some(fingerprint);
+        let sync = AntiEntropy::new(
+            &ring,
+            identity,
+            config.merkle_interval_ms,
+            incarnation,
+            sub_stream(&seed, "sync"),
+            now.time,
+        );
+        let mut replica = Replica {
+            coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
+            catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
+            identity,
+            incarnation,
+            ring,
+            store,
+            detector,
+            sync,
+            timers: Timers::default(),
+            counters,
+            now,
+            output: Output::default(),
+            config,
+        };
+        if content.identity.is_none() {
+            replica.output.durable.puts.push(store_codec::identity_entry(identity));
+        }
+        if content.caught_up.is_some() && !caught_up {
+            let sentence = "members, vnodes or replication changed since this node caught up: it compares itself anew";
+            replica.output.events.push(Event::Warning(sentence.into()));
+        }
+        if !caught_up {
+            replica.output.events.push(Event::CatchingUp);
+            if replica.is_ready() {
+                // No other node shares a range.
+                replica.note_caught_up();
+            }
+            replica.begin_catching_up();
+        }
+        // The first heartbeats go out at once, so that the driver makes the links; later ones at a phase of their own, so that
+        // nodes started together do not speak together.
+        replica.send_heartbeats();
+        let phase_ms = sub_stream(&seed, "heartbeat phase").next_u64() % replica.config.heartbeat_interval_ms;
+        replica.timers.set(now.time.plus_ms(1 + phase_ms), Timer::Heartbeat);
+        replica.timers.set(now.time.plus_ms(SWEEP_INTERVAL_MS), Timer::Sweep);
+        let output = core::mem::take(&mut replica.output);
+        Ok((replica, output))
     }
 
     /// Takes one input; the caller carries out the output.
-    pub fn handle(&mut self, _now: Now, _input: Input) -> Output {
-        todo!()
+    pub fn handle(&mut self, now: Now, input: Input) -> Output {
+        self.now = now;
+        match input {
+            Input::Peer { from, message } => self.on_peer(from, message),
+            Input::Client { request_id, request } => self.on_client(request_id, request),
+            Input::Deadline => self.on_deadline(),
+            Input::Link { peer, state } => self.on_link(peer, state),
+        }
+        core::mem::take(&mut self.output)
     }
 
     /// When to call `handle` with [`Input::Deadline`] at the latest.
     pub fn next_deadline(&self) -> Option<Time> {
-        todo!()
+        [self.timers.next(), self.sync.next_deadline()].into_iter().flatten().min()
     }
+
+    /// Whether this node answers replica reads.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.catching_up_from.is_empty()
+    }
+
+    fn on_client(&mut self, request_id: RequestId, request: ClientRequest) {
+        let response = match request {
+            ClientRequest::Put { key, value, level } => {
+                return self.coordinate_write(request_id, key, Some(value), level);
+            }
+            ClientRequest::Delete { key, level } => return self.coordinate_write(request_id, key, None, level),
+            ClientRequest::Get { key, level } => return self.coordinate_read(request_id, key, level),
+            ClientRequest::Status => ClientResponse::Status(self.status()),
+            ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
+            ClientRequest::LocalScan { limit: 0, .. } => {
+                self.counters.requests_refused += 1;
+                ClientResponse::Failed(ClientError {
+                    kind: ClientErrorKind::Refused,
+                    message: "the limit of the scan is 0: ask for at least one entry".into(),
+                })
+            }
+            ClientRequest::LocalScan { after, limit } => {
+                let (entries, more) = self.store.scan(after.as_ref(), limit as usize);
+                ClientResponse::Entries { entries, more }
+            }
+        };
+        self.output.reply.push((request_id, response));
+    }
+
+    fn on_peer(&mut self, from: NodeId, message: PeerMessage) {
+        if !self.detector.knows(from) {
+            self.counters.messages_invalid += 1;
+            return;
+        }
+        self.detector.on_heard(from, self.now.time, &mut self.counters, &mut self.output.events);
+        match message {
+            PeerMessage::Heartbeat => self.counters.heartbeats_received += 1,
+            PeerMessage::Write { operation, key, version } => self.on_write(from, operation, key, version),
+            PeerMessage::WriteAck { operation } => self.on_write_ack(from, operation),
+            PeerMessage::Read { operation, key, digest_only } => self.on_read(from, operation, &key, digest_only),
+            PeerMessage::ReadReply { operation, answer } => {
+                let too_long = |value: &Value| value.0.len() > Value::LENGTH_MAX;
+                if let ReadAnswer::Full(Some(Version { value: Some(value), .. })) = &answer
+                    && too_long(value)
+                {
+                    self.counters.messages_invalid += 1;
+                    return;
+                }
+                self.on_read_reply(from, operation, answer);
+            }
+            PeerMessage::Sync(message) => self.on_sync(from, message),
+        }
+    }
+
+    /// A coordinator wants a version to be merged.
+    fn on_write(&mut self, from: NodeId, operation: OperationId, key: Key, version: Version) {
+        if !is_valid(&key, Some(&version)) {
+            self.counters.messages_invalid += 1;
+        } else if !self.store.owns(&key) {
+            self.counters.messages_not_owned += 1;
+        } else {
+            // Acknowledged also when it was not newer: what is stored instead is durable before this output is released.
+            self.apply(key, version);
+            self.send(from, Lane::Data, PeerMessage::WriteAck { operation });
+        }
+    }
+
+    /// A coordinator wants to know what is stored here.
+    fn on_read(&mut self, from: NodeId, operation: OperationId, key: &Key, digest_only: bool) {
+        if !is_valid(key, None) {
+            self.counters.messages_invalid += 1;
+            return;
+        }
+        if !self.store.owns(key) {
+            self.counters.messages_not_owned += 1;
+            return;
+        }
+        let answer = if !self.is_ready() {
+            self.counters.replica_reads_refused += 1;
+            ReadAnswer::CatchingUp
+        } else if digest_only {
+            self.counters.replica_digest_reads += 1;
+            ReadAnswer::Digest(self.store.digest(key))
+        } else {
+            self.counters.replica_reads += 1;
+            ReadAnswer::Full(self.store.get(key).cloned())
+        };
+        self.send(from, Lane::Data, PeerMessage::ReadReply { operation, answer });
+    }
+
+    fn on_link(&mut self, peer: NodeId, state: Link) {
+        self.detector.on_link(peer, state, self.now.time, &mut self.counters, &mut self.output.events);
+        self.on_sync_link(peer, state);
+    }
+
+    fn on_deadline(&mut self) {
+        while let Some(timer) = self.timers.take_due(self.now.time) {
+            match timer {
+                Timer::Heartbeat => {
+                    self.send_heartbeats();
+                    self.timers.set(self.now.time.plus_ms(self.config.heartbeat_interval_ms), Timer::Heartbeat);
+                }
+                Timer::Sweep => {
+                    self.store.sweep(self.now.wall, &mut self.output.durable, &mut self.counters);
+                    self.timers.set(self.now.time.plus_ms(SWEEP_INTERVAL_MS), Timer::Sweep);
+                }
+                Timer::Patience(operation) => self.on_patience(operation),
+                Timer::RequestTimeout(operation) => self.on_request_timeout(operation),
+            }
+        }
+        if self.sync.next_deadline().is_some_and(|at| at <= self.now.time) {
+            self.on_sync_deadline();
+        }
+    }
+
+    fn send_heartbeats(&mut self) {
+        let peers = self.detector.tick(self.now.time, &mut self.counters, &mut self.output.events);
+        for peer in peers {
+            self.counters.heartbeats_sent += 1;
+            self.send(peer, Lane::Control, PeerMessage::Heartbeat);
+        }
+    }
+
+    pub(crate) fn send(&mut self, to: NodeId, lane: Lane, message: PeerMessage) {
+        assert!(to != self.identity, "a message to itself");
+        self.detector.on_sent(to, self.now.time);
+        self.output.send.push(Send { to, lane, message });
+    }
+
+    /// Merges a version of an owned key into the store; whether it was newer.
+    pub(crate) fn apply(&mut self, key: Key, version: Version) -> bool {
+        self.store.merge(self.now.wall, key, version, &mut self.output.durable, &mut self.counters)
+    }
+
+    /// Writes the mark that this node is ready.
+    pub(crate) fn note_caught_up(&mut self) {
+        self.output.durable.puts.push(store_codec::caught_up_entry(ring_fingerprint(&self.config)));
+        self.output.events.push(Event::CaughtUp);
+    }
+}
+
+/// Whether a key and a version from outside are within the limits.
+pub(crate) fn is_valid(key: &Key, version: Option<&Version>) -> bool {
+    let value = version.and_then(|version| version.value.as_ref());
+    (1..=Key::LENGTH_MAX).contains(&key.0.len()) && value.is_none_or(|value| value.0.len() <= Value::LENGTH_MAX)
+}
+
+/// Names the ring that a configuration makes: what decides which node replicates which key.
+pub(crate) fn ring_fingerprint(config: &ClusterConfig) -> [u8; 32] {
+    let mut members: Vec<NodeId> = config.members.clone();
+    members.sort_unstable();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"hearsay ring");
+    hasher.update(&config.vnodes.to_be_bytes());
+    hasher.update(&[config.replication]);
+    for member in members {
+        hasher.update(&member.0.to_be_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }

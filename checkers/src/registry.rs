@@ -1,0 +1,96 @@
+//! Every checker by name. `list`, campaigns and `check --model` read this.
+
+use thiserror::Error;
+
+use crate::models::{
+    acknowledged_writes, availability, convergence, monotonic_quorum_reads, monotonic_reads, read_your_writes,
+};
+use crate::{Case, CheckOptions, Verdict};
+
+/// A checker.
+#[derive(Clone, Copy, Debug)]
+pub struct Checker {
+    /// What it is called in campaigns and verdicts.
+    pub name: &'static str,
+    /// What holds when it says `holds`, in one sentence.
+    pub meaning: &'static str,
+    /// Where the model comes from.
+    pub source: &'static str,
+    /// Judges a case.
+    pub check: fn(&Case, &CheckOptions) -> Verdict,
+}
+
+const CHECKERS: &[Checker] = &[
+    Checker {
+        name: monotonic_reads::NAME,
+        meaning: "No session reads an older version than it has read before.",
+        source: "Terry et al., Session guarantees for weakly consistent replicated data, 1994",
+        check: monotonic_reads::check,
+    },
+    Checker {
+        name: monotonic_quorum_reads::NAME,
+        meaning: "A read that begins after another has ended, in any session, returns no older version.",
+        source: "Petrov, Database Internals, 2019, chapter 12 (blocking read repair)",
+        check: monotonic_quorum_reads::check,
+    },
+    Checker {
+        name: read_your_writes::NAME,
+        meaning: "After its own acknowledged write a session reads that version or a newer one.",
+        source: "Terry et al., Session guarantees for weakly consistent replicated data, 1994",
+        check: read_your_writes::check,
+    },
+    Checker {
+        name: convergence::NAME,
+        meaning: "After healing all replicas of a key become equal, and equal to something written and not overwritten.",
+        source: "Shapiro et al., Conflict-free replicated data types, 2011 (strong eventual consistency)",
+        check: convergence::check,
+    },
+    Checker {
+        name: acknowledged_writes::NAME,
+        meaning: "No acknowledged write or delete is lost: what is stored at the end is not older than it.",
+        source: "Kingsbury, Jepsen: lost updates",
+        check: acknowledged_writes::check,
+    },
+    Checker {
+        name: availability::NAME,
+        meaning: "Enough operations succeed while no fault is in force, and outages stay within bounds.",
+        source: "Kingsbury, Jepsen: checker/stats and checker/perf",
+        check: availability::check,
+    },
+];
+
+/// All checkers.
+pub fn checkers() -> &'static [Checker] {
+    CHECKERS
+}
+
+/// The checker of that name.
+pub fn find(name: &str) -> Option<&'static Checker> {
+    CHECKERS.iter().find(|checker| checker.name == name)
+}
+
+/// A name that no checker has.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no checker `{name}`: the checkers are {known}", known = known_names())]
+pub struct UnknownChecker {
+    /// The name.
+    pub name: String,
+}
+
+fn known_names() -> String {
+    let names: Vec<&str> = CHECKERS.iter().map(|checker| checker.name).collect();
+    crate::explain::listed(&names)
+}
+
+/// Judges a case by the named checkers, in that order.
+///
+/// # Errors
+/// A name that no checker has; then nothing was judged.
+pub fn judge<S: AsRef<str>>(case: &Case, names: &[S], options: &CheckOptions) -> Result<Vec<Verdict>, UnknownChecker> {
+    let checkers = names.iter().map(|name| {
+        let name = name.as_ref();
+        find(name).ok_or_else(|| UnknownChecker { name: name.to_owned() })
+    });
+    let checkers = checkers.collect::<Result<Vec<_>, _>>()?;
+    Ok(checkers.into_iter().map(|checker| (checker.check)(case, options)).collect())
+}

@@ -1,0 +1,154 @@
+//! Judges what reads may return: one order of versions per key must fit all that is known ([`crate::version_graph`]).
+//!
+//! Shared by monotonic reads, monotonic quorum reads and read-your-writes, which differ in what they promise.
+
+use crate::explain::counted;
+use crate::key_history::by_key;
+use crate::order::find_cycle;
+use crate::version_graph::{Promise, SessionPromise, VersionGraph};
+use crate::version_story::{Story, tell_cycle, tell_finding};
+use crate::{Case, CheckOptions, FaultWindow, Judgement, Operation, Verdict};
+
+/// Stale reads of a key that a shortest contradiction is looked for through.
+const HINTS_MAX: usize = 8;
+
+/// Judges a case by a promise.
+pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &CheckOptions) -> Verdict {
+    let mut verdict = Verdict::new(checker);
+    verdict.assumptions.push("Values are unique per key.".to_owned());
+    verdict.assumptions.push(if options.real_time_writes {
+        "A write that was acknowledged or read before another one began is older than it (the clocks of the nodes agree)."
+            .to_owned()
+    } else {
+        "Nothing about the order of writes in time: only what sessions read orders versions.".to_owned()
+    });
+    let near_faults = NearFaults::new(&case.faults, options.fault_aftermath);
+    let mut counts = Counts::default();
+    let mut clearest: Option<(usize, Story)> = None;
+    let mut not_judged = Vec::new();
+    for key in &by_key(&case.history) {
+        if let Some(sentence) = key.doubled_sentence() {
+            not_judged.push(sentence);
+            continue;
+        }
+        let graph = VersionGraph::new(key, promise, options.real_time_writes);
+        counts.add(&graph, &near_faults);
+        let mut hints: Vec<u32> = graph.stale.iter().map(|(_, node)| *node).take(HINTS_MAX).collect();
+        hints.dedup();
+        let cycle = find_cycle(graph.nodes.len(), &graph.families, &hints);
+        assert!(cycle.is_some() || graph.stale.is_empty(), "a stale read of {} contradicts nothing", key.key);
+        let direct = graph.findings.len() + graph.stale.len();
+        verdict.violations += if cycle.is_some() { direct.max(graph.findings.len() + 1) } else { direct } as u64;
+        let length = if graph.findings.is_empty() { cycle.as_ref().map(Vec::len) } else { Some(1) };
+        if let Some(length) = length
+            && clearest.as_ref().is_none_or(|(shortest, _)| length < *shortest)
+        {
+            let story = match graph.findings.first() {
+                Some(finding) => tell_finding(&graph, *finding),
+                None => tell_cycle(&graph, cycle.as_deref().unwrap_or_default()),
+            };
+            clearest = Some((length, story));
+        }
+    }
+    counts.write(&mut verdict);
+    if let Some((_, story)) = clearest {
+        verdict.judgement = Judgement::Violated;
+        verdict.explanation = story.sentences;
+        story.operations.into_iter().for_each(|operation| verdict.involve(operation));
+        return verdict;
+    }
+    let sessions = match promise.session {
+        SessionPromise::Reads => "its session had read",
+        SessionPromise::OwnWrites => "its session had written",
+    };
+    if let Some(sentence) = not_judged.into_iter().next() {
+        return verdict.because(Judgement::Unknown, sentence);
+    }
+    if counts.possibly_stale == 0 {
+        let reason = format!(
+            "No read could have been stale: of {}, none began after {} a version that had replaced an acknowledged one.",
+            counted(counts.reads, "read"),
+            if promise.real_time_reads { "any read had returned" } else { sessions }
+        );
+        return verdict.because(Judgement::Unknown, reason);
+    }
+    let sentence = format!(
+        "{} of {} judged, {} of them could have been stale ({} during a fault or shortly after), and none was.",
+        counted(counts.reads, "read"),
+        counted(counts.keys, "key"),
+        counts.possibly_stale,
+        counts.possibly_stale_near_faults
+    );
+    verdict.because(Judgement::Holds, sentence)
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    keys: u64,
+    reads: u64,
+    writes: u64,
+    possibly_stale: u64,
+    possibly_stale_near_faults: u64,
+    near_faults: u64,
+    stale: u64,
+    impossible_values: u64,
+    some_delete: u64,
+}
+
+impl Counts {
+    fn add(&mut self, graph: &VersionGraph<'_>, near_faults: &NearFaults) {
+        let history = graph.history;
+        let is_near = |position: &u32| near_faults.touches(history.operation(*position));
+        self.keys += 1;
+        self.reads += history.reads.len() as u64;
+        self.writes += (history.writes.len() + history.deletes.len()) as u64;
+        self.possibly_stale += graph.possibly_stale.len() as u64;
+        self.possibly_stale_near_faults += graph.possibly_stale.iter().filter(|read| is_near(read)).count() as u64;
+        self.near_faults += history.reads.iter().filter(|read| is_near(read)).count() as u64;
+        self.stale += graph.stale.len() as u64;
+        self.impossible_values += graph.findings.len() as u64;
+        let some_delete =
+            |node: &&crate::version_graph::Node| matches!(node.version, crate::version_graph::Version::SomeDelete(_));
+        self.some_delete += graph.nodes.iter().filter(some_delete).count() as u64;
+    }
+
+    fn write(&self, verdict: &mut Verdict) {
+        verdict.count("keys_judged", self.keys);
+        verdict.count("operations_judged", self.reads + self.writes);
+        verdict.count("reads_judged", self.reads);
+        verdict.count("reads_possibly_stale", self.possibly_stale);
+        verdict.count("reads_possibly_stale_near_faults", self.possibly_stale_near_faults);
+        verdict.count("reads_near_faults", self.near_faults);
+        verdict.count("reads_stale", self.stale);
+        verdict.count("reads_impossible", self.impossible_values);
+        verdict.count("reads_of_some_delete", self.some_delete);
+    }
+}
+
+/// Times in which a fault was in force, or had been shortly before.
+struct NearFaults {
+    /// Disjoint, in order.
+    spans: Vec<(u64, u64)>,
+}
+
+impl NearFaults {
+    fn new(faults: &[FaultWindow], aftermath: u64) -> NearFaults {
+        let mut windows: Vec<(u64, u64)> =
+            faults.iter().map(|fault| (fault.from, fault.to.saturating_add(aftermath))).collect();
+        windows.sort_unstable();
+        let mut spans: Vec<(u64, u64)> = Vec::new();
+        for (from, to) in windows {
+            match spans.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                _ => spans.push((from, to)),
+            }
+        }
+        NearFaults { spans }
+    }
+
+    fn touches(&self, operation: &Operation) -> bool {
+        let next = self.spans.partition_point(|span| span.1 < operation.invoked);
+        let end = operation.completed.unwrap_or(u64::MAX);
+        self.spans.get(next).is_some_and(|span| span.0 <= end)
+    }
+}

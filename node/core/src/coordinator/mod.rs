@@ -1,0 +1,220 @@
+//! Coordination: any node takes a client's request and carries it to the replicas of the key.
+//!
+//! Invariants:
+//! - *Definite means never sent.* `Refused`, `Unavailable` and `Overloaded` for a write are answered before anything is
+//!   sent or applied; afterwards only `Written` or `Timeout`.
+//! - Each replica counts once, however often it answers.
+//! - At most `requests_max` requests are in work, each with one deadline.
+
+mod answers;
+mod read;
+mod write;
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+
+use rand_chacha::ChaCha8Rng;
+
+use self::answers::ReadWork;
+use self::write::WriteWork;
+use crate::message::OperationId;
+use crate::timers::Timer;
+use crate::{
+    ClientError, ClientErrorKind, ClientResponse, Key, Level, NodeId, Replica, RequestId, Time, WallTime,
+    failure_detector::Opinion,
+};
+
+/// One client request in work.
+#[derive(Debug)]
+struct Operation {
+    request_id: RequestId,
+    key: Key,
+    deadline: Time,
+    /// When the patience timer goes off; reads only.
+    patience: Option<Time>,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    Read(ReadWork),
+    Write(WriteWork),
+}
+
+/// The requests in work at one node, and what is needed to begin another.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    operations: BTreeMap<OperationId, Operation>,
+    /// High half of every operation id, drawn from the incarnation: a restarted node never takes an answer to its former
+    /// self for its own.
+    prefix: u64,
+    counter: u32,
+    last_stamp: WallTime,
+    read_order: ChaCha8Rng,
+}
+
+impl Coordinator {
+    pub(crate) fn new(incarnation: u64, read_order: ChaCha8Rng) -> Coordinator {
+        let digest = blake3::hash(&incarnation.to_be_bytes());
+        let high = u32::from_be_bytes([
+            digest.as_bytes()[0],
+            digest.as_bytes()[1],
+            digest.as_bytes()[2],
+            digest.as_bytes()[3],
+        ]);
+        Coordinator {
+            operations: BTreeMap::new(),
+            prefix: u64::from(high) << 32,
+            counter: 0,
+            last_stamp: WallTime(0),
+            read_order,
+        }
+    }
+
+    /// Requests in work.
+    pub(crate) fn in_work(&self) -> usize {
+        self.operations.len()
+    }
+
+    fn next_operation(&mut self) -> OperationId {
+        // The counter wraps after four thousand million requests; one in work for that long would still keep its name.
+        loop {
+            self.counter = self.counter.wrapping_add(1);
+            let id = OperationId(self.prefix | u64::from(self.counter));
+            if !self.operations.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// A stamp newer than all this coordinator gave, even when the wall clock stands still or jumps back.
+    fn next_stamp(&mut self, wall: WallTime) -> WallTime {
+        self.last_stamp = WallTime(wall.0.max(self.last_stamp.0.saturating_add(1)));
+        self.last_stamp
+    }
+}
+
+/// A request that passed the checks all requests share.
+struct Admitted {
+    replicas: alloc::vec::Vec<NodeId>,
+    needed: usize,
+}
+
+impl Replica {
+    /// The checks before anything is sent: the key, the level, the bound on requests in work.
+    fn admit(&mut self, key: &Key, level: Level) -> Result<Admitted, ClientError> {
+        let length = key.0.len();
+        if !(1..=Key::LENGTH_MAX).contains(&length) {
+            self.counters.requests_refused += 1;
+            return Err(refused(format!("the key has {length} bytes: choose one of 1 to {} bytes", Key::LENGTH_MAX)));
+        }
+        let replicas = self.ring.replicas(key).to_vec();
+        let needed = level.needed(replicas.len());
+        if !(1..=replicas.len()).contains(&needed) {
+            self.counters.requests_refused += 1;
+            return Err(refused(format!(
+                "level {level} needs {needed} replicas, but each key has {}: choose a level from 1 to {}",
+                replicas.len(),
+                replicas.len()
+            )));
+        }
+        if self.coordinator.in_work() >= self.config.requests_max as usize {
+            self.counters.requests_overloaded += 1;
+            return Err(ClientError {
+                kind: ClientErrorKind::Overloaded,
+                message: format!(
+                    "{} has {} requests in work, its requests_max: try again later or ask another node",
+                    self.identity, self.config.requests_max
+                ),
+            });
+        }
+        Ok(Admitted { replicas, needed })
+    }
+
+    fn unavailable(&mut self, level: Level, needed: usize, usable: usize) -> ClientError {
+        self.counters.requests_unavailable += 1;
+        ClientError {
+            kind: ClientErrorKind::Unavailable,
+            message: format!(
+                "level {level} needs {needed} replicas, {} can reach {usable}: wait until more are back, or choose a \
+                 lower level",
+                self.identity
+            ),
+        }
+    }
+
+    /// Whether a message to `node` has a chance: it is this node itself, or not held for dead.
+    fn is_usable(&self, node: NodeId) -> bool {
+        node == self.identity || self.detector.opinion(node, self.now.time) != Opinion::Dead
+    }
+
+    /// Puts a request in work and sets its timers.
+    fn put_in_work(&mut self, id: OperationId, request_id: RequestId, key: Key, work: Work) {
+        let deadline = self.now.time.plus_ms(self.config.request_timeout_ms);
+        self.timers.set(deadline, Timer::RequestTimeout(id));
+        let patience = matches!(work, Work::Read(_)).then(|| self.now.time.plus_ms(self.config.repair_patience_ms));
+        if let Some(at) = patience {
+            self.timers.set(at, Timer::Patience(id));
+        }
+        let former = self.coordinator.operations.insert(id, Operation { request_id, key, deadline, patience, work });
+        assert!(former.is_none(), "operation {id:?} named twice");
+    }
+
+    /// Answers the client and forgets the request.
+    fn finish(&mut self, id: OperationId, response: ClientResponse) {
+        let operation = self.coordinator.operations.remove(&id).expect("only requests in work are finished");
+        self.timers.clear(operation.deadline, Timer::RequestTimeout(id));
+        if let Some(at) = operation.patience {
+            self.timers.clear(at, Timer::Patience(id));
+        }
+        self.output.reply.push((operation.request_id, response));
+    }
+
+    /// The time of a request ran out.
+    pub(crate) fn on_request_timeout(&mut self, id: OperationId) {
+        let Some(operation) = self.coordinator.operations.get(&id) else { return };
+        let message = match &operation.work {
+            Work::Write(write) => write.timeout_message(),
+            Work::Read(read) => read.timeout_message(),
+        };
+        let message = format!("{message} within {} ms", self.config.request_timeout_ms);
+        self.counters.requests_timed_out += 1;
+        self.finish(id, ClientResponse::Failed(ClientError { kind: ClientErrorKind::Timeout, message }));
+    }
+
+    /// An acknowledgement of a write or of a repair.
+    pub(crate) fn on_write_ack(&mut self, from: NodeId, id: OperationId) {
+        match self.coordinator.operations.get(&id).map(|operation| &operation.work) {
+            None => self.counters.replies_late += 1,
+            Some(Work::Write(_)) => self.on_write_acknowledged(from, id),
+            Some(Work::Read(_)) => self.on_repair_acknowledged(from, id),
+        }
+    }
+}
+
+fn refused(message: String) -> ClientError {
+    ClientError { kind: ClientErrorKind::Refused, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::sub_stream;
+
+    fn coordinator(incarnation: u64) -> Coordinator {
+        Coordinator::new(incarnation, sub_stream(&[0; 32], "reads"))
+    }
+
+    #[test]
+    fn stamps_grow_even_when_the_wall_clock_jumps_back() {
+        let mut coordinator = coordinator(1);
+        let stamps = [100, 50, 50, 200, u64::MAX].map(|wall| coordinator.next_stamp(WallTime(wall)).0);
+        assert_eq!(stamps, [100, 101, 102, 200, u64::MAX]);
+    }
+
+    #[test]
+    fn operations_of_another_incarnation_have_other_names() {
+        assert_ne!(coordinator(1).next_operation(), coordinator(2).next_operation());
+    }
+}

@@ -1,0 +1,307 @@
+//! Coordinating a read: one full read, R - 1 digest reads, and what follows when they do not agree.
+//!
+//! ```text
+//! comparing --all R answers agree--------------------------------> answered
+//!     | mismatch: full reads from those that gave a digest            ^
+//!     v                                                               |
+//! merging --R full answers, newest wins; `none`, `async`, or R hold it|
+//!     | `blocking`: write the newest to those that answered older     |
+//!     v                                                               |
+//! repairing --R replicas hold it----------------------------------------
+//! ```
+//!
+//! Each replica's difference (what it answered against the newest) decides what is sent to it, and nothing else is sent.
+//! When replicas are silent for the patience, or have not caught up, further ones are asked (a speculative retry);
+//! when repairs are not acknowledged in time, the difference goes to replicas that were not part of it yet, and those count.
+//!
+//! Invariants:
+//! - With `blocking`, when an answer leaves, R replicas hold its version durably, so every later read of R replicas meets it
+//!   (if R is a quorum).
+//! - Answers are judged as they were given: the coordinator's own copy is one answer among R, taken once.
+//! - A replica that has not caught up never counts as an answer (its silence would pass for "nothing stored"). It counts as
+//!   a holder once it has acknowledged a repair.
+//!
+//! Source: *Database Internals*, chapter 12, "Read repair" and "Digest reads"; the widening of repairs is Cassandra 4's.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
+
+use rand::seq::SliceRandom;
+
+use super::answers::{Answer, Difference, ReadWork, Repair, Step};
+use super::{Admitted, Work};
+use crate::failure_detector::Opinion;
+use crate::message::{OperationId, PeerMessage, ReadAnswer};
+use crate::timers::Timer;
+use crate::{ClientError, ClientResponse, Key, Lane, Level, NodeId, ReadRepair, Replica, RequestId, Version};
+
+impl Replica {
+    /// A client wants what is stored under `key`.
+    pub(crate) fn coordinate_read(&mut self, request_id: RequestId, key: Key, level: Level) {
+        self.counters.reads_coordinated += 1;
+        if let Err(error) = self.begin_read(request_id, key, level) {
+            self.output.reply.push((request_id, ClientResponse::Failed(error)));
+        }
+    }
+
+    fn begin_read(&mut self, request_id: RequestId, key: Key, level: Level) -> Result<(), ClientError> {
+        let Admitted { replicas, needed } = self.admit(&key, level)?;
+        let own = replicas.contains(&self.identity) && self.is_ready();
+        let mut others: Vec<NodeId> = replicas.into_iter().filter(|node| *node != self.identity).collect();
+        // A new order for each read, so that load and staleness spread.
+        others.shuffle(&mut self.coordinator.read_order);
+        let usable = usize::from(own) + others.iter().filter(|node| self.is_usable(**node)).count();
+        if usable < needed {
+            return Err(self.unavailable(level, needed, usable));
+        }
+        let id = self.coordinator.next_operation();
+        let mut work = ReadWork::new(needed, others);
+        if own {
+            self.counters.replica_reads += 1;
+            work.answers.insert(self.identity, Answer::Full(self.store.get(&key).cloned()));
+        }
+        let mut asks = Vec::new();
+        while work.answers.len() < needed {
+            let peer = self.take_uncontacted(&mut work).expect("enough usable replicas were counted above");
+            let digest_only = !work.answers.is_empty();
+            work.answers.insert(peer, if digest_only { Answer::DigestAsked } else { Answer::FullAsked });
+            asks.push((peer, digest_only));
+        }
+        for (peer, digest_only) in asks {
+            self.send(peer, Lane::Data, PeerMessage::Read { operation: id, key: key.clone(), digest_only });
+        }
+        self.put_in_work(id, request_id, key, Work::Read(work));
+        self.advance_read(id);
+        Ok(())
+    }
+
+    /// The best replica not contacted yet: alive before assumed, never dead.
+    fn take_uncontacted(&self, work: &mut ReadWork) -> Option<NodeId> {
+        let (place, opinion) = work
+            .uncontacted
+            .iter()
+            .map(|node| self.detector.opinion(*node, self.now.time))
+            .enumerate()
+            .min_by_key(|(place, opinion)| (*opinion, *place))?;
+        (opinion != Opinion::Dead).then(|| work.uncontacted.remove(place))
+    }
+
+    fn read_in_work(&mut self, id: OperationId) -> Option<(&Key, &mut ReadWork)> {
+        match self.coordinator.operations.get_mut(&id) {
+            Some(operation) => match &mut operation.work {
+                Work::Read(read) => Some((&operation.key, read)),
+                Work::Write(_) => None,
+            },
+            None => None,
+        }
+    }
+
+    /// A replica answered a read.
+    pub(crate) fn on_read_reply(&mut self, from: NodeId, id: OperationId, answer: ReadAnswer) {
+        let catching_up = answer == ReadAnswer::CatchingUp;
+        let Some((_, read)) = self.read_in_work(id) else {
+            self.counters.replies_late += 1;
+            return;
+        };
+        if read.repair.is_some() {
+            self.counters.replies_late += 1;
+        } else if !read.note(from, answer) {
+            self.counters.replies_unexpected += 1;
+        } else if catching_up {
+            self.widen_read(id);
+        } else {
+            self.advance_read(id);
+        }
+    }
+
+    /// Does what the answers so far allow.
+    fn advance_read(&mut self, id: OperationId) {
+        let Some((key, read)) = self.read_in_work(id) else { return };
+        let key = key.clone();
+        let merging_before = read.merging;
+        let step = read.step(&key);
+        if read.merging && !merging_before {
+            self.counters.digest_mismatches += 1;
+        }
+        match step {
+            Step::Wait => {}
+            Step::AskFull(nodes) => {
+                for node in nodes {
+                    self.send(
+                        node,
+                        Lane::Data,
+                        PeerMessage::Read { operation: id, key: key.clone(), digest_only: false },
+                    );
+                }
+            }
+            Step::Agreed(version) => self.answer_read(id, version),
+            Step::Merged(difference) => self.repair_read(id, key, difference),
+        }
+    }
+
+    fn answer_read(&mut self, id: OperationId, version: Option<Version>) {
+        let stamp = version.as_ref().map(|version| version.stamp);
+        self.finish(id, ClientResponse::Read { value: version.and_then(|version| version.value), stamp });
+    }
+
+    /// The answers differed and the newest is known: repairs as configured.
+    fn repair_read(&mut self, id: OperationId, key: Key, difference: Difference) {
+        let Difference { newest, mut holders, older: mut stale, absent } = difference;
+        let Some(version) = newest else { return self.answer_read(id, None) };
+        if self.store.is_expired(&version, self.now.wall) {
+            // Storing nothing is as good as an expired tombstone, and it must not spread.
+            holders.extend(absent);
+        } else {
+            stale.extend(absent);
+        }
+        if stale.is_empty() {
+            return self.answer_read(id, Some(version));
+        }
+        let (_, read) = self.read_in_work(id).expect("the caller looked the read up");
+        let needed = read.needed;
+        match self.config.read_repair {
+            ReadRepair::None => self.answer_read(id, Some(version)),
+            ReadRepair::Async => {
+                self.answer_read(id, Some(version.clone()));
+                for node in stale {
+                    self.send_repair(id, node, &key, &version);
+                }
+            }
+            ReadRepair::Blocking => {
+                let mut repair = Repair { newest: version.clone(), holders, sent: BTreeSet::new() };
+                for node in stale {
+                    repair.sent.insert(node);
+                    if self.send_repair(id, node, &key, &version) {
+                        repair.holders.insert(node);
+                    }
+                }
+                if repair.holders.len() >= needed {
+                    return self.answer_read(id, Some(version));
+                }
+                self.counters.read_repairs_blocking += 1;
+                let (_, read) = self.read_in_work(id).expect("the caller looked the read up");
+                read.repair = Some(repair);
+                // The patience with repairs begins now, not with the read.
+                self.restart_patience(id);
+            }
+        }
+    }
+
+    /// Sends the newest version to a replica that lacks it. Whether it holds it already, being this node itself.
+    fn send_repair(&mut self, id: OperationId, node: NodeId, key: &Key, version: &Version) -> bool {
+        self.counters.read_repairs_sent += 1;
+        if node == self.identity {
+            self.apply(key.clone(), version.clone());
+            return true;
+        }
+        let message = PeerMessage::Write { operation: id, key: key.clone(), version: version.clone() };
+        self.send(node, Lane::Data, message);
+        false
+    }
+
+    pub(super) fn on_repair_acknowledged(&mut self, from: NodeId, id: OperationId) {
+        let Some((_, read)) = self.read_in_work(id) else { unreachable!("the caller looked the read up") };
+        let needed = read.needed;
+        let counted = match &mut read.repair {
+            Some(repair) => repair.sent.contains(&from) && repair.holders.insert(from),
+            None => false,
+        };
+        if !counted {
+            self.counters.replies_unexpected += 1;
+            return;
+        }
+        let enough = read.repair.as_ref().filter(|repair| repair.holders.len() >= needed);
+        if let Some(newest) = enough.map(|repair| repair.newest.clone()) {
+            self.answer_read(id, Some(newest));
+        }
+    }
+
+    /// The replicas asked so far took too long.
+    pub(crate) fn on_patience(&mut self, id: OperationId) {
+        let Some((_, read)) = self.read_in_work(id) else { return };
+        if read.repair.is_some() {
+            self.widen_repair(id);
+        } else {
+            self.widen_read(id);
+        }
+        if self.coordinator.operations.contains_key(&id) {
+            self.restart_patience(id);
+        }
+    }
+
+    fn restart_patience(&mut self, id: OperationId) {
+        let at = self.now.time.plus_ms(self.config.repair_patience_ms);
+        let operation = self.coordinator.operations.get_mut(&id).expect("only for reads in work");
+        if let Some(former) = operation.patience.replace(at) {
+            self.timers.clear(former, Timer::Patience(id));
+        }
+        self.timers.set(at, Timer::Patience(id));
+    }
+
+    /// Asks one further replica for the version, or the silent ones again when there is none; gives up when there can't be
+    /// enough answers.
+    fn widen_read(&mut self, id: OperationId) {
+        let Some((key, read)) = self.read_in_work(id) else { return };
+        let key = key.clone();
+        // Taken out and put back: choosing needs the failure detector.
+        let mut work = core::mem::replace(read, ReadWork::new(0, Vec::new()));
+        let asks = match self.take_uncontacted(&mut work) {
+            Some(peer) => alloc::vec![peer],
+            None => work.silent().into_iter().filter(|node| self.is_usable(*node)).collect(),
+        };
+        for node in &asks {
+            work.answers.insert(*node, Answer::FullAsked);
+        }
+        // Replicas held for dead now may come back before the deadline, those that are catching up will not.
+        let (needed, hopeful) = (work.needed, work.hopeful() + work.uncontacted.len());
+        let (_, read) = self.read_in_work(id).expect("looked up above");
+        *read = work;
+        self.counters.speculative_reads += asks.len() as u64;
+        for node in asks {
+            self.send(node, Lane::Data, PeerMessage::Read { operation: id, key: key.clone(), digest_only: false });
+        }
+        if hopeful < needed {
+            self.counters.requests_unavailable += 1;
+            let message = format!(
+                "{needed} replicas are needed, but only {hopeful} have caught up after losing their state: wait until the others have"
+            );
+            let kind = crate::ClientErrorKind::Unavailable;
+            self.finish(id, ClientResponse::Failed(ClientError { kind, message }));
+            return;
+        }
+        self.advance_read(id);
+    }
+
+    /// Sends the newest version to every reachable replica that was not sent it and is not known to hold it.
+    fn widen_repair(&mut self, id: OperationId) {
+        let identity = self.identity;
+        let Some((key, read)) = self.read_in_work(id) else { return };
+        let key = key.clone();
+        let needed = read.needed;
+        let Some(repair) = &read.repair else { return };
+        let newest = repair.newest.clone();
+        let known: BTreeSet<NodeId> = repair.holders.union(&repair.sent).copied().collect();
+        let further: Vec<NodeId> = self
+            .ring
+            .replicas(&key)
+            .iter()
+            .copied()
+            .filter(|node| !known.contains(node) && self.is_usable(*node))
+            .collect();
+        let mut own = false;
+        for node in &further {
+            self.counters.read_repairs_widened += 1;
+            own |= self.send_repair(id, *node, &key, &newest);
+        }
+        let (_, read) = self.read_in_work(id).expect("looked up above");
+        let repair = read.repair.as_mut().expect("looked up above");
+        repair.sent.extend(further);
+        if own {
+            repair.holders.insert(identity);
+        }
+        if repair.holders.len() >= needed {
+            self.answer_read(id, Some(newest));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Coordinating a write or a delete: stamp it, send it to every replica that is not held for dead, count distinct
+//! acknowledgements.
+//!
+//! The coordinator's own copy counts at once when it is a replica: outputs are released in order behind their durable
+//! parts, so the client can't hear of it before it is durable.
+//!
+//! Left out: hints for replicas held for dead, and sending again; anti-entropy and read repair bring them up to date.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+
+use super::{Admitted, Work, refused};
+use crate::message::{OperationId, PeerMessage};
+use crate::{ClientError, ClientResponse, Key, Lane, Level, NodeId, Replica, RequestId, Value, Version, WallTime};
+
+/// A write in work.
+#[derive(Debug)]
+pub(super) struct WriteWork {
+    needed: usize,
+    stamp: WallTime,
+    asked: BTreeSet<NodeId>,
+    acknowledged: BTreeSet<NodeId>,
+}
+
+/// What an acknowledgement meant.
+#[derive(Debug, PartialEq, Eq)]
+enum Counted {
+    /// The level is reached.
+    Reached,
+    /// Not yet.
+    Waiting,
+    /// Its sender was not asked, or had acknowledged before.
+    Unexpected,
+}
+
+impl WriteWork {
+    fn on_acknowledged(&mut self, from: NodeId) -> Counted {
+        if !self.asked.contains(&from) || !self.acknowledged.insert(from) {
+            return Counted::Unexpected;
+        }
+        if self.acknowledged.len() >= self.needed { Counted::Reached } else { Counted::Waiting }
+    }
+
+    pub(super) fn timeout_message(&self) -> String {
+        format!(
+            "{} of {} replicas acknowledged the write (it may still take effect: read before you write again)",
+            self.acknowledged.len(),
+            self.needed
+        )
+    }
+}
+
+impl Replica {
+    /// A client wants `value` under `key`; `None` deletes.
+    pub(crate) fn coordinate_write(&mut self, request_id: RequestId, key: Key, value: Option<Value>, level: Level) {
+        self.counters.writes_coordinated += 1;
+        if let Err(error) = self.begin_write(request_id, key, value, level) {
+            self.output.reply.push((request_id, ClientResponse::Failed(error)));
+        }
+    }
+
+    fn begin_write(
+        &mut self,
+        request_id: RequestId,
+        key: Key,
+        value: Option<Value>,
+        level: Level,
+    ) -> Result<(), ClientError> {
+        let length = value.as_ref().map_or(0, |value| value.0.len());
+        if length > Value::LENGTH_MAX {
+            self.counters.requests_refused += 1;
+            return Err(refused(format!(
+                "the value has {length} bytes: choose one of at most {} bytes",
+                Value::LENGTH_MAX
+            )));
+        }
+        let Admitted { replicas, needed } = self.admit(&key, level)?;
+        let asked: BTreeSet<NodeId> = replicas.into_iter().filter(|node| self.is_usable(*node)).collect();
+        if asked.len() < needed {
+            return Err(self.unavailable(level, needed, asked.len()));
+        }
+        // From here on nothing but `Written` or `Timeout` may be answered.
+        let version = Version { stamp: self.coordinator.next_stamp(self.now.wall), value };
+        let id = self.coordinator.next_operation();
+        let local = asked.contains(&self.identity);
+        for node in &asked {
+            if *node != self.identity {
+                let message = PeerMessage::Write { operation: id, key: key.clone(), version: version.clone() };
+                self.send(*node, Lane::Data, message);
+            }
+        }
+        let stamp = version.stamp;
+        if local {
+            self.apply(key.clone(), version);
+        }
+        let work = WriteWork { needed, stamp, asked, acknowledged: BTreeSet::new() };
+        self.put_in_work(id, request_id, key, Work::Write(work));
+        if local {
+            self.on_write_acknowledged(self.identity, id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_write_acknowledged(&mut self, from: NodeId, id: OperationId) {
+        let Some(Work::Write(write)) = self.coordinator.operations.get_mut(&id).map(|operation| &mut operation.work)
+        else {
+            unreachable!("the caller looked the write up")
+        };
+        match write.on_acknowledged(from) {
+            Counted::Reached => {
+                let stamp = write.stamp;
+                self.finish(id, ClientResponse::Written { stamp });
+            }
+            Counted::Waiting => {}
+            Counted::Unexpected => self.counters.replies_unexpected += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_asked_replica_counts_once_and_others_never() {
+        let mut write = WriteWork {
+            needed: 2,
+            stamp: WallTime(1),
+            asked: BTreeSet::from([NodeId(1), NodeId(2), NodeId(3)]),
+            acknowledged: BTreeSet::new(),
+        };
+        assert_eq!(write.on_acknowledged(NodeId(2)), Counted::Waiting);
+        assert_eq!(write.on_acknowledged(NodeId(2)), Counted::Unexpected);
+        assert_eq!(write.on_acknowledged(NodeId(9)), Counted::Unexpected);
+        assert_eq!(write.on_acknowledged(NodeId(1)), Counted::Reached);
+    }
+}

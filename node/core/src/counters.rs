@@ -1,0 +1,81 @@
+//! Counters of everything a node does, by name. They only grow; nothing in the protocol reads them.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+
+/// Declares [`Counters`] once: a field, its name for the status call, and its meaning.
+macro_rules! counters {
+    ($($(#[$meaning:meta])+ $name:ident,)+) => {
+        /// Every counter of a node.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct Counters {
+            $($(#[$meaning])+ pub(crate) $name: u64,)+
+        }
+
+        impl Counters {
+            /// Every counter by name.
+            pub(crate) fn by_name(&self) -> BTreeMap<String, u64> {
+                BTreeMap::from([$((stringify!($name).to_string(), self.$name),)+])
+            }
+        }
+    };
+}
+
+counters! {
+    /// Client reads taken as coordinator.
+    reads_coordinated,
+    /// Client writes and deletes taken as coordinator.
+    writes_coordinated,
+    /// Full reads answered as replica, to itself included.
+    replica_reads,
+    /// Digest reads answered as replica.
+    replica_digest_reads,
+    /// Replica reads refused because this node has not caught up.
+    replica_reads_refused,
+    /// Reads whose first answers did not agree.
+    digest_mismatches,
+    /// Repairs sent to replicas (to itself included) that answered a read with something older.
+    read_repairs_sent,
+    /// Reads that had to wait for acknowledgements of their repairs.
+    read_repairs_blocking,
+    /// Repairs sent to further replicas because the first ones did not acknowledge in time.
+    read_repairs_widened,
+    /// Reads sent to further replicas because the first ones were silent or had not caught up.
+    speculative_reads,
+    /// Versions taken over because they were newer than what was stored.
+    writes_applied,
+    /// Versions not taken over: the same or a newer one was stored.
+    writes_stale,
+    /// Expired tombstones for absent keys, not taken over.
+    tombstones_refused,
+    /// Tombstones removed after their grace.
+    tombstones_removed,
+    /// Acknowledgements and read answers for work that was already done.
+    replies_late,
+    /// Acknowledgements and read answers from nodes that were not asked, or a second time.
+    replies_unexpected,
+    /// Client requests refused: malformed, or a level above the replication.
+    requests_refused,
+    /// Client requests refused because too few replicas were reachable.
+    requests_unavailable,
+    /// Client requests refused because too many were in work.
+    requests_overloaded,
+    /// Client requests given up after their time.
+    requests_timed_out,
+    /// Heartbeats sent.
+    heartbeats_sent,
+    /// Heartbeats received.
+    heartbeats_received,
+    /// Peers that came to be held for alive.
+    peers_up,
+    /// Peers that came to be held for dead.
+    peers_down,
+    /// Times this node noticed that it had itself been stopped, and judged no peer by that time.
+    own_pauses,
+    /// Peer messages for keys this node does not replicate, ignored.
+    messages_not_owned,
+    /// Peer messages with impossible content, or from nodes that are no members, ignored.
+    messages_invalid,
+    /// Entries of the store at boot that this node does not replicate, left alone.
+    recovered_not_owned,
+}

@@ -1,0 +1,405 @@
+//! What a replica stores, in memory, in the order of the ring, with a Merkle tree over each owned range.
+//!
+//! Invariants:
+//! - Under each key lies the greatest version ever merged (last write wins, see [`Version`]); merging is idempotent,
+//!   commutative and associative.
+//! - Equal contents have equal roots and digests, whatever the history of inserts, updates and removals was.
+//! - Digests cover the canonical version (key, stamp, kind, value), never an encoding that may differ between builds.
+//! - Only keys of owned ranges are held; the caller asks [`Table::owns`] about keys from outside.
+//!
+//! The *table's order* within a range is clockwise by token, then by key. So a leaf, which covers a contiguous share of
+//! the range's tokens, is a contiguous piece of the table.
+//!
+//! Left out: durability (the replica writes the same versions to its store) and snapshots: hashes are of the state at the
+//! moment they are asked for.
+
+#[cfg(test)]
+mod tests;
+
+use alloc::borrow::Borrow;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::ops::Bound;
+
+use crate::merkle::{EMPTY, Hash, MerkleTree};
+use crate::ring::{RangeId, Token, TokenRange};
+use crate::{Key, Version};
+
+/// Digest of a key with its version, or with its absence.
+pub type Digest = [u8; 16];
+
+/// The canonical digest of what is stored under a key: blake3 over the key's length, the key, the kind (absent, tombstone,
+/// value), the stamp and the value.
+pub fn version_digest(key: &Key, version: Option<&Version>) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hash_version(&mut hasher, key, version);
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    digest
+}
+
+fn hash_version(hasher: &mut blake3::Hasher, key: &Key, version: Option<&Version>) {
+    hasher.update(&(key.0.len() as u64).to_be_bytes());
+    hasher.update(&key.0);
+    match version {
+        None => {
+            hasher.update(&[0]);
+        }
+        Some(Version { stamp, value: None }) => {
+            hasher.update(&[1]);
+            hasher.update(&stamp.0.to_be_bytes());
+        }
+        Some(Version { stamp, value: Some(value) }) => {
+            hasher.update(&[2]);
+            hasher.update(&stamp.0.to_be_bytes());
+            hasher.update(&(value.0.len() as u64).to_be_bytes());
+            hasher.update(&value.0);
+        }
+    }
+}
+
+/// A key at its place in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    token: u64,
+    key: Key,
+}
+
+/// A place by reference, so that looking up needs no copy of the key.
+trait AsPlace {
+    fn place(&self) -> (u64, &[u8]);
+}
+
+impl AsPlace for Place {
+    fn place(&self) -> (u64, &[u8]) {
+        (self.token, &self.key.0)
+    }
+}
+
+impl AsPlace for (u64, &[u8]) {
+    fn place(&self) -> (u64, &[u8]) {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn AsPlace + 'a> for Place {
+    fn borrow(&self) -> &(dyn AsPlace + 'a) {
+        self
+    }
+}
+
+impl PartialEq for dyn AsPlace + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for dyn AsPlace + '_ {}
+
+impl PartialOrd for dyn AsPlace + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn AsPlace + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    version: Version,
+    digest: Digest,
+}
+
+#[derive(Clone, Debug)]
+struct OwnedRange {
+    tokens: TokenRange,
+    tree: MerkleTree,
+}
+
+/// A key of a leaf, as the exchange sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct LeafItem<'a> {
+    /// Where the key lies.
+    pub token: Token,
+    /// The key.
+    pub key: &'a Key,
+    /// Its version.
+    pub version: &'a Version,
+    /// Their digest.
+    pub digest: Digest,
+}
+
+/// What a replica stores.
+#[derive(Clone, Debug)]
+pub struct Table {
+    data: BTreeMap<Place, Stored>,
+    /// The same keys in the order of their bytes.
+    keys: BTreeSet<Key>,
+    /// Owned ranges by their end.
+    ranges: BTreeMap<u64, OwnedRange>,
+    depth: u8,
+}
+
+impl Table {
+    /// An empty table over disjoint ranges, each with a tree of 2^depth leaves.
+    ///
+    /// # Panics
+    /// A depth above [`crate::merkle::DEPTH_MAX`].
+    pub fn new(owned: &[TokenRange], depth: u8) -> Table {
+        let range = |&tokens: &TokenRange| (tokens.until, OwnedRange { tokens, tree: MerkleTree::new(depth) });
+        Table { data: BTreeMap::new(), keys: BTreeSet::new(), ranges: owned.iter().map(range).collect(), depth }
+    }
+
+    /// Whether the key lies in an owned range.
+    pub fn owns(&self, key: &Key) -> bool {
+        self.range_of(Token::of_key(key)).is_some()
+    }
+
+    /// The owned range that the key lies in.
+    pub fn owned_range(&self, key: &Key) -> Option<RangeId> {
+        self.range_of(Token::of_key(key)).map(TokenRange::id)
+    }
+
+    /// What is stored under a key; a version may be a tombstone.
+    pub fn get(&self, key: &Key) -> Option<&Version> {
+        Some(&self.stored(key)?.version)
+    }
+
+    /// [`version_digest`] of what is stored under a key.
+    pub fn digest(&self, key: &Key) -> Digest {
+        self.stored(key).map_or_else(|| version_digest(key, None), |stored| stored.digest)
+    }
+
+    /// Takes the version if it is greater than the stored one; says whether it did.
+    ///
+    /// # Panics
+    /// The key lies in no owned range.
+    pub fn merge(&mut self, key: Key, version: Version) -> bool {
+        let token = Token::of_key(&key);
+        match self.data.get_mut(&(token.0, key.0.as_slice()) as &dyn AsPlace) {
+            Some(stored) if stored.version >= version => return false,
+            Some(stored) => *stored = Stored { digest: version_digest(&key, Some(&version)), version },
+            None => {
+                assert!(self.range_of(token).is_some(), "a key of another node's range was merged into the table");
+                let stored = Stored { digest: version_digest(&key, Some(&version)), version };
+                self.keys.insert(key.clone());
+                self.data.insert(Place { token: token.0, key }, stored);
+            }
+        }
+        self.mark_dirty(token);
+        true
+    }
+
+    /// Forgets a key and gives back what was stored. Only for expired tombstones: anything else comes back by repair.
+    pub fn remove(&mut self, key: &Key) -> Option<Version> {
+        let token = Token::of_key(key);
+        let stored = self.data.remove(&(token.0, key.0.as_slice()) as &dyn AsPlace)?;
+        self.keys.remove(key);
+        self.mark_dirty(token);
+        Some(stored.version)
+    }
+
+    /// Keys held, tombstones included.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether no key is held.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Keys behind `after` (`None`: from the first) in the order of their bytes, with their versions.
+    pub fn scan<'a>(&'a self, after: Option<&Key>) -> impl Iterator<Item = (&'a Key, &'a Version)> + use<'a> {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let keys = self.keys.range::<Key, _>((begin, Bound::Unbounded));
+        keys.map(|key| (key, self.get(key).expect("both orders hold the same keys")))
+    }
+
+    /// Digest of everything held, straight from keys and versions: no tree and no stored digest has a part in it.
+    pub fn state_digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for (key, version) in self.scan(None) {
+            hash_version(&mut hasher, key, Some(version));
+        }
+        hasher.finalize().into()
+    }
+
+    /// Digest of each owned range by its end, made like [`Table::state_digest`]; zero for an empty range. Two replicas
+    /// agree on a range exactly if these are equal.
+    pub fn range_digests(&self) -> Vec<(u64, [u8; 32])> {
+        let digest = |range: &OwnedRange| {
+            let mut hasher = blake3::Hasher::new();
+            let mut empty = true;
+            for (place, stored) in self.span(range.tokens, 0, range.tokens.width(), None) {
+                hash_version(&mut hasher, &place.key, Some(&stored.version));
+                empty = false;
+            }
+            if empty { EMPTY } else { hasher.finalize().into() }
+        };
+        self.ranges.iter().map(|(&until, range)| (until, digest(range))).collect()
+    }
+
+    /// The owned ranges, ascending by their end.
+    pub fn ranges(&self) -> impl Iterator<Item = TokenRange> + '_ {
+        self.ranges.values().map(|range| range.tokens)
+    }
+
+    /// The tokens of an owned range.
+    pub fn token_range(&self, range: RangeId) -> Option<TokenRange> {
+        self.ranges.get(&range.0).map(|range| range.tokens)
+    }
+
+    /// Levels of the trees below their roots.
+    pub fn depth(&self) -> u8 {
+        self.depth
+    }
+
+    /// Root of each owned range's tree by the range's end.
+    pub fn merkle_roots(&mut self) -> Vec<(u64, Hash)> {
+        let ends: Vec<u64> = self.ranges.keys().copied().collect();
+        let root = |until| (until, self.node_hash(RangeId(until), 0, 0).expect("an owned range has a root"));
+        ends.into_iter().map(root).collect()
+    }
+
+    /// Hash of a node of a range's tree, level 0 being the root; `None`: the range is not owned, or has no such node.
+    pub fn node_hash(&mut self, range: RangeId, level: u8, position: u32) -> Option<Hash> {
+        if self.ranges.get(&range.0)?.tree.dirty_count() > 0 {
+            // Taken out for the time, so that the leaves can be read meanwhile.
+            let owned = self.ranges.get_mut(&range.0)?;
+            let mut tree = core::mem::replace(&mut owned.tree, MerkleTree::new(0));
+            tree.refresh(|leaf| self.leaf_hash(range, leaf));
+            self.ranges.get_mut(&range.0)?.tree = tree;
+        }
+        self.ranges.get(&range.0)?.tree.hash(level, position)
+    }
+
+    /// Which leaf of which owned range a key lies in.
+    pub fn leaf_of(&self, key: &Key) -> Option<(RangeId, u32)> {
+        let token = Token::of_key(key);
+        let range = self.range_of(token)?;
+        Some((range.id(), leaf_at(range, self.depth, token)))
+    }
+
+    /// A leaf's keys behind `after` (`None`: from the first) in the table's order; none if there is no such leaf. `after`
+    /// must lie in the leaf.
+    pub fn leaf<'a>(
+        &'a self,
+        range: RangeId,
+        leaf: u32,
+        after: Option<&Key>,
+    ) -> impl Iterator<Item = LeafItem<'a>> + use<'a> {
+        let owned = self.ranges.get(&range.0).filter(|_| leaf >> self.depth == 0);
+        let items = owned.map(|range| {
+            let (begin, end) = leaf_offsets(range.tokens, self.depth, leaf);
+            self.span(range.tokens, begin, end, after)
+        });
+        items.into_iter().flatten().map(|(place, stored)| LeafItem {
+            token: Token(place.token),
+            key: &place.key,
+            version: &stored.version,
+            digest: stored.digest,
+        })
+    }
+
+    fn leaf_hash(&self, range: RangeId, leaf: u32) -> Hash {
+        let mut hasher = blake3::Hasher::new();
+        let mut empty = true;
+        for item in self.leaf(range, leaf, None) {
+            hasher.update(&(item.key.0.len() as u64).to_be_bytes());
+            hasher.update(&item.key.0);
+            hasher.update(&item.digest);
+            empty = false;
+        }
+        if empty { EMPTY } else { hasher.finalize().into() }
+    }
+
+    /// What is stored at offsets `begin..end` of a range, behind `after` if it is given, clockwise.
+    fn span<'a>(
+        &'a self,
+        range: TokenRange,
+        begin: u128,
+        end: u128,
+        after: Option<&Key>,
+    ) -> impl Iterator<Item = (&'a Place, &'a Stored)> + use<'a> {
+        // At most two pieces: up to the greatest token, and from zero on.
+        let first = u128::from(range.after.wrapping_add(1));
+        let (low, high) = (first + begin, first + end); // no circle yet: up to 2^65
+        const CIRCLE: u128 = 1 << 64;
+        let before_zero = (low.min(CIRCLE), high.min(CIRCLE));
+        let behind_zero = (low.max(CIRCLE) - CIRCLE, high.max(CIRCLE) - CIRCLE);
+        let after = after.map(|key| (Token::of_key(key).0, key));
+        let after_is_behind_zero =
+            after.is_some_and(|(token, _)| u128::from(token) < behind_zero.1 && u128::from(token) >= behind_zero.0);
+        let before = self.piece(before_zero, after.filter(|_| !after_is_behind_zero));
+        let before = before.filter(move |_| !after_is_behind_zero);
+        before.chain(self.piece(behind_zero, after.filter(|_| after_is_behind_zero)))
+    }
+
+    /// What is stored at tokens `begin..end`, behind `after` if it is given.
+    fn piece<'a>(
+        &'a self,
+        (begin, end): (u128, u128),
+        after: Option<(u64, &Key)>,
+    ) -> impl Iterator<Item = (&'a Place, &'a Stored)> + use<'a> {
+        // An end of 2^64 has no token of its own: the last one stands for it.
+        let bounds = (begin < end).then(|| (begin as u64, (end - 1) as u64));
+        let items = bounds.map(|(first, last)| {
+            let begin = match after {
+                Some((token, key)) => (token, key.0.as_slice()),
+                None => (first, [].as_slice()),
+            };
+            let begin: Bound<&dyn AsPlace> =
+                if after.is_some() { Bound::Excluded(&begin) } else { Bound::Included(&begin) };
+            let items = self.data.range::<dyn AsPlace, _>((begin, Bound::Unbounded));
+            items.take_while(move |(place, _)| place.token <= last)
+        });
+        items.into_iter().flatten()
+    }
+
+    fn stored(&self, key: &Key) -> Option<&Stored> {
+        self.data.get(&(Token::of_key(key).0, key.0.as_slice()) as &dyn AsPlace)
+    }
+
+    fn range_of(&self, token: Token) -> Option<TokenRange> {
+        // The first end at or behind the token; behind the last end the circle closes.
+        let next = self.ranges.range(token.0..).next().or_else(|| self.ranges.iter().next())?;
+        let range = next.1.tokens;
+        range.contains(token).then_some(range)
+    }
+
+    fn mark_dirty(&mut self, token: Token) {
+        let range = self.range_of(token).expect("the table holds keys of owned ranges only");
+        let leaf = leaf_at(range, self.depth, token);
+        self.ranges.get_mut(&range.until).expect("the range was found just now").tree.mark_dirty(leaf);
+    }
+}
+
+/// The leaf that a token of the range lies in.
+fn leaf_at(range: TokenRange, depth: u8, token: Token) -> u32 {
+    let leaf = (u128::from(range.offset(token)) << depth) / range.width();
+    u32::try_from(leaf).expect("a token inside the range has a leaf below 2^depth")
+}
+
+/// Offsets `begin..end` of a leaf's tokens in its range: the ones that [`leaf_at`] maps to it.
+fn leaf_offsets(range: TokenRange, depth: u8, leaf: u32) -> (u128, u128) {
+    let bound = |leaf: u128| (leaf * range.width()).div_ceil(1 << depth);
+    (bound(u128::from(leaf)), bound(u128::from(leaf) + 1))
+}
