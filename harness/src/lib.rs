@@ -1,5 +1,6 @@
 //! Hearsay puts gossip on trial: the harness. Plans, sandboxes, faults, recorder, campaigns, reports.
 
+pub mod bench;
 pub mod campaign;
 pub mod cli;
 pub mod exit;

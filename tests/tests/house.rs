@@ -57,7 +57,8 @@ fn imports(manifest: &str, shipped_only: bool) -> BTreeSet<String> {
 #[test]
 fn the_architecture_shows_in_the_folder_list() {
     let allowed: BTreeSet<&str> =
-        ["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "checkers", "harness", "node", "tests", "workloads"].into();
+        ["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "checkers", "harness", "node", "tests", "workloads"]
+            .into();
     // Made by running the commands of the README, and ignored by git.
     let made = ["target", "store"];
     for entry in fs::read_dir(top()).expect("the top can be read").flatten() {
@@ -95,7 +96,9 @@ fn the_node_core_has_no_operating_system() {
     assert!(root.contains("#![no_std]"), "no_std is what keeps clocks, sockets and threads out of the core");
     let manifest = read(&top().join("node/core/Cargo.toml"));
     for crate_name in ["tokio", "quinn", "rustls", "nix", "redb", "getrandom", "std"] {
-        let named = manifest.lines().any(|line| line.starts_with(&format!("{crate_name}.")) || line.starts_with(&format!("{crate_name} ")));
+        let named = manifest
+            .lines()
+            .any(|line| line.starts_with(&format!("{crate_name}.")) || line.starts_with(&format!("{crate_name} ")));
         assert!(!named, "the core names `{crate_name}`");
     }
     for path in files(&top().join("node/core/src"), ".rs") {
@@ -103,7 +106,8 @@ fn the_node_core_has_no_operating_system() {
         // A test may use the standard library; what ships may not bring it back.
         for (number, line) in text.lines().enumerate() {
             assert!(
-                !line.trim_start().starts_with("extern crate std") || number > 0 && text.lines().nth(number - 1).is_some_and(|l| l.contains("cfg(test)")),
+                !line.trim_start().starts_with("extern crate std")
+                    || number > 0 && text.lines().nth(number - 1).is_some_and(|l| l.contains("cfg(test)")),
                 "{}:{}: std comes back into the core",
                 relative(&path),
                 number + 1
@@ -115,7 +119,17 @@ fn the_node_core_has_no_operating_system() {
 #[test]
 fn deterministic_rooms_take_time_and_chance_as_input() {
     // Written apart so that this file does not name them itself.
-    let forbidden = ["Instant::", "SystemTime::", "thread_rng", "rand::rng(", "HashMap", "HashSet", "tokio::", "std::env", "std::thread"];
+    let forbidden = [
+        "Instant::",
+        "SystemTime::",
+        "thread_rng",
+        "rand::rng(",
+        "HashMap",
+        "HashSet",
+        "tokio::",
+        "std::env",
+        "std::thread",
+    ];
     for room in ["node/core/src", "checkers/src", "workloads/src", "harness/src/plan"] {
         for path in files(&top().join(room), ".rs") {
             let text = read(&path);
@@ -126,7 +140,12 @@ fn deterministic_rooms_take_time_and_chance_as_input() {
             for (number, line) in shipped.lines().enumerate() {
                 let code = line.split("//").next().unwrap_or("");
                 for word in forbidden {
-                    assert!(!code.contains(word), "{}:{}: `{word}` in a deterministic room", relative(&path), number + 1);
+                    assert!(
+                        !code.contains(word),
+                        "{}:{}: `{word}` in a deterministic room",
+                        relative(&path),
+                        number + 1
+                    );
                 }
             }
         }
@@ -137,7 +156,11 @@ fn deterministic_rooms_take_time_and_chance_as_input() {
 fn every_file_says_what_it_is_for_and_stays_readable() {
     for path in files(&top(), ".rs") {
         let text = read(&path);
-        assert!(text.starts_with("//!"), "{}: a file begins with a header: purpose, source, invariants", relative(&path));
+        assert!(
+            text.starts_with("//!"),
+            "{}: a file begins with a header: purpose, source, invariants",
+            relative(&path)
+        );
         let lines = text.lines().count();
         assert!(lines <= 800, "{}: {lines} lines; split it, one concept a file", relative(&path));
         for (number, line) in text.lines().enumerate() {
@@ -158,7 +181,11 @@ fn tests_wait_for_states_not_for_time() {
             let ignored = line.contains("#[ignore");
             assert!(!ignored, "{name}:{}: an ignored test proves nothing", number + 1);
             let sleeps = line.contains("sleep(") && !line.contains("// poll");
-            assert!(!sleeps, "{name}:{}: poll with a deadline, and mark the pause between polls with `// poll`", number + 1);
+            assert!(
+                !sleeps,
+                "{name}:{}: poll with a deadline, and mark the pause between polls with `// poll`",
+                number + 1
+            );
         }
     }
 }
@@ -170,7 +197,11 @@ fn unsafe_code_stays_forbidden() {
     for path in files(&top(), "Cargo.toml") {
         if path != top().join("Cargo.toml") {
             let manifest = read(&path);
-            assert!(manifest.contains("[lints]\nworkspace = true"), "{}: does not take the shared lints", relative(&path));
+            assert!(
+                manifest.contains("[lints]\nworkspace = true"),
+                "{}: does not take the shared lints",
+                relative(&path)
+            );
         }
     }
 }
@@ -178,7 +209,8 @@ fn unsafe_code_stays_forbidden() {
 #[test]
 fn the_text_speaks_of_the_project_alone() {
     // Written apart so that this file does not trip over itself.
-    let words = [["crates", ".io"], ["deb.", "debian"], ["pypi", ".org"], ["/wo", "rk/"], ["/fa", "rm/"]].map(|w| w.concat());
+    let words =
+        [["crates", ".io"], ["deb.", "debian"], ["pypi", ".org"], ["/wo", "rk/"], ["/fa", "rm/"]].map(|w| w.concat());
     for ending in [".rs", ".md", ".toml", ".yaml", "run"] {
         for path in files(&top(), ending) {
             for (number, line) in read(&path).lines().enumerate() {

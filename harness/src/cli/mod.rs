@@ -14,8 +14,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench;
 use crate::exit::{EXIT_USAGE, Outcome};
-use crate::sandbox;
+use crate::sandbox::{self, Role};
 
 /// Hearsay puts gossip on trial: it runs a cluster of real nodes, breaks its network, processes and disks on purpose,
 /// and judges what clients saw.
@@ -47,6 +48,14 @@ enum Command {
     Node(hearsay_node::cli::NodeArgs),
     /// Make the certificates of a cluster
     Certificates(hearsay_node::cli::CertificatesArgs),
+    /// Measure what this build can do here, each figure beside its reference
+    Bench(bench::BenchArgs),
+    /// Measure inside a sandbox of its own
+    #[command(hide = true)]
+    BenchInside(bench::BenchInsideArgs),
+    /// Serve the echo that key-value rates are compared with
+    #[command(hide = true)]
+    BenchEchoServer(bench::EchoServerArgs),
 }
 
 /// The whole program. Must be called before any thread is started: it may run itself again inside a sandbox.
@@ -79,6 +88,18 @@ fn dispatch() -> ExitCode {
         Command::Kv(args) => args.run(),
         Command::Node(args) => args.run(),
         Command::Certificates(args) => args.run(),
+        Command::Bench(args) => bench::run(&args).unwrap_or_else(|error| failed(&format!("{error:#}"))),
+        Command::BenchInside(args) => match inside.map_or_else(sandbox::enter, |sandbox| Ok(Role::Inside(sandbox))) {
+            Ok(Role::Inside(sandbox)) => {
+                bench::run_inside(&args, &sandbox).unwrap_or_else(|error| failed(&format!("{error:#}")))
+            }
+            Ok(Role::Supervisor(code)) => code,
+            Err(error) => failed(&error),
+        },
+        Command::BenchEchoServer(args) => match bench::serve_echo(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&format!("{error:#}")),
+        },
     }
 }
 
