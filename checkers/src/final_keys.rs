@@ -107,7 +107,7 @@ pub(crate) fn survival(key: &KeyHistory<'_>, held: &[Option<u64>], real_time_wri
         let is_delete = operation.f == Function::Delete;
         let is_older = |held: &Option<u64>| match held {
             Some(held) => real_time_writes && origin_of(*held).is_some_and(|(settled, _)| settled < operation.invoked),
-            None if is_delete => false,
+            // A delete explains it, the one at hand included.
             None => last_delete_end.is_none_or(|end| real_time_writes && end < operation.invoked),
         };
         if held.is_empty() || !held.iter().all(is_older) {
