@@ -159,11 +159,9 @@ impl Injector {
             .map(|&(source, destination)| (addresses::endpoint(source), addresses::endpoint(destination)))
             .collect();
         let before = self.blocked_by_all();
-        // Only pairs that another partition blocks already have a count; it is not this one's.
-        let drops_before = match before.is_disjoint(&pairs) {
-            true => BTreeMap::new(),
-            false => self.firewall.drops().map_err(failed)?,
-        };
+        // What earlier partitions of the same pairs dropped is not this one's.
+        let mut drops_before = self.firewall.drops().map_err(failed)?;
+        drops_before.retain(|pair, _| pairs.contains(pair));
         let wanted: BTreeSet<Pair> = before.union(&pairs).copied().collect();
         let began = Instant::now();
         self.firewall.apply(&wanted).map_err(failed)?;
@@ -195,11 +193,11 @@ impl Injector {
     ) -> Result<(), FaultError> {
         let fault = evidence.fault.clone();
         let failed = |source| FaultError::Firewall { fault: fault.clone(), source };
-        let drops = self.firewall.drops().map_err(failed)?;
         let wanted = self.blocked_by_all();
         let began = Instant::now();
         self.firewall.apply(&wanted).map_err(failed)?;
         evidence.took(began.elapsed());
+        let drops = self.firewall.drops().map_err(failed)?;
         let healed = self.firewall.blocked().map_err(failed)? == wanted;
         let lost = |pair: &Pair| {
             let before = drops_before.get(pair).copied().unwrap_or(0);
@@ -208,17 +206,24 @@ impl Injector {
         let total: u64 = pairs.iter().map(lost).sum();
         let silent: Vec<Pair> = pairs.iter().filter(|pair| lost(pair) == 0).copied().collect();
         let sources: BTreeSet<_> = pairs.iter().map(|pair| pair.0).collect();
-        let silent_sources = sources.iter().filter(|source| pairs.iter().all(|pair| pair.0 != **source || lost(pair) == 0));
+        let silent_sources =
+            sources.iter().filter(|source| pairs.iter().all(|pair| pair.0 != **source || lost(pair) == 0));
         evidence.number("packets_dropped", total);
         evidence.number("pairs_without_drops", silent.len() as u64);
         evidence.number("sources_without_drops", silent_sources.count() as u64);
-        evidence.say(format!("{total} packets dropped, on {} of {} blocked pairs.", pairs.len() - silent.len(), pairs.len()));
+        evidence.say(format!(
+            "{total} packets dropped, on {} of {} blocked pairs.",
+            pairs.len() - silent.len(),
+            pairs.len()
+        ));
         if !silent.is_empty() {
             evidence.say(format!("No packet was lost from {}.", name_pairs(&silent)));
         }
         evidence.say(match (healed, wanted.len()) {
             (true, 0) => "Read back from the kernel: nothing is blocked any more.".to_string(),
-            (true, left) => format!("Read back from the kernel: only the {left} pairs of other partitions are blocked."),
+            (true, left) => {
+                format!("Read back from the kernel: only the {left} pairs of other partitions are blocked.")
+            }
             (false, _) => "Read back from the kernel: it still blocks something else than it should.".to_string(),
         });
         evidence.bit = Some(seen_in_kernel && total > 0);
@@ -311,7 +316,9 @@ impl Injector {
                         micros(seen.took)
                     ));
                 }
-                Err(ProcessError::NotRunning(_)) => evidence.say(format!("{node} was not running, so it could not be paused.")),
+                Err(ProcessError::NotRunning(_)) => {
+                    evidence.say(format!("{node} was not running, so it could not be paused."))
+                }
                 Err(source) => return Err(FaultError::Process { fault: evidence.fault.clone(), source }),
             }
         }
@@ -343,7 +350,9 @@ impl Injector {
             let used = cpu_ns.saturating_sub(paused.cpu_ns);
             bit &= stopped == threads && used <= CPU_SLACK_NS;
             evidence.number(format!("{node}_cpu_while_paused_ns"), used);
-            evidence.say(format!("{node}: {stopped} of {threads} threads still stopped at the end, {used} ns of CPU time used meanwhile."));
+            evidence.say(format!(
+                "{node}: {stopped} of {threads} threads still stopped at the end, {used} ns of CPU time used meanwhile."
+            ));
             if held.contains(&node) {
                 evidence.say(format!("{node} stays paused, another fault holds it."));
                 continue;
@@ -388,8 +397,8 @@ impl Injector {
 
     fn heal_wipe(&mut self, evidence: &mut Evidence, node: NodeId, bit: bool) -> Result<(), FaultError> {
         let disk = self.disk(evidence, node)?;
-        let found = contents(&disk)
-            .map_err(|source| FaultError::Disk { fault: evidence.fault.clone(), node, source })?;
+        let found =
+            contents(&disk).map_err(|source| FaultError::Disk { fault: evidence.fault.clone(), node, source })?;
         evidence.number("files_before_start", found.files);
         evidence.say(match found.files {
             0 => format!("The disk of {node} was still empty before its start."),

@@ -243,7 +243,8 @@ fn memory(nodes: usize) -> Check {
     let wanted = MEMORY_BASE_MIB + MEMORY_PER_NODE_MIB * nodes as u64;
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let available = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0) / 1024;
+    let available =
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0) / 1024;
     Check::new("memory", "nodes, their disks in memory, and the history", true).verdict(
         available >= wanted,
         format!("{available} MiB available, {wanted} MiB wanted for {nodes} nodes"),
@@ -255,8 +256,16 @@ fn memory(nodes: usize) -> Check {
 fn freeze() -> Check {
     let there = ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers"];
     let there = there.iter().any(|path| fs::exists(path).unwrap_or(false));
-    Check::new("cgroup freezer", "pausing third-party servers; the pauses of nodes use SIGSTOP and don't need it", false)
-        .verdict(there, if there { "cgroup v2 is mounted" } else { "no cgroup v2 is mounted" }, "mount -t cgroup2 none /sys/fs/cgroup")
+    Check::new(
+        "cgroup freezer",
+        "pausing third-party servers; the pauses of nodes use SIGSTOP and don't need it",
+        false,
+    )
+    .verdict(
+        there,
+        if there { "cgroup v2 is mounted" } else { "no cgroup v2 is mounted" },
+        "mount -t cgroup2 none /sys/fs/cgroup",
+    )
 }
 
 fn cgroup_pids_max() -> Option<u64> {

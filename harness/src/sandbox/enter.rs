@@ -108,7 +108,9 @@ pub enum SandboxError {
     #[error("{MARKER} is set to `{0}`, but this is no step of entering a sandbox: unset {MARKER}")]
     Marker(String),
     /// The working directory would vanish.
-    #[error("the working directory {0} is below {RUN}, which is replaced inside the sandbox: change to another directory")]
+    #[error(
+        "the working directory {0} is below {RUN}, which is replaced inside the sandbox: change to another directory"
+    )]
     WorkingDirectory(PathBuf),
 }
 
@@ -305,7 +307,8 @@ pub(super) fn namespace_mend() -> String {
             .to_string();
     }
     if setting("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
-        return "user namespaces are switched off: run it with sudo, or `sudo sysctl user.max_user_namespaces=10000`".to_string();
+        return "user namespaces are switched off: run it with sudo, or `sudo sysctl user.max_user_namespaces=10000`"
+            .to_string();
     }
     "Run it with sudo; in a container, allow it namespaces (docker run --privileged)".to_string()
 }
@@ -333,8 +336,8 @@ fn init(lifeline: i32, next: &str) -> Result<i32, SandboxError> {
 /// Ends this process when the supervisor's end of the pipe closes, whatever the reason.
 fn hold_lifeline(number: i32) -> Result<(), SandboxError> {
     // Opened anew through /proc: a file of our own, closed on exec, where a bare number would need unsafe code.
-    let mut pipe =
-        fs::File::open(format!("/proc/self/fd/{number}")).map_err(|e| SandboxError::setup("opening the lifeline", e))?;
+    let mut pipe = fs::File::open(format!("/proc/self/fd/{number}"))
+        .map_err(|e| SandboxError::setup("opening the lifeline", e))?;
     nix::unistd::close(number).map_err(|e| SandboxError::setup("closing the inherited lifeline", e))?;
     let watch = move || {
         // Nothing is ever written: this returns when the other end is gone.

@@ -47,7 +47,9 @@ pub(crate) enum NetlinkError {
         source: io::Error,
     },
     /// The kernel refused messages.
-    #[error("the kernel refused {refused} of {sent} netlink messages, first message {index} of kind {kind:#x}: {reason}")]
+    #[error(
+        "the kernel refused {refused} of {sent} netlink messages, first message {index} of kind {kind:#x}: {reason}"
+    )]
     Refused {
         /// How many were refused.
         refused: usize,

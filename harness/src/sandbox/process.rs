@@ -212,8 +212,8 @@ impl Nodes {
         }
         fs::create_dir_all(&slot.places.disk)
             .map_err(failed(format!("can't make the disk {}", slot.places.disk.display())))?;
-        let log = open_log(&slot.places.log)
-            .map_err(failed(format!("can't open the log {}", slot.places.log.display())))?;
+        let log =
+            open_log(&slot.places.log).map_err(failed(format!("can't open the log {}", slot.places.log.display())))?;
         let second = log.try_clone().map_err(failed("can't open the log twice".to_string()))?;
         let mut command = (self.shared.factory)(node);
         command.stdin(Stdio::null()).stdout(log).stderr(second).env_remove(MARKER).process_group(0);

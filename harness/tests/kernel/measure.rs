@@ -27,7 +27,11 @@ pub(crate) fn measure(sandbox: &Sandbox, words: &[String]) -> ExitCode {
         let mut times = Vec::new();
         let mut steps = Vec::new();
         for turn in 0..REPEATS {
-            steps.extend([("block", halves(count, turn)), ("change", halves(count, turn + count / 3)), ("heal", BTreeSet::new())]);
+            steps.extend([
+                ("block", halves(count, turn)),
+                ("change", halves(count, turn + count / 3)),
+                ("heal", BTreeSet::new()),
+            ]);
         }
         for (step, set) in steps {
             let began = Instant::now();
@@ -48,5 +52,7 @@ pub(crate) fn measure(sandbox: &Sandbox, words: &[String]) -> ExitCode {
 fn halves(count: u16, turn: u16) -> BTreeSet<Pair> {
     let side = |number: u16| (number + turn) % count < count / 2;
     let all = (1..=count).flat_map(|a| (1..=count).map(move |b| (a, b)));
-    all.filter(|&(a, b)| side(a) != side(b)).map(|(a, b)| (addresses::node(NodeId(a)), addresses::node(NodeId(b)))).collect()
+    all.filter(|&(a, b)| side(a) != side(b))
+        .map(|(a, b)| (addresses::node(NodeId(a)), addresses::node(NodeId(b))))
+        .collect()
 }
