@@ -186,11 +186,12 @@ fn far_side(netlink: &mut Netlink, end: Endpoint) -> Result<(), NetlinkError> {
     netlink.execute(batch, last)
 }
 
-/// Waits until the router's end of every pair may send: it has a queueing discipline other than `noop`, which drops everything.
+/// Waits until the router's end of every pair is operational. The queueing discipline would not tell: it is shown before it is used.
 fn wait_until_active(netlink: &mut Netlink, ends: &[Endpoint]) -> Result<(), NetworkError> {
     const GET_LINK: u16 = 18;
     const HEADER_BYTES: usize = 16;
-    const ATTRIBUTE_QDISC: u16 = 6;
+    const ATTRIBUTE_STATE: u16 = 16;
+    const STATE_UP: u8 = 6;
     let wanted: BTreeSet<u32> = ends.iter().map(|&end| addresses::interface_index(end)).collect();
     let began = Instant::now();
     loop {
@@ -199,8 +200,8 @@ fn wait_until_active(netlink: &mut Netlink, ends: &[Endpoint]) -> Result<(), Net
             |m| m.fixed(&[0; HEADER_BYTES]),
             |active: &mut BTreeSet<u32>, body| {
                 let index = body.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes);
-                let discipline = body.get(HEADER_BYTES..).and_then(|attributes| attribute(attributes, ATTRIBUTE_QDISC));
-                if discipline.is_some_and(|name| name != b"noop\0") {
+                let state = body.get(HEADER_BYTES..).and_then(|attributes| attribute(attributes, ATTRIBUTE_STATE));
+                if state == Some(&[STATE_UP]) {
                     active.insert(index);
                 }
             },

@@ -27,6 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ("nothing_is_left_when_the_harness_dies", |_| harness_dies()),
         ("orphans_are_reaped_and_no_status_is_stolen", |_| orphans()),
         ("the_doctor_finds_this_machine_fit", |_| doctor_is_content()),
+        ("a_marker_set_by_hand_is_refused", |_| stray_marker()),
         ("a_sandbox_in_a_sandbox", |_| nested()),
     ]
 }
@@ -171,7 +172,12 @@ fn pids() -> Vec<u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// None for one that has ended and waits for the host's init to notice: only its number is left of it.
 fn namespaces_of(pid: u32) -> BTreeSet<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    if stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z')) {
+        return BTreeSet::new();
+    }
     let kinds = ["net", "mnt", "pid", "ipc", "uts", "user"];
     let links = kinds.iter().filter_map(|kind| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok());
     links.map(|link| link.display().to_string()).collect()
@@ -274,5 +280,19 @@ fn doctor_is_content() -> Outcome {
 
 fn nested() -> Outcome {
     assert_eq!(Victim::start("nested", 0).code(), Some(3));
+    Outcome::Passed
+}
+
+fn stray_marker() -> Outcome {
+    for marker in ["inside", "probe", "init:3:inside", "init:x:inside", "nonsense", ""] {
+        let output = Command::new("/proc/self/exe")
+            .args(["mode:victim", "exit-3"])
+            .env(hearsay::sandbox::enter::MARKER, marker)
+            .output()
+            .expect("running with a stray marker");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(101), "{marker}: {said}");
+        assert!(said.contains("unset HEARSAY_SANDBOX"), "{marker}: {said}");
+    }
     Outcome::Passed
 }
