@@ -43,14 +43,16 @@ pub(crate) fn victim(sandbox: &Sandbox, words: &[String]) -> ExitCode {
             let pair = (network.node_address(nodes[0]), network.node_address(nodes[1]));
             firewall.apply(&BTreeSet::from([pair])).expect("blocking");
             fs::write(sandbox.scratch().join("file"), "content").expect("writing to the scratch directory");
+            let mut children = Vec::new();
             for &node in &nodes {
                 let mut command = Command::new("sh");
                 // The second one has forked twice, and ignores what asks it to end.
                 command.args(["-c", "sleep 1000 & (trap '' TERM INT HUP; setsid sleep 1000 &) ; wait"]);
-                network.spawn_in_node(node, command).expect("a process in a node");
+                children.push(network.spawn_in_node(node, command).expect("a process in a node"));
             }
             say("up");
             wait_for_signal(&[]);
+            drop(children);
             ExitCode::SUCCESS
         }
         Some("count-signals") => {
