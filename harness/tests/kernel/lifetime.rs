@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
+use std::net::UdpSocket;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use hearsay::faults::FirewallKind;
+use hearsay::plan::Endpoint;
 use hearsay::sandbox::doctor::{self, Check, Needs};
 use hearsay::sandbox::{Network, Sandbox};
 use hearsay_core::NodeId;
@@ -27,6 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ("nothing_is_left_when_the_harness_dies", |_| harness_dies()),
         ("orphans_are_reaped_and_no_status_is_stolen", |_| orphans()),
         ("the_doctor_finds_this_machine_fit", |_| doctor_is_content()),
+        ("the_first_packets_of_a_new_network_arrive", |_| first_packets()),
         ("a_marker_set_by_hand_is_refused", |_| stray_marker()),
         ("a_sandbox_in_a_sandbox", |_| nested()),
     ]
@@ -63,6 +66,20 @@ pub(crate) fn victim(sandbox: &Sandbox, words: &[String]) -> ExitCode {
             let signal = set.wait().expect("a signal");
             say(&format!("got {signal}"));
             wait_for_signal(&both);
+            ExitCode::SUCCESS
+        }
+        Some("first-packets") => {
+            let nodes: Vec<NodeId> = (1..=5).map(NodeId).collect();
+            let network = Network::create(sandbox, &nodes).expect("the network");
+            let socket = |node: &NodeId| network.socket_at(Endpoint::Node(*node), 0).expect("a socket");
+            let sockets: Vec<UdpSocket> = nodes.iter().map(socket).collect();
+            for (from, to) in sockets.iter().zip(sockets.iter().cycle().skip(3)) {
+                from.send_to(b"first", to.local_addr().expect("an address")).expect("sending");
+            }
+            for socket in &sockets {
+                socket.set_read_timeout(Some(Duration::from_secs(2))).expect("a time-out");
+                socket.recv(&mut [0; 8]).expect("the first packet");
+            }
             ExitCode::SUCCESS
         }
         Some("orphans") => orphans_inside(),
@@ -282,6 +299,13 @@ fn doctor_is_content() -> Outcome {
 
 fn nested() -> Outcome {
     assert_eq!(Victim::start("nested", 0).code(), Some(3));
+    Outcome::Passed
+}
+
+fn first_packets() -> Outcome {
+    for number in 0..20 {
+        assert_eq!(Victim::start("first-packets", number).code(), Some(0), "network {number}");
+    }
     Outcome::Passed
 }
 
