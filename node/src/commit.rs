@@ -63,7 +63,8 @@ impl Committer {
         Committer::start_with(counters, move |group| store.apply(group))
     }
 
-    fn start_with(
+    /// As [`Committer::start`], with any disk.
+    pub(crate) fn start_with(
         counters: Arc<Counters>,
         apply: impl FnMut(&[WriteBatch]) -> Result<(), StoreError> + Send + 'static,
     ) -> std::io::Result<Committer> {
