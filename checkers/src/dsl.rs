@@ -1,4 +1,4 @@
-//! A small text format for histories and final states, for tests and for trying out a model by hand.
+//! A small text format for cases: histories, phases, faults and final states. For tests and for trying out a model by hand.
 //!
 //! ```text
 //! # process, function (w, r, d), key = value, [begin..end] in milliseconds, outcome (ok unless said), coordinator
@@ -7,11 +7,89 @@
 //! p2 w x=2    [12..]  info
 //! p3 r x      [12..20] fail
 //! p1 d x      [20..22]
+//!
+//! phase warmup [0..15]
+//! fault f1 [10..12]
+//! final replication=2 converged=40 deadline=1000    # milliseconds; converged=never
+//! final n1 x=2
+//! final n2 x=null
+//! unreachable n3
 //! ```
 //!
 //! The lines of one process stand in the order of its operations; lines of different processes may stand in any.
 
-use crate::{Event, EventType, Function, History, ProcessId};
+use crate::{Case, Event, EventType, FaultWindow, FinalEntry, FinalState, Function, History, Phase, ProcessId};
+
+const MILLISECOND: u64 = 1_000_000;
+
+/// Reads a case.
+///
+/// # Errors
+/// The first line that is not understood, with its number and what was expected, or what is wrong with the history.
+pub fn case(text: &str) -> Result<Case, String> {
+    let mut case = Case::default();
+    let mut operations = String::new();
+    for (at, line) in text.lines().enumerate() {
+        let code = line.split('#').next().unwrap_or_default().trim();
+        let words: Vec<&str> = code.split_ascii_whitespace().collect();
+        let surroundings = match words.as_slice() {
+            ["phase", name, times] => between(times).map(|(from, to)| {
+                case.phases.push(Phase { name: (*name).to_owned(), from, to: to.unwrap_or(u64::MAX) });
+            }),
+            ["fault", id, times] => between(times).map(|(from, to)| {
+                let to = to.unwrap_or(u64::MAX);
+                case.faults.push(FaultWindow { id: (*id).to_owned(), name: (*id).to_owned(), from, to });
+            }),
+            ["final", words @ ..] => final_line(case.final_state.get_or_insert_default(), words),
+            ["unreachable", node] => {
+                case.final_state.get_or_insert_default().unreachable.push((*node).to_owned());
+                Ok(())
+            }
+            _ => {
+                operations.push_str(line);
+                Ok(())
+            }
+        };
+        surroundings.map_err(|problem| format!("line {}: {problem}", at + 1))?;
+        // Every line keeps its number.
+        operations.push('\n');
+    }
+    case.history = history(&operations)?;
+    Ok(case)
+}
+
+fn final_line(state: &mut FinalState, words: &[&str]) -> Result<(), String> {
+    if let [node, entry] = words
+        && !node.contains('=')
+    {
+        let (key, value) = entry.split_once('=').ok_or("expected key=value, such as x=7 or x=null")?;
+        let value = if value == "null" { None } else { Some(number(value)?) };
+        state.entries.push(FinalEntry { node: (*node).to_owned(), key: key.to_owned(), value, stamp: 0 });
+        return Ok(());
+    }
+    for word in words {
+        match word.split_once('=') {
+            Some(("replication", count)) => state.replication = number(count)?,
+            Some(("converged", "never")) => state.converged_after = None,
+            Some(("converged", after)) => state.converged_after = Some(number(after)? * MILLISECOND),
+            Some(("deadline", deadline)) => state.deadline = number(deadline)? * MILLISECOND,
+            _ => return Err(format!("`{word}` is not replication=, converged= or deadline=")),
+        }
+    }
+    Ok(())
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number"))
+}
+
+/// `[0..10]` or `[5..]`, milliseconds; as nanoseconds.
+fn between(text: &str) -> Result<(u64, Option<u64>), String> {
+    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let (from, to) = inner.and_then(|inner| inner.split_once("..")).ok_or("expected times such as [0..10] or [5..]")?;
+    let to = if to.is_empty() { None } else { Some(number(to)? * MILLISECOND) };
+    Ok((number(from)? * MILLISECOND, to))
+}
 
 /// Reads a history.
 ///
@@ -35,7 +113,6 @@ pub fn history(text: &str) -> Result<History, String> {
 }
 
 fn operation(line: &str) -> Result<(Event, Option<Event>), String> {
-    const MILLISECOND: u64 = 1_000_000;
     let mut words = line.split_ascii_whitespace();
     let mut next = |what: &str| words.next().ok_or_else(|| format!("expected {what} at the end"));
     let process = next("a process such as p0")?;
@@ -53,13 +130,7 @@ fn operation(line: &str) -> Result<(Event, Option<Event>), String> {
         None | Some("null") => None,
         Some(number) => Some(number.parse::<u64>().map_err(|_| format!("`{number}` is no value: a number or null"))?),
     };
-    let times = next("times such as [0..10]")?;
-    let inner = times.strip_prefix('[').and_then(|times| times.strip_suffix(']'));
-    let (begin, end) =
-        inner.and_then(|inner| inner.split_once("..")).ok_or("expected times such as [0..10] or [5..]")?;
-    let time = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is no number of milliseconds"));
-    let begin = time(begin)?;
-    let end = if end.is_empty() { None } else { Some(time(end)?) };
+    let (begin, end) = between(next("times such as [0..10]")?)?;
     let (mut kind, mut node) = (EventType::Ok, None);
     for word in words {
         match (word, word.strip_prefix('@')) {
@@ -75,7 +146,7 @@ fn operation(line: &str) -> Result<(Event, Option<Event>), String> {
     }
     let event = |kind, time: u64, value| Event {
         index: 0,
-        time: time * MILLISECOND,
+        time,
         kind,
         process,
         f,

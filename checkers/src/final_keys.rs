@@ -56,16 +56,23 @@ impl FinalKey<'_> {
 /// An acknowledged change that is certainly missing.
 #[derive(Clone, Debug)]
 pub(crate) struct Lost {
-    /// Why it is certain, in sentences. The first has a gap for what is there instead.
     claim: String,
-    proof: String,
+    /// What it is called when it is not there any more.
+    gone: &'static str,
+    /// Why it is certain, in sentences.
+    proof: Vec<String>,
     pub(crate) operations: Vec<OpIndex>,
 }
 
 impl Lost {
-    /// The story, where `instead` says what is there, such as `n1 and n2 hold 7`.
-    pub(crate) fn tell(&self, instead: &str) -> Vec<String> {
-        vec![format!("{}: {instead}.", self.claim), self.proof.clone()]
+    /// The story, where `held` says what is stored instead, such as `n1 and n2 hold 7`.
+    pub(crate) fn tell_held(&self, held: &str) -> Vec<String> {
+        [vec![format!("{}, and {}: {held}.", self.claim, self.gone)], self.proof.clone()].concat()
+    }
+
+    /// The story, where `read` says what a read returned, such as `process 3 read 5`.
+    pub(crate) fn tell_read(&self, read: &str) -> Vec<String> {
+        [vec![format!("{}, but {read}.", self.claim)], self.proof.clone()].concat()
     }
 }
 
@@ -100,7 +107,7 @@ pub(crate) fn survival(key: &KeyHistory<'_>, held: &[Option<u64>], real_time_wri
         let is_delete = operation.f == Function::Delete;
         let is_older = |held: &Option<u64>| match held {
             Some(held) => real_time_writes && origin_of(*held).is_some_and(|(settled, _)| settled < operation.invoked),
-            None if is_delete => false,
+            // A delete explains it, the one at hand included.
             None => last_delete_end.is_none_or(|end| real_time_writes && end < operation.invoked),
         };
         if held.is_empty() || !held.iter().all(is_older) {
@@ -111,19 +118,13 @@ pub(crate) fn survival(key: &KeyHistory<'_>, held: &[Option<u64>], real_time_wri
         let when = at(operation.acknowledged().unwrap_or_default());
         let (process, index) = (operation.process, operation.index);
         let what = value(operation.value);
-        let claim = if is_delete {
-            format!(
-                "Key {}: {process} deleted it, acknowledged at {when} ({index}), and a deleted value is back",
-                key.key
-            )
-        } else {
-            format!("Key {}: {process} wrote {what}, acknowledged at {when} ({index}), and it is lost", key.key)
-        };
-        let begun = at(operation.invoked);
+        let did = if is_delete { "deleted it".to_owned() } else { format!("wrote {what}") };
+        let claim = format!("Key {}: {process} {did}, acknowledged at {when} ({index})", key.key);
+        let gone = if is_delete { "a deleted value is back" } else { "it is lost" };
         let it = if is_delete { "the delete".to_owned() } else { format!("the write of {what}") };
         let mut operations = vec![index];
         let mut reasons = Vec::new();
-        for held in held {
+        for held in held.iter().rev() {
             match held.and_then(|held| origin_of(held).map(|(settled, by)| (held, settled, key.operation(by)))) {
                 Some((held, settled, by)) => {
                     operations.push(by.index);
@@ -131,16 +132,19 @@ pub(crate) fn survival(key: &KeyHistory<'_>, held: &[Option<u64>], real_time_wri
                     let settled = at(settled);
                     reasons.push(format!("{held} is older: {} {did} it by {settled} ({})", by.process, by.index));
                 }
-                None if last_delete_end.is_none() => reasons.push("nothing was deleted".to_owned()),
-                None => reasons.push("every delete had been acknowledged".to_owned()),
+                None => reasons
+                    .extend(last_delete_end.map(|end| format!("the last delete had been acknowledged by {}", at(end)))),
             }
         }
-        let mut proof = crate::explain::sentence(&listed(&reasons));
-        if last_delete_end.is_some() || held.iter().any(Option::is_some) {
-            proof.push_str(&format!(", before {it} began at {begun}"));
+        let mut proof = Vec::new();
+        if !reasons.is_empty() {
+            let reasons = crate::explain::sentence(&listed(&reasons));
+            proof.push(format!("{reasons}, before {it} began at {}.", at(operation.invoked)));
         }
-        proof.push('.');
-        survival.lost.push(Lost { claim, proof, operations });
+        if held.contains(&None) && last_delete_end.is_none() {
+            proof.push("Nothing was deleted.".to_owned());
+        }
+        survival.lost.push(Lost { claim, gone, proof, operations });
     }
     survival
 }

@@ -68,38 +68,45 @@ pub(crate) fn tell_finding(graph: &VersionGraph<'_>, finding: Finding) -> Story 
 
 /// Tells a cycle: each edge with the operations that it comes from, the contradiction last.
 pub(crate) fn tell_cycle(graph: &VersionGraph<'_>, cycle: &[Edge]) -> Story {
-    // Begin with what a reader saw, and end with what stands against it.
     let saw = |edge: &Edge| {
         let knowledge = graph.knowledge[edge.family as usize];
         matches!(knowledge, Knowledge::Session { .. } | Knowledge::RealTimeReads)
     };
-    let begin = (0..cycle.len()).find(|at| saw(&cycle[*at]) && !saw(&cycle[(at + cycle.len() - 1) % cycle.len()]));
-    let mut cycle = cycle.to_vec();
-    cycle.rotate_left(begin.unwrap_or_default());
+    let mut told: Vec<(Edge, Story)> = cycle.iter().map(|edge| (*edge, tell_edge(graph, edge))).collect();
+    // Begin with what a reader saw, and end with what stands against it; where readers saw it all, with the first.
+    let turns = (0..told.len()).filter(|at| saw(&told[*at].0) && !saw(&told[(at + told.len() - 1) % told.len()].0));
+    let begin = turns.min().or_else(|| (0..told.len()).min_by_key(|at| told[*at].1.operations.first().copied()));
+    told.rotate_left(begin.unwrap_or_default());
+    let pairs: Vec<String> = told
+        .iter()
+        .map(|(edge, _)| format!("{} comes before {}", version_name(graph, edge.from), version_name(graph, edge.to)))
+        .collect();
     let mut story = Story::default();
-    for edge in &cycle {
-        let text = match graph.knowledge[edge.family as usize] {
-            Knowledge::Initial => {
-                let key = graph.history.key;
-                format!(
-                    "null was there before {}: no delete of {key} had begun when null was read",
-                    version_name(graph, edge.to)
-                )
-            }
-            Knowledge::Session { from, to } => tell_session(graph, &mut story, edge, from, to),
-            Knowledge::RealTimeReads => tell_real_time_reads(graph, &mut story, edge),
-            Knowledge::RealTimeWrites => tell_real_time_writes(graph, &mut story, edge),
-        };
-        let text =
-            if story.sentences.is_empty() { format!("Key {}: {text}", graph.history.key) } else { sentence(&text) };
+    for (_, part) in told {
+        let text = part.sentences.concat();
+        let first = story.sentences.is_empty();
+        let text = if first { format!("Key {}: {text}", graph.history.key) } else { sentence(&text) };
         story.sentences.push(format!("{text}."));
+        story.operations.extend(part.operations);
     }
     tell_inferred(graph, &mut story);
-    let pairs: Vec<String> = cycle
-        .iter()
-        .map(|edge| format!("{} comes before {}", version_name(graph, edge.from), version_name(graph, edge.to)))
-        .collect();
     story.sentences.push(format!("So {}: no order of the versions allows that.", crate::explain::listed(&pairs)));
+    story
+}
+
+/// Tells one edge, as a sentence without its capital and its end.
+fn tell_edge(graph: &VersionGraph<'_>, edge: &Edge) -> Story {
+    let mut story = Story::default();
+    let text = match graph.knowledge[edge.family as usize] {
+        Knowledge::Initial => {
+            let (key, newer) = (graph.history.key, version_name(graph, edge.to));
+            format!("that null is from before {newer}: no delete of {key} had begun when it was read")
+        }
+        Knowledge::Session { from, to } => tell_session(graph, &mut story, edge, from, to),
+        Knowledge::RealTimeReads => tell_real_time_reads(graph, &mut story, edge),
+        Knowledge::RealTimeWrites => tell_real_time_writes(graph, &mut story, edge),
+    };
+    story.sentences.push(text);
     story
 }
 
@@ -127,7 +134,8 @@ fn tell_inferred(graph: &VersionGraph<'_>, story: &mut Story) {
         };
         let process = seen.process;
         story.sentences.push(format!(
-            "{process} {did} before the null of {mentioned} was read, so that null can only come from {comes_from}."
+            "{} {did} before the null of {mentioned} was read, so that null can only come from {comes_from}.",
+            sentence(&process.to_string())
         ));
     }
 }
@@ -136,7 +144,7 @@ fn version_name(graph: &VersionGraph<'_>, node: u32) -> String {
     match graph.nodes[node as usize].version {
         Version::Written(write) => value(graph.history.operation(write).value),
         Version::Initial | Version::SomeDelete(_) => "null".to_owned(),
-        Version::Deleted(delete) => format!("the null of the delete ({})", graph.history.operation(delete).index),
+        Version::Deleted(delete) => format!("the delete ({})", graph.history.operation(delete).index),
     }
 }
 

@@ -98,8 +98,8 @@ pub fn read_jsonl(mut reader: impl BufRead) -> Result<History, ReadError> {
             let problem = format!("the line is longer than {LINE_BYTES_MAX} bytes: this is no history");
             return Err(ReadError::Malformed { line, column: LINE_BYTES_MAX, problem });
         }
-        let text = buffer.trim_ascii();
-        if text.is_empty() {
+        let text = buffer.trim_ascii_end();
+        if text.trim_ascii_start().is_empty() {
             continue;
         }
         let event = match parse_own(text) {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn a_line_is_what_serde_writes_and_reads_back(event in event()) {

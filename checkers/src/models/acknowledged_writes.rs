@@ -102,7 +102,10 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
     verdict.violations = lost_writes;
     if let Some((lost, observation)) = clearest {
         verdict.judgement = Judgement::Violated;
-        verdict.explanation = lost.tell(&observation.words);
+        verdict.explanation = match observation.operation {
+            Some(_) => lost.tell_read(&observation.words),
+            None => lost.tell_held(&observation.words),
+        };
         lost.operations.into_iter().chain(observation.operation).for_each(|operation| verdict.involve(operation));
         return verdict;
     }
@@ -114,7 +117,8 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
             .because(Judgement::Unknown, "Nothing says what is there at the end under any key that was used.");
     }
     let sentence = format!(
-        "{} and {} were acknowledged; what {} hold at the end is not older than any of them ({} lost to concurrent ones).",
+        "{} and {} were acknowledged on {}, and nothing there at the end is older; {} lost to concurrent ones, as \
+         last-write-wins may.",
         counted(writes, "write"),
         counted(deletes, "delete"),
         counted(judged, "key"),

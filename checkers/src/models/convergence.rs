@@ -45,7 +45,7 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
             let held = key.entries.first().and_then(|entry| entry.value);
             let survival = survival(history, &[held], options.real_time_writes);
             if let Some(lost) = survival.lost.first() {
-                let mut sentences = lost.tell(&key.holders());
+                let mut sentences = lost.tell_held(&key.holders());
                 sentences.push(format!("So the replicas of {} agree on something overwritten.", key.key));
                 wrong.push((sentences, lost.operations.clone()));
             }
