@@ -217,6 +217,13 @@ mod tests {
     }
 
     #[test]
+    fn its_checkers_exist() {
+        for name in RegisterSpec::CHECKERS {
+            assert!(hearsay_checkers::find(name).is_some(), "no checker is called {name}");
+        }
+    }
+
+    #[test]
     fn equal_seeds_give_equal_operations_and_others_do_not() {
         assert_eq!(spec().generate(5, 4_000, 7), spec().generate(5, 4_000, 7));
         assert_ne!(spec().generate(5, 4_000, 7), spec().generate(5, 4_000, 8));

@@ -17,7 +17,7 @@ pub(super) const CAMPAIGN_KEYS: &[KeyDoc] = &[
 pub(super) const CLUSTER_KEYS: &[KeyDoc] = &[
     ("nodes", "how many nodes, 1 to 250"),
     ("replication", "replicas of each key (N), 1 to 9"),
-    ("vnodes", "tokens of each node on the ring, 1 to 1024"),
+    ("vnodes", "tokens of each node on the ring, 1 to 256"),
     ("read_repair", "what a coordinator does when replicas disagree: blocking, async or none"),
     ("request_timeout", "how long a coordinator works for one request"),
     ("repair_patience", "how long blocking read repair waits before it turns to further replicas"),
@@ -25,7 +25,7 @@ pub(super) const CLUSTER_KEYS: &[KeyDoc] = &[
     ("heartbeat_interval", "between two heartbeats to each peer"),
     ("heartbeat_timeout", "silence after which a peer is held for dead"),
     ("merkle_interval", "between two Merkle exchanges that a node starts; 0s: none"),
-    ("merkle_depth", "each range has a Merkle tree of 2^depth leaves, 1 to 16"),
+    ("merkle_depth", "each range has a Merkle tree of 2^depth leaves, 0 to 16"),
     ("tombstone_grace", "age at which the mark of a deleted key is removed, up to 365d"),
 ];
 
@@ -66,7 +66,7 @@ pub(super) const FAULTS_KEYS: &[KeyDoc] = &[
 ];
 
 /// An item of `faults.kinds`.
-pub(super) const FAULT_KINDS: &[KeyDoc] = &[
+pub const FAULT_KINDS: &[KeyDoc] = &[
     ("partition", "packets between nodes are dropped"),
     ("crash", "nodes are killed at once, and started again with their disks"),
     ("pause", "nodes are frozen, and go on"),

@@ -15,7 +15,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use keys::SECTIONS;
+pub use keys::{FAULT_KINDS, SECTIONS};
 pub use load::{CampaignError, load};
 pub use mistakes::{Mistake, Mistakes, Place};
 pub(crate) use parse::is_campaign_name;

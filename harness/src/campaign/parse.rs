@@ -15,7 +15,6 @@ use super::tree::Node;
 use super::types::{Campaign, NODES_MAX};
 use crate::plan::Phases;
 
-const REPLICATION_MAX: u64 = 9;
 const NAME_LENGTH_MAX: usize = 64;
 const YEAR_MS: u64 = 365 * 86_400_000;
 const CONVERGE_WITHIN_DEFAULT_MS: u64 = 30_000;
@@ -94,7 +93,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
     let nodes: Option<u16> =
         fields.need("nodes", reader).and_then(|node| reader.number(node, "nodes", 1..=NODES_MAX.into()));
     let replication: Option<u8> = match fields.get("replication") {
-        Some(node) => reader.number(node, "replication", 1..=REPLICATION_MAX),
+        Some(node) => reader.number(node, "replication", 1..=ClusterConfig::REPLICATION_MAX.into()),
         None => Some(
             nodes.map_or(default.replication, |nodes| u8::try_from(nodes).unwrap_or(u8::MAX).min(default.replication)),
         ),
@@ -117,19 +116,31 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
     let merkle_interval_ms = duration("merkle_interval", default.merkle_interval_ms, 0, DURATION_MAX_MS);
     let tombstone_grace_ms = duration("tombstone_grace", default.tombstone_grace_ms, 1, YEAR_MS);
     if let (Some(interval_ms), Some(timeout_ms)) = (heartbeat_interval_ms, heartbeat_timeout_ms)
-        && timeout_ms <= interval_ms
+        && timeout_ms < 2 * interval_ms
     {
         let place =
             fields.get("heartbeat_timeout").or(fields.get("heartbeat_interval")).map_or(node.place, |n| n.place);
         let what = format!(
-            "heartbeat_timeout {} does not exceed heartbeat_interval {}: every peer would be held for dead",
+            "heartbeat_timeout {} is less than two of heartbeat_interval {}: one late heartbeat makes a peer dead",
             show_ms(timeout_ms),
             show_ms(interval_ms)
         );
-        reader.note(Mistake::new(place, what).mend("make the time-out several times the interval"));
+        let mend = format!("make the time-out at least {}", show_ms(2 * interval_ms));
+        reader.note(Mistake::new(place, what).mend(mend));
+    }
+    if let (Some(grace_ms), Some(request_ms)) = (tombstone_grace_ms, request_timeout_ms)
+        && grace_ms < request_ms
+    {
+        let place = fields.get("tombstone_grace").map_or(node.place, |node| node.place);
+        let what = format!(
+            "tombstone_grace {} is less than request_timeout {}: a delete could expire before it is written",
+            show_ms(grace_ms),
+            show_ms(request_ms)
+        );
+        reader.note(Mistake::new(place, what).mend("make the grace longer: its default is 10d"));
     }
     let vnodes = match fields.get("vnodes") {
-        Some(node) => reader.number(node, "vnodes", 1..=1024),
+        Some(node) => reader.number(node, "vnodes", 1..=ClusterConfig::VNODES_MAX.into()),
         None => Some(default.vnodes),
     };
     let requests_max = match fields.get("requests_max") {
@@ -137,7 +148,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         None => Some(default.requests_max),
     };
     let merkle_depth = match fields.get("merkle_depth") {
-        Some(node) => reader.number(node, "merkle_depth", 1..=16),
+        Some(node) => reader.number(node, "merkle_depth", 0..=ClusterConfig::MERKLE_DEPTH_MAX.into()),
         None => Some(default.merkle_depth),
     };
     let read_repair = match fields.get("read_repair") {
@@ -149,7 +160,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         }),
         None => Some(default.read_repair),
     };
-    Some(ClusterConfig {
+    let config = ClusterConfig {
         members: (1..=nodes?).map(NodeId).collect(),
         replication: replication?,
         vnodes: vnodes?,
@@ -162,7 +173,14 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         merkle_interval_ms: merkle_interval_ms?,
         merkle_depth: merkle_depth?,
         tombstone_grace_ms: tombstone_grace_ms?,
-    })
+    };
+    // The checks above point at the line; the node has the last word.
+    if let Err(error) = config.validate()
+        && reader.mistakes.is_empty()
+    {
+        reader.note(Mistake::new(node.place, format!("the nodes would refuse this cluster: {error}")));
+    }
+    Some(config)
 }
 
 struct ReadWorkload {

@@ -5,7 +5,7 @@ use super::mistakes::{Mistake, Place};
 use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
 use super::tree::Node;
 use super::types::{FaultKind, FaultSchedule, SIZES_ALLOWED, Size, Variant};
-use crate::plan::PartitionShape;
+use crate::plan::{FAULTS_MAX, PartitionShape};
 
 /// Shortest fault: below, it is over before anything has noticed.
 const FAULT_MIN_MS: u64 = 100;
@@ -35,6 +35,12 @@ pub(super) fn read_faults(
         items.unwrap_or_default().iter().filter_map(|item| read_kind(item, nodes, reader)).collect();
     let schedule = FaultSchedule { between: between?, at_once: at_once?, kinds };
     if reader.mistakes.len() > noted_before {
+        return None;
+    }
+    let required: u64 = schedule.kinds.iter().map(|kind| u64::from(kind.at_least)).sum();
+    if required > FAULTS_MAX as u64 {
+        let mistake = Mistake::new(node.place, format!("{required} faults in every run are too many"));
+        reader.note(mistake.allowed(format!("up to {FAULTS_MAX} in all")).mend("lower `at_least`"));
         return None;
     }
     let (phase_ms, place) = phase?;

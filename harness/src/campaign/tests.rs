@@ -109,8 +109,14 @@ const CASES: &[&[(&str, &str)]] = &[
     &[("  warmup: 1s", "   warmup: 1s")],
     &[("campaign: base", "campaign: base\ncampaign: two")],
     &[("  nodes: 5", "  nodes: 5\n  heartbeat_interval: 2s")],
+    &[("  nodes: 5", "  nodes: 5\n  tombstone_grace: 500ms")],
     &[("  register:", "  registers:")],
     &[("    keys: 10", "    sticky: 5\n    keys: 10")],
+    &[
+        ("        for: [2s, 3s]", "        for: 100ms\n        at_least: 1000"),
+        ("        nodes: [one, majority]", "        nodes: one\n        at_least: 1000"),
+    ],
+    &[("        for: [2s, 3s]", "        for: 100ms\n        at_least: 1001")],
     // Several mistakes are told at once.
     &[("about: the base of the golden messages\n", "abuot: 5\n"), ("rate: 100", "rate: fast"), ("halves", "thirds")],
     // A list where a map belongs, and nothing at all.

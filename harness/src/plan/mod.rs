@@ -13,4 +13,5 @@ mod tests;
 
 pub use file::{FORMAT, PlanError};
 pub use make::make_plan;
+pub use schedule::FAULTS_MAX;
 pub use types::{Endpoint, Fault, PartitionShape, Phases, Plan, PlannedFault, PlannedOperation};

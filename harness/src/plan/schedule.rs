@@ -20,6 +20,9 @@ use super::shapes::draw_blocked;
 use super::{Fault, PartitionShape, Phases, PlannedFault};
 use crate::campaign::{FaultKind, FaultSchedule, Size, Span, Variant};
 
+/// Most faults of a plan. More than fit into an hour of faults that are long enough to matter.
+pub const FAULTS_MAX: usize = 2_000;
+
 /// Random faults in a row that may not fit before the phase counts as full.
 const MISSES_MAX: u32 = 16;
 
@@ -209,6 +212,9 @@ impl Timeline {
     /// Places a fault as early as the rules allow, behind the start of the last. False when it does not fit.
     fn place(&mut self, drawn: &Drawn) -> bool {
         let start_of_last = self.placed.last().map_or(self.from_ms, |last| last.from_ms);
+        if self.placed.len() == FAULTS_MAX {
+            return false;
+        }
         let mut from_ms = start_of_last + drawn.gap_ms;
         // Each round waits for one more healing; when none is left to wait for, it stands.
         while let Some(later_ms) = self.wait_for(drawn, from_ms) {

@@ -4,7 +4,7 @@
 //! (source, destination) means: packets from the source do not reach the destination. Clients are only touched by the
 //! shape `clients`; the harness's own connections by none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use hearsay_core::NodeId;
 use rand::seq::SliceRandom;
@@ -89,21 +89,23 @@ fn cut_ring(ring: &[NodeId], blocked: &mut BTreeSet<(Endpoint, Endpoint)>) {
     }
 }
 
-/// For every node, the nodes (itself included) that its packets reach.
-pub(crate) fn reaches(nodes: u16, blocked: &[(Endpoint, Endpoint)]) -> BTreeMap<NodeId, BTreeSet<NodeId>> {
-    let blocked: BTreeSet<_> = blocked.iter().copied().collect();
-    let all = || (1..=nodes).map(NodeId);
-    let seen_by = |from: NodeId| {
-        all().filter(|to| !blocked.contains(&(Endpoint::Node(from), Endpoint::Node(*to)))).collect::<BTreeSet<_>>()
-    };
-    all().map(|from| (from, seen_by(from))).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    /// For every node, the nodes (itself included) that its packets reach.
+    fn reaches(nodes: u16, blocked: &[(Endpoint, Endpoint)]) -> BTreeMap<NodeId, BTreeSet<NodeId>> {
+        let blocked: BTreeSet<_> = blocked.iter().copied().collect();
+        let all = || (1..=nodes).map(NodeId);
+        let seen_by = |from: NodeId| {
+            all().filter(|to| !blocked.contains(&(Endpoint::Node(from), Endpoint::Node(*to)))).collect::<BTreeSet<_>>()
+        };
+        all().map(|from| (from, seen_by(from))).collect()
+    }
 
     fn draw(shape: PartitionShape, nodes: u16, seed: u64) -> Vec<(Endpoint, Endpoint)> {
         draw_blocked(shape, nodes, &mut hearsay_workloads::stream(seed, "test", 0))

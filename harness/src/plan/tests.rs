@@ -7,6 +7,7 @@ use hearsay_core::NodeId;
 use hearsay_workloads::Action;
 use proptest::prelude::*;
 
+use super::schedule::draw_faults;
 use super::*;
 use crate::campaign::{Campaign, FaultKind, FaultSchedule, Size, Span, Variant, load, parse};
 
@@ -96,12 +97,12 @@ fn a_swarm_of_seeds_obeys_the_rules() {
 #[test]
 fn quickstart_does_what_it_says_with_every_seed() {
     let campaign = load("quickstart").expect("it ships");
+    let schedule = campaign.faults.as_ref().expect("it has faults");
     for seed in 0..SEEDS {
-        let plan = make_plan(&campaign, seed);
-        let crashes_of_all = plan.faults.iter().filter(|fault| fault.fault.processes().len() == 5).count();
+        let faults = draw_faults(schedule, &campaign.phases, campaign.nodes(), seed);
+        let crashes_of_all = faults.iter().filter(|fault| fault.fault.processes().len() == 5).count();
         assert!(crashes_of_all >= 2, "seed {seed}: {crashes_of_all} crashes of all nodes");
-        let shapes: BTreeSet<PartitionShape> = plan
-            .faults
+        let shapes: BTreeSet<PartitionShape> = faults
             .iter()
             .filter_map(|fault| match fault.fault {
                 Fault::Partition { shape, .. } => Some(shape),
@@ -196,6 +197,15 @@ fn a_phase_just_long_enough_holds_what_every_plan_has() {
 }
 
 #[test]
+fn an_hour_of_short_faults_is_bounded() {
+    let text = PINNED.replace("faults: 30s", "faults: 1h").replace("between: [1s, 2s]", "between: 100ms");
+    let text = text.replace("for: 1s}\n    - wipe", "for: 100ms, weight: 1000}\n    - wipe");
+    let campaign = parse("pinned.yaml", &text).expect("a right campaign");
+    let schedule = campaign.faults.as_ref().expect("it has faults");
+    assert_eq!(draw_faults(schedule, &campaign.phases, 5, 1).len(), FAULTS_MAX);
+}
+
+#[test]
 fn a_saved_plan_is_the_same_when_loaded() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("plan.yaml");
@@ -280,7 +290,7 @@ fn plans_that_cannot_be_executed_say_why() {
     assert_problem(set(&[fault("../f", 2_000, crash(&[1]))]), "`../f` is no name");
     assert_problem(|plan| plan.campaign = "../../etc".into(), "`../../etc` is no campaign name");
     assert_problem(|plan| plan.cluster.members = vec![NodeId(2)], "cluster.members has to be 1, 2, 3");
-    assert_problem(|plan| plan.cluster.replication = 9, "replication 9 needs as many nodes, but there are 5");
+    assert_problem(|plan| plan.cluster.replication = 9, "the nodes would refuse the cluster: replication is 9");
     assert_problem(|plan| plan.cluster.replication = 1, "write_level 2 needs 2 replicas, but the replication is 1");
     assert_problem(|plan| plan.phases.healed_ms = 4_000_000, "phases.healed_ms 4000000 is longer than an hour");
     assert_problem(
@@ -325,8 +335,11 @@ fn files_that_are_no_plans_say_why() {
     assert!(bad.contains("peek") && bad.contains("allowed: `read KEY`") && bad.contains("line "), "{bad}");
     let bad = error(&text.replacen(" -> ", " > ", 1));
     assert!(bad.contains("allowed: SOURCE -> DESTINATION"), "{bad}");
-    let impossible = error(&text.replacen("seed: 1\n", "seed: 1\n", 1).replace("replication: 3", "replication: 7"));
-    assert!(impossible.contains("can't be executed:\n  - replication 7 needs"), "{impossible}");
+    let impossible = error(&text.replace("replication: 3", "replication: 7"));
+    assert!(
+        impossible.contains("can't be executed:\n  - the nodes would refuse the cluster: replication is 7"),
+        "{impossible}"
+    );
     assert!(error("").contains("can't be understood"));
     assert!(error("- 1\n").contains("can't be understood"));
     let missing = Plan::load(Path::new("/no/such/plan.yaml")).expect_err("it is not there").to_string();

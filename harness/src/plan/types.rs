@@ -178,6 +178,19 @@ impl PartitionShape {
         PartitionShape::Clients,
     ];
 
+    /// A sentence on who can't reach whom.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            PartitionShape::Halves => "the first half of the nodes against the rest",
+            PartitionShape::RandomHalves => "a random half of the nodes against the rest",
+            PartitionShape::IsolateOne => "one node against the rest",
+            PartitionShape::MajoritiesRing => "every node sees a majority, no two the same",
+            PartitionShape::Bridge => "two halves, and one node that sees both",
+            PartitionShape::OneWay => "packets from some nodes to the rest are lost, the way back is open",
+            PartitionShape::Clients => "clients and some of the nodes, never all",
+        }
+    }
+
     /// Fewest nodes for which it is a partition at all.
     pub fn nodes_min(self) -> u16 {
         match self {

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearsay_core::NodeId;
 use hearsay_workloads::{Action, OPERATIONS_MAX};
 
-use super::schedule::exclude_each_other;
+use super::schedule::{FAULTS_MAX, exclude_each_other};
 use super::{Endpoint, Fault, Plan, PlannedFault};
 use crate::campaign::{NODES_MAX, is_campaign_name};
 
 /// Problems told at once; a plan with more is told so.
 const PROBLEMS_MAX: usize = 20;
-const FAULTS_MAX: usize = 10_000;
 const PHASE_MAX_MS: u64 = 3_600_000;
 
 impl Plan {
@@ -39,10 +38,10 @@ impl Plan {
         if members.is_empty() || members.len() > usize::from(NODES_MAX) || !members.iter().copied().eq(expected) {
             problems.add(format!("cluster.members has to be 1, 2, 3, ... up to at most {NODES_MAX}, without gaps"));
         }
-        let replication = self.cluster.replication;
-        if replication == 0 || usize::from(replication) > members.len() {
-            problems.add(format!("replication {replication} needs as many nodes, but there are {}", members.len()));
+        if let Err(error) = self.cluster.validate() {
+            problems.add(format!("the nodes would refuse the cluster: {error}"));
         }
+        let replication = self.cluster.replication;
         for (name, level) in [("read_level", self.workload.read_level()), ("write_level", self.workload.write_level())]
         {
             let needed = level.needed(replication);

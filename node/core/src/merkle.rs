@@ -13,6 +13,9 @@
 //! Left out: fan-outs other than 2 (an exchange skips levels instead), and what a leaf's hash is made of
 //! (see [`crate::table::Table`]).
 
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 
 /// A hash in a tree; all zero for nothing.

@@ -319,7 +319,7 @@ pub(crate) fn is_valid(key: &Key, version: Option<&Version>) -> bool {
 }
 
 /// Names the ring that a configuration makes: what decides which node replicates which key.
-fn ring_fingerprint(config: &ClusterConfig) -> [u8; 32] {
+pub(crate) fn ring_fingerprint(config: &ClusterConfig) -> [u8; 32] {
     let mut members: Vec<NodeId> = config.members.clone();
     members.sort_unstable();
     let mut hasher = blake3::Hasher::new();

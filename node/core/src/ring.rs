@@ -13,6 +13,9 @@
 //!
 //! Left out: weights, racks, and members that come and go (a ring is made once from the configuration).
 
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 

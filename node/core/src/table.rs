@@ -13,6 +13,9 @@
 //! Left out: durability (the replica writes the same versions to its store) and snapshots: hashes are of the state at the
 //! moment they are asked for.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::borrow::Borrow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

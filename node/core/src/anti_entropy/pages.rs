@@ -1,6 +1,6 @@
 //! Sizes of the exchange's messages, and the piece of a leaf that a page covers: what both sides must agree on.
 //!
-//! Invariant: a message built within these limits stays below half of the frame limit, and one received beyond them is
+//! Invariant: a message built within these limits stays below two thirds of the frame limit, and one received beyond them is
 //! not taken.
 
 use crate::message::LeafPage;

@@ -6,6 +6,7 @@
 //! - Each replica counts once, however often it answers.
 //! - At most `requests_max` requests are in work, each with one deadline.
 
+mod answers;
 mod read;
 mod write;
 
@@ -15,7 +16,7 @@ use alloc::string::String;
 
 use rand_chacha::ChaCha8Rng;
 
-use self::read::ReadWork;
+use self::answers::ReadWork;
 use self::write::WriteWork;
 use crate::message::OperationId;
 use crate::timers::Timer;

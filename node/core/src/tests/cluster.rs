@@ -1,0 +1,517 @@
+//! A deterministic cluster in memory: replicas, their disks and links, on one queue of events ordered by (time, sequence).
+//!
+//! The disk syncs late, and a crash loses what was not synced (or part of it: a write may be durable without anybody
+//! having heard of it). Outputs are released in order, each behind its durable part. On every release the cluster checks
+//! *durable first*: what an acknowledgement or a read answer states must be on the disk by then.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use std::println;
+
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+
+use crate::message::{OperationId, PeerMessage, ReadAnswer};
+use crate::rng::sub_stream;
+use crate::*;
+
+const MS: u64 = 1_000_000;
+const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+
+enum Happening {
+    Deadline { node: NodeId, start: u64 },
+    Arrive { from: NodeId, to: NodeId, message: PeerMessage },
+    Release { node: NodeId, start: u64 },
+    Connect { from: NodeId, to: NodeId },
+    LinkLost { a: NodeId, b: NodeId },
+    LossNoticed { node: NodeId, peer: NodeId },
+}
+
+struct Pending {
+    output: Output,
+    at: u64,
+}
+
+#[derive(Default)]
+struct Disk {
+    entries: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Disk {
+    fn apply(&mut self, batch: WriteBatch) {
+        self.entries.extend(batch.puts);
+        for key in batch.deletes {
+            self.entries.remove(&key);
+        }
+    }
+
+    fn version(&self, key: &Key) -> Option<Version> {
+        let store_key = store_codec::data_key(key);
+        let value = self.entries.get(&store_key)?;
+        let content = store_codec::decode(RecoveredState { entries: alloc::vec![(store_key, value.clone())] });
+        Some(content.expect("own entry").data.remove(0).1)
+    }
+}
+
+struct SimNode {
+    replica: Option<Replica>,
+    /// Counts starts: what was scheduled for a former start is void.
+    start: u64,
+    disk: Disk,
+    pending: VecDeque<Pending>,
+    armed: Option<u64>,
+    /// Added to the wall clock, in nanoseconds.
+    skew: i64,
+    events: Vec<Event>,
+}
+
+/// Where a cluster is told to be unkind.
+pub(super) struct TestCluster {
+    pub(super) config: ClusterConfig,
+    seed: u64,
+    rng: ChaCha8Rng,
+    now: u64,
+    sequence: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    nodes: BTreeMap<NodeId, SimNode>,
+    /// Pairs (smaller, larger) with a link.
+    links: BTreeSet<(NodeId, NodeId)>,
+    /// Lost links that the first of the pair has not noticed yet.
+    unnoticed: BTreeSet<(NodeId, NodeId)>,
+    /// Messages waiting for a link that is being made.
+    dialing: BTreeMap<(NodeId, NodeId), Vec<PeerMessage>>,
+    /// Directed pairs that nothing passes.
+    cut: BTreeSet<(NodeId, NodeId)>,
+    writes_sent: BTreeMap<(NodeId, NodeId, OperationId), (Key, Version)>,
+    reads_sent: BTreeMap<(NodeId, NodeId, OperationId), Key>,
+    requests: BTreeMap<RequestId, (NodeId, u64)>,
+    pub(super) replies: BTreeMap<RequestId, ClientResponse>,
+    /// Every output, for comparing two runs.
+    pub(super) trace: blake3::Hasher,
+}
+
+impl TestCluster {
+    pub(super) fn new(config: ClusterConfig, seed: u64) -> TestCluster {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_be_bytes());
+        let mut cluster = TestCluster {
+            seed,
+            rng: sub_stream(&bytes, "cluster"),
+            now: 0,
+            sequence: 0,
+            queue: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            links: BTreeSet::new(),
+            unnoticed: BTreeSet::new(),
+            dialing: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            writes_sent: BTreeMap::new(),
+            reads_sent: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            trace: blake3::Hasher::new(),
+            config,
+        };
+        for node in cluster.members() {
+            let (disk, pending) = (Disk::default(), VecDeque::new());
+            let node_state =
+                SimNode { replica: None, start: 0, disk, pending, armed: None, skew: 0, events: Vec::new() };
+            cluster.nodes.insert(node, node_state);
+        }
+        for node in cluster.members() {
+            cluster.start(node);
+        }
+        cluster
+    }
+
+    /// A cluster that has caught up.
+    pub(super) fn ready(config: ClusterConfig, seed: u64) -> TestCluster {
+        let mut cluster = TestCluster::new(config, seed);
+        cluster.run_until("every node is ready", 30_000, |cluster| {
+            cluster.members().iter().all(|node| cluster.is_ready(*node))
+        });
+        cluster
+    }
+
+    pub(super) fn members(&self) -> Vec<NodeId> {
+        self.config.members.clone()
+    }
+
+    fn now_of(&self, node: NodeId) -> Now {
+        let wall = (EPOCH_NS + self.now).saturating_add_signed(self.nodes[&node].skew);
+        Now { time: Time(self.now), wall: WallTime(wall) }
+    }
+
+    fn schedule(&mut self, delay: u64, happening: Happening) {
+        self.sequence += 1;
+        self.queue.insert((self.now + delay, self.sequence), happening);
+    }
+
+    // ---- nodes
+
+    pub(super) fn start(&mut self, node: NodeId) {
+        let now = self.now_of(node);
+        let seed = {
+            let mut seed = [0; 32];
+            self.rng.fill_bytes(&mut seed);
+            seed
+        };
+        let incarnation = self.rng.next_u64();
+        let state = self.nodes.get_mut(&node).expect("member");
+        assert!(state.replica.is_none(), "{node} runs already");
+        state.start += 1;
+        state.armed = None;
+        let entries = state.disk.entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let recovered = RecoveredState { entries };
+        let (replica, output) =
+            Replica::boot(self.config.clone(), node, incarnation, recovered, seed, now).expect("boot");
+        state.replica = Some(replica);
+        self.take(node, output);
+    }
+
+    /// Ends a process as SIGKILL does: outputs not released yet are lost, the oldest of them may be durable nevertheless.
+    pub(super) fn crash(&mut self, node: NodeId) {
+        let state = self.nodes.get_mut(&node).expect("member");
+        if state.replica.take().is_none() {
+            return;
+        }
+        let durable = self.rng.random_range(0..=state.pending.len());
+        for pending in state.pending.drain(..).take(durable) {
+            state.disk.apply(pending.output.durable);
+        }
+        for (a, b) in self.links.clone() {
+            if a == node || b == node {
+                self.links.remove(&(a, b));
+                let observer = if a == node { b } else { a };
+                self.unnoticed.insert((observer, node));
+                self.unnoticed.remove(&(node, observer));
+                self.schedule(20 * MS, Happening::LossNoticed { node: observer, peer: node });
+            }
+        }
+        self.dialing.retain(|(from, _), _| *from != node);
+    }
+
+    /// The disk is gone. The node must be down.
+    pub(super) fn wipe(&mut self, node: NodeId) {
+        let state = self.nodes.get_mut(&node).expect("member");
+        assert!(state.replica.is_none(), "{node} runs");
+        state.disk = Disk::default();
+    }
+
+    pub(super) fn is_up(&self, node: NodeId) -> bool {
+        self.nodes[&node].replica.is_some()
+    }
+
+    pub(super) fn is_ready(&self, node: NodeId) -> bool {
+        self.nodes[&node].replica.as_ref().is_some_and(Replica::is_ready)
+    }
+
+    pub(super) fn set_skew_ms(&mut self, node: NodeId, skew_ms: i64) {
+        self.nodes.get_mut(&node).expect("member").skew = skew_ms * MS as i64;
+    }
+
+    pub(super) fn status(&mut self, node: NodeId) -> StatusReport {
+        self.nodes.get_mut(&node).and_then(|state| state.replica.as_mut()).expect("the node runs").status()
+    }
+
+    pub(super) fn counter(&mut self, node: NodeId, name: &str) -> u64 {
+        *self.status(node).counters.get(name).unwrap_or_else(|| panic!("no counter {name}"))
+    }
+
+    pub(super) fn events(&self, node: NodeId) -> &[Event] {
+        &self.nodes[&node].events
+    }
+
+    /// What the running node stores.
+    pub(super) fn stored(&self, node: NodeId, key: &Key) -> Option<Version> {
+        self.nodes[&node].replica.as_ref()?.store.get(key).cloned()
+    }
+
+    pub(super) fn on_disk(&self, node: NodeId, key: &Key) -> Option<Version> {
+        self.nodes[&node].disk.version(key)
+    }
+
+    pub(super) fn replicas(&self, key: &Key) -> Vec<NodeId> {
+        let config = &self.config;
+        ring::Ring::new(&config.members, config.vnodes, config.replication).replicas(key).to_vec()
+    }
+
+    // ---- links
+
+    pub(super) fn cut(&mut self, from: NodeId, to: NodeId) {
+        self.cut.insert((from, to));
+        let pair = (from.min(to), from.max(to));
+        if self.links.contains(&pair) {
+            // The idle time-out of the connection.
+            self.schedule(3_000 * MS, Happening::LinkLost { a: pair.0, b: pair.1 });
+        }
+    }
+
+    pub(super) fn cut_both(&mut self, a: NodeId, b: NodeId) {
+        self.cut(a, b);
+        self.cut(b, a);
+    }
+
+    /// Splits the members in two sides.
+    pub(super) fn partition(&mut self, side: &[NodeId]) {
+        for a in self.members() {
+            for b in self.members() {
+                if side.contains(&a) && !side.contains(&b) {
+                    self.cut_both(a, b);
+                }
+            }
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    // ---- clients
+
+    pub(super) fn request(&mut self, node: NodeId, request: ClientRequest) -> RequestId {
+        self.sequence += 1;
+        let id = RequestId(self.sequence);
+        self.requests.insert(id, (node, self.nodes[&node].start));
+        if self.is_up(node) {
+            self.feed(node, Input::Client { request_id: id, request });
+        }
+        id
+    }
+
+    /// The answer, or `None` when its node crashed.
+    pub(super) fn wait(&mut self, id: RequestId) -> Option<ClientResponse> {
+        let until = self.now + 10_000 * MS;
+        loop {
+            if let Some(response) = self.replies.get(&id) {
+                return Some(response.clone());
+            }
+            let (node, start) = self.requests[&id];
+            if !self.is_up(node) || self.nodes[&node].start != start {
+                return None;
+            }
+            assert!(self.now < until, "seed {}: {node} never answered {id:?}", self.seed);
+            self.step();
+        }
+    }
+
+    pub(super) fn call(&mut self, node: NodeId, request: ClientRequest) -> Option<ClientResponse> {
+        let id = self.request(node, request);
+        self.wait(id)
+    }
+
+    pub(super) fn put(&mut self, node: NodeId, key: &Key, value: &str, level: Level) -> Option<ClientResponse> {
+        let value = Value(value.as_bytes().to_vec());
+        self.call(node, ClientRequest::Put { key: key.clone(), value, level })
+    }
+
+    pub(super) fn get(&mut self, node: NodeId, key: &Key, level: Level) -> Option<ClientResponse> {
+        self.call(node, ClientRequest::Get { key: key.clone(), level })
+    }
+
+    // ---- time
+
+    pub(super) fn run_ms(&mut self, ms: u64) {
+        let until = self.now + ms * MS;
+        while self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= until) {
+            self.step();
+        }
+        self.now = until;
+    }
+
+    /// Runs until `condition` holds.
+    pub(super) fn run_until(&mut self, what: &str, limit_ms: u64, condition: impl Fn(&TestCluster) -> bool) {
+        let until = self.now + limit_ms * MS;
+        while !condition(self) {
+            if self.now >= until {
+                let waiting: Vec<String> = self.members().iter().map(|node| self.describe(*node)).collect();
+                panic!("seed {}: not within {limit_ms} ms: {what}\n{}", self.seed, waiting.join("\n"));
+            }
+            self.step();
+        }
+    }
+
+    fn describe(&self, node: NodeId) -> String {
+        match &self.nodes[&node].replica {
+            None => format!("{node}: down"),
+            Some(replica) => format!("{node}: catching up from {:?}", replica.catching_up_from),
+        }
+    }
+
+    fn step(&mut self) {
+        let Some(((at, _), happening)) = self.queue.pop_first() else { panic!("nothing left to happen") };
+        self.now = at;
+        match happening {
+            Happening::Deadline { node, start } => {
+                let state = self.nodes.get_mut(&node).expect("member");
+                if state.start == start && state.replica.is_some() && state.armed == Some(at) {
+                    state.armed = None;
+                    self.feed(node, Input::Deadline);
+                }
+            }
+            Happening::Arrive { from, to, message } => {
+                let linked = self.links.contains(&(from.min(to), from.max(to)));
+                if linked && !self.cut.contains(&(from, to)) && self.is_up(to) {
+                    if let PeerMessage::Write { operation, key, version } = &message {
+                        self.writes_sent.insert((from, to, *operation), (key.clone(), version.clone()));
+                    }
+                    if let PeerMessage::Read { operation, key, .. } = &message {
+                        self.reads_sent.insert((from, to, *operation), key.clone());
+                    }
+                    // The frame goes over the wire and back, as it would.
+                    let frame = codec::encode(&message);
+                    let message = codec::decode(&frame).expect("own frame");
+                    self.feed(to, Input::Peer { from, message });
+                }
+            }
+            Happening::Release { node, start } => {
+                if self.nodes[&node].start == start && self.is_up(node) {
+                    self.release(node);
+                }
+            }
+            Happening::Connect { from, to } => self.connect(from, to),
+            Happening::LinkLost { a, b } => {
+                let broken = self.cut.contains(&(a, b)) || self.cut.contains(&(b, a));
+                if broken && self.links.remove(&(a, b)) {
+                    self.link_changed(a, b, Link::Down);
+                }
+            }
+            Happening::LossNoticed { node, peer } => self.notice_loss(node, peer),
+        }
+    }
+
+    fn notice_loss(&mut self, node: NodeId, peer: NodeId) {
+        if self.unnoticed.remove(&(node, peer)) && self.is_up(node) {
+            self.feed(node, Input::Link { peer, state: Link::Down });
+        }
+    }
+
+    fn link_changed(&mut self, a: NodeId, b: NodeId, state: Link) {
+        for (node, peer) in [(a, b), (b, a)] {
+            if self.is_up(node) {
+                self.feed(node, Input::Link { peer, state });
+            }
+        }
+    }
+
+    fn connect(&mut self, from: NodeId, to: NodeId) {
+        let Some(messages) = self.dialing.remove(&(from, to)) else { return };
+        let pair = (from.min(to), from.max(to));
+        let open = !self.cut.contains(&(from, to)) && !self.cut.contains(&(to, from));
+        if self.links.contains(&pair) || (open && self.is_up(from) && self.is_up(to)) {
+            if self.links.insert(pair) {
+                self.notice_loss(from, to);
+                self.notice_loss(to, from);
+                self.link_changed(pair.0, pair.1, Link::Up);
+            }
+            for message in messages {
+                self.transmit(from, to, message);
+            }
+        } else if self.is_up(from) {
+            self.feed(from, Input::Link { peer: to, state: Link::Down });
+        }
+    }
+
+    fn transmit(&mut self, from: NodeId, to: NodeId, message: PeerMessage) {
+        if self.links.contains(&(from.min(to), from.max(to))) {
+            let delay = self.rng.random_range(MS / 10..2 * MS);
+            self.schedule(delay, Happening::Arrive { from, to, message });
+            return;
+        }
+        let open = !self.cut.contains(&(from, to)) && !self.cut.contains(&(to, from)) && self.is_up(to);
+        let waiting = self.dialing.entry((from, to)).or_default();
+        waiting.push(message);
+        if waiting.len() == 1 {
+            let delay = if open { 3 * MS } else { 400 * MS };
+            self.schedule(delay, Happening::Connect { from, to });
+        }
+    }
+
+    // ---- replicas and their disks
+
+    fn feed(&mut self, node: NodeId, input: Input) {
+        let now = self.now_of(node);
+        let replica = self.nodes.get_mut(&node).and_then(|state| state.replica.as_mut()).expect("the node runs");
+        let output = replica.handle(now, input);
+        self.take(node, output);
+    }
+
+    fn take(&mut self, node: NodeId, output: Output) {
+        self.trace.update(format!("{} {node} {output:?}", self.now).as_bytes());
+        let delay = if output.durable.is_empty() { 0 } else { self.rng.random_range(MS / 2..3 * MS) };
+        let state = self.nodes.get_mut(&node).expect("member");
+        let at = state.pending.back().map_or(0, |last| last.at).max(self.now + delay);
+        state.pending.push_back(Pending { output, at });
+        let start = state.start;
+        let deadline = state.replica.as_ref().and_then(Replica::next_deadline).map(|time| time.0.max(self.now));
+        let arm = deadline.filter(|deadline| state.armed != Some(*deadline));
+        if arm.is_some() {
+            state.armed = arm;
+        }
+        self.schedule(at - self.now, Happening::Release { node, start });
+        if let Some(deadline) = arm {
+            self.schedule(deadline - self.now, Happening::Deadline { node, start });
+        }
+    }
+
+    fn release(&mut self, node: NodeId) {
+        loop {
+            let state = self.nodes.get_mut(&node).expect("member");
+            if state.pending.front().is_none_or(|pending| pending.at > self.now) {
+                return;
+            }
+            let output = state.pending.pop_front().expect("just seen").output;
+            state.disk.apply(output.durable);
+            for event in output.events {
+                if std::env::var_os("HEARSAY_TEST_EVENTS").is_some() {
+                    println!("{:>9.3} ms {node} {event:?}", self.now as f64 / MS as f64);
+                }
+                state.events.push(event);
+            }
+            for send in output.send {
+                self.check_durable(node, &send);
+                self.transmit(node, send.to, send.message);
+            }
+            for (id, response) in output.reply {
+                assert!(self.replies.insert(id, response).is_none(), "{id:?} was answered twice");
+            }
+        }
+    }
+
+    /// What a message states must be on the disk when it leaves.
+    fn check_durable(&self, node: NodeId, send: &Send) {
+        let holds = |key: &Key, version: &Version| self.on_disk(node, key).is_some_and(|stored| stored >= *version);
+        match &send.message {
+            PeerMessage::WriteAck { operation } => {
+                let (key, version) = &self.writes_sent[&(send.to, node, *operation)];
+                let expired = version.stamp.0 + self.config.tombstone_grace_ms * MS < EPOCH_NS + self.now;
+                let gone = version.value.is_none() && expired;
+                assert!(gone || holds(key, version), "seed {}: {node} acknowledged before durable", self.seed);
+            }
+            PeerMessage::ReadReply { operation, answer: ReadAnswer::Full(Some(version)) } => {
+                let key = &self.reads_sent[&(send.to, node, *operation)];
+                let gone = version.value.is_none();
+                assert!(gone || holds(key, version), "seed {}: {node} answered before durable", self.seed);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A key by name.
+pub(super) fn key(name: &str) -> Key {
+    Key(name.as_bytes().to_vec())
+}
+
+/// A small cluster with short times.
+pub(super) fn config(members: u16, replication: u8) -> ClusterConfig {
+    ClusterConfig {
+        members: (1..=members).map(NodeId).collect(),
+        replication,
+        vnodes: 4,
+        merkle_depth: 4,
+        ..ClusterConfig::default()
+    }
+}
