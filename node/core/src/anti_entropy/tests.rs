@@ -98,9 +98,19 @@ impl Room {
         let mut host = Host { table: &mut node.table, sent: Vec::new(), dead: &self.dead };
         let result = act(self.now, &mut node.sync, &mut host);
         for (to, message) in host.sent {
-            let frame = codec::encode(&PeerMessage::Sync(message));
+            let frame = codec::encode(&PeerMessage::Sync(message.clone()));
             self.frame_longest = self.frame_longest.max(frame.len());
-            let Ok(PeerMessage::Sync(message)) = codec::decode(&frame) else { panic!("a frame was not itself again") };
+            // Whatever a test is about, each message keeps to its own bound: payload, one entry over it, and envelope.
+            let (payload, value, envelope) = (256 * 1024, Key::LENGTH_MAX + Value::LENGTH_MAX, 8 * 1024);
+            let bound = match &message {
+                SyncMessage::Nodes { .. } | SyncMessage::NodesDiffer { .. } => 64 * 1024,
+                SyncMessage::Leaves { .. } => payload + Key::LENGTH_MAX + envelope,
+                SyncMessage::Values { .. } => payload + value + envelope,
+                SyncMessage::LeavesReply { .. } => 2 * payload + value + envelope,
+                SyncMessage::ValuesAck { .. } => 16,
+            };
+            assert!(frame.len() <= bound, "{} bytes, the bound is {bound}", frame.len());
+            assert_eq!(codec::decode(&frame), Ok(PeerMessage::Sync(message.clone())), "a frame was not itself again");
             if !self.lost.contains(&self.sent) {
                 self.flying.push_back((id, to, message));
             }

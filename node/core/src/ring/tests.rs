@@ -49,6 +49,10 @@ fn members_at_the_same_place_share_one_range() {
     assert_eq!(ring.range(RangeId(10)), Some(TokenRange { after: 20, until: 10 }));
     assert_eq!(ring.owned_ranges(NodeId(2)), [RangeId(10)]);
     assert_eq!(ring.range_replicas(RangeId(11)), None);
+    // A range holds the token that names it.
+    assert_eq!(ring.range_at(Token(10)).id(), RangeId(10));
+    assert_eq!(ring.range_at(Token(11)).id(), RangeId(20));
+    assert_eq!(ring.range_at(Token(21)).id(), RangeId(10));
 }
 
 #[test]
