@@ -60,7 +60,7 @@ pub(super) async fn cluster(sandbox: &Sandbox, nodes: u16, _options: &Options) -
     let start = program_start()?;
     let text = format!(
         "campaign: bench\ncluster: {{nodes: {nodes}, replication: 3}}\nworkload: {{register: {{keys: 1, clients: 1, \
-         rate: 1, mix: {{read: 1}}, read_level: one, write_level: one}}}}\nphases: {{faults: 1s}}\n\
+         rate: 1, mix: {{read: 1}}, read_level: one, write_level: one}}}}\nphases: {{warmup: 1s}}\n\
          expect: {{convergence: any}}\n"
     );
     let campaign = campaign::parse("bench", &text).map_err(|mistakes| anyhow!("{mistakes}"))?;
