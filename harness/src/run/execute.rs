@@ -29,6 +29,7 @@ use super::convergence::{differing, final_entries};
 use super::load::{Load, Undone};
 use super::metrics;
 use super::nemesis::{Nemesis, Scene};
+use super::observer::Observer;
 use super::proof::Neighbourhood;
 use super::stop::{Stop, Watch, ended_early, stop_for, until_ended_early};
 
@@ -87,7 +88,7 @@ pub async fn execute(
     let mut ran = Ran::default();
     progress.phase("starting the nodes", None);
     let done = match start(plan, directory, firewall, sandbox) {
-        Ok((run, watch)) => run.to_its_end(watch, progress, &mut ran).await,
+        Ok((run, watch)) => run.finish(watch, progress, &mut ran).await,
         Err(error) => Err(error),
     };
     if let Err(error) = done {
@@ -117,6 +118,7 @@ fn start<'a>(
     let watch = Watch::new(died).context("signals can't be handled")?;
     let scene = Scene {
         observer: Arc::clone(&cluster.observer),
+        clients_path: Arc::new(Observer::new(Arc::clone(&cluster.clients), &cluster.addresses)),
         neighbourhood: Arc::new(Neighbourhood::of(&plan.cluster)),
         members: Arc::new(plan.cluster.members.iter().copied().collect::<BTreeSet<_>>()),
         active: Arc::new(Mutex::new(BTreeMap::new())),
@@ -126,7 +128,7 @@ fn start<'a>(
 }
 
 impl Run<'_> {
-    async fn to_its_end(self, mut watch: Watch, progress: &Progress, ran: &mut Ran) -> anyhow::Result<()> {
+    async fn finish(self, mut watch: Watch, progress: &Progress, ran: &mut Ran) -> anyhow::Result<()> {
         let Run { plan, directory, cluster, scene, injector, stop } = self;
         let ready = tokio::select! {
             reason = watch.first_reason(std::future::pending()) => {
@@ -211,7 +213,8 @@ impl Flow<'_> {
         );
         let load_ended = self.recorder.now();
         ran.faults = nemesis.into_reports();
-        ran.phases = self.phases(faults.as_ref().ok().and_then(|healed| healed.as_ref().ok().copied().flatten()), load_ended);
+        ran.phases =
+            self.phases(faults.as_ref().ok().and_then(|healed| healed.as_ref().ok().copied().flatten()), load_ended);
         self.note_faults(ran);
         // What was seen until here is kept, whatever happens next.
         self.save_observed(ran)?;

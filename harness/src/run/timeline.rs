@@ -50,11 +50,15 @@ pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Require
     let mut required = Requirements { restarted_from: former, ..Requirements::default() };
     match fault {
         Fault::Partition { blocked, .. } => {
-            let ends = blocked.iter().flat_map(|&(from, to)| [from, to]);
-            required.linked.extend(ends.filter_map(|end| match end {
-                Endpoint::Node(node) => Some(node),
-                Endpoint::Clients => None,
-            }));
+            for &(from, to) in blocked {
+                for (end, other) in [(from, to), (to, from)] {
+                    match (end, other) {
+                        (Endpoint::Node(node), Endpoint::Node(_)) => drop(required.linked.insert(node)),
+                        (Endpoint::Node(node), Endpoint::Clients) => drop(required.reached.insert(node)),
+                        (Endpoint::Clients, _) => {}
+                    }
+                }
+            }
         }
         Fault::Crash { nodes } | Fault::Pause { nodes } => required.linked.extend(nodes),
         Fault::Wipe { node } => {
@@ -142,6 +146,14 @@ mod tests {
         let in_force = broken_by([&wipe, &cut, &Fault::Crash { nodes: vec![NodeId(4)] }]);
         assert_eq!(in_force.absent, [NodeId(3), NodeId(4)].into());
         assert_eq!(in_force.blocked, [(n(1), n(2))].into());
+    }
+
+    #[test]
+    fn a_partition_is_healed_when_each_side_has_the_other_again() {
+        let pairs = vec![(n(1), n(2)), (Endpoint::Clients, n(3)), (n(4), Endpoint::Clients)];
+        let required = proof_of_healing(&partition(pairs), BTreeMap::new());
+        assert_eq!(required.linked, [NodeId(1), NodeId(2)].into());
+        assert_eq!(required.reached, [NodeId(3), NodeId(4)].into());
     }
 
     #[test]
