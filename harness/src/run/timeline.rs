@@ -69,9 +69,16 @@ pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Require
     required
 }
 
+/// More nodes than these are counted, not named; so are more groups.
+const NODES_NAMED_MAX: usize = 6;
+const GROUPS_NAMED_MAX: usize = 3;
+
 /// Whom a fault hits, such as `n1 n2 | n3 n4 n5` or `n1 n3`.
 pub fn targets(fault: &Fault) -> String {
     match fault {
+        Fault::Crash { nodes } | Fault::Pause { nodes } if nodes.len() > NODES_NAMED_MAX => {
+            format!("{} nodes", nodes.len())
+        }
         Fault::Crash { nodes } | Fault::Pause { nodes } => list(nodes.iter()),
         Fault::Wipe { node } => node.to_string(),
         Fault::Partition { blocked, .. } => {
@@ -87,7 +94,13 @@ pub fn targets(fault: &Fault) -> String {
                 groups.entry(to).or_default().push(from);
             }
             let mut text = String::new();
-            let names = |ends: &[Endpoint]| ends.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(" ");
+            if groups.len() > GROUPS_NAMED_MAX {
+                return format!("{} directed pairs", blocked.len());
+            }
+            let names = |ends: &[Endpoint]| match ends.len() {
+                ..=NODES_NAMED_MAX => ends.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(" "),
+                many => format!("{many} nodes"),
+            };
             let both_ways = |from: &Vec<Endpoint>, to: &Vec<Endpoint>| groups.get(from) == Some(to);
             for (to, from) in &groups {
                 let arrow = match both_ways(from, to) {
@@ -137,6 +150,10 @@ mod tests {
         assert_eq!(targets(&partition(vec![(n(1), n(3)), (n(2), n(3))])), "n1 n2 > n3");
         assert_eq!(targets(&partition(vec![(Endpoint::Clients, n(2)), (n(2), Endpoint::Clients)])), "n2 | clients");
         assert_eq!(targets(&Fault::Pause { nodes: vec![NodeId(2), NodeId(5)] }), "n2 n5");
+        assert_eq!(targets(&Fault::Crash { nodes: (1..=7).map(NodeId).collect() }), "7 nodes");
+        assert_eq!(targets(&both(&[8], &[1, 2, 3, 4, 5, 6, 7])), "7 nodes | n8");
+        let ring = (1..=5).map(|node| (n(node), n(node % 5 + 1)));
+        assert_eq!(targets(&partition(ring.collect())), "5 directed pairs");
     }
 
     #[test]
