@@ -131,8 +131,8 @@ async fn nothing_is_answered_before_the_disk_has_it_and_nothing_overtakes() {
 
     let mut first = rig.ask(put("a")).await;
     assert_eq!(rig.until_group().await, 1);
-    let mut later = vec![rig.ask(get("a")).await, rig.ask(get("other")).await];
-    let mut second = vec![rig.ask(put("b")).await, rig.ask(put("c")).await];
+    let mut later = [rig.ask(get("a")).await, rig.ask(get("other")).await];
+    let mut second = [rig.ask(put("b")).await, rig.ask(put("c")).await];
     rig.settle().await;
     assert!(first.try_recv().is_err(), "the write is not durable");
     assert!(later.iter_mut().all(|read| read.try_recv().is_err()), "what it would show is not durable");
