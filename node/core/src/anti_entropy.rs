@@ -58,7 +58,8 @@ pub trait SyncHost {
     fn table(&mut self) -> &mut Table;
     /// Sends on the bulk lane.
     fn send(&mut self, to: NodeId, message: SyncMessage);
-    /// Whether a session with this peer is worth a try.
+    /// Whether a session with this peer is worth a try: there is a link, and it is not held for dead. (A question dropped
+    /// for want of a link would hold up its session until the time-out.)
     fn alive(&self, peer: NodeId) -> bool;
 }
 
@@ -176,7 +177,8 @@ impl AntiEntropy {
     }
 
     /// Asks for a session with a peer as soon as it is alive, tried again until one that began after this call has
-    /// finished. A peer that shares no range is finished at once.
+    /// finished. Repeating a request that still stands only brings the next try forward. A peer that shares no range is
+    /// finished at once. Finished means compared with what the peer holds then, also if the peer is catching up itself.
     pub fn request_session(&mut self, now: Time, peer: NodeId, host: &mut impl SyncHost) {
         if self.shared.contains_key(&peer) {
             self.requested.insert(peer, now);
