@@ -29,6 +29,7 @@ use super::convergence::{differing, final_entries};
 use super::load::{Load, Undone};
 use super::metrics;
 use super::nemesis::{Nemesis, Scene};
+use super::observer::Observer;
 use super::proof::Neighbourhood;
 use super::stop::{Stop, Watch, ended_early, stop_for, until_ended_early};
 
@@ -87,11 +88,11 @@ pub async fn execute(
     let mut ran = Ran::default();
     progress.phase("starting the nodes", None);
     let done = match start(plan, directory, firewall, sandbox) {
-        Ok((run, watch)) => run.to_its_end(watch, progress, &mut ran).await,
+        Ok((run, watch)) => run.finish(watch, progress, &mut ran).await,
         Err(error) => Err(error),
     };
     if let Err(error) = done {
-        ran.problem(ProblemKind::Harness, format!("{error:#}"));
+        ran.problem(ProblemKind::Harness, told(&error));
     }
     ran
 }
@@ -117,6 +118,7 @@ fn start<'a>(
     let watch = Watch::new(died).context("signals can't be handled")?;
     let scene = Scene {
         observer: Arc::clone(&cluster.observer),
+        clients_path: Arc::new(Observer::new(Arc::clone(&cluster.clients), &cluster.addresses)),
         neighbourhood: Arc::new(Neighbourhood::of(&plan.cluster)),
         members: Arc::new(plan.cluster.members.iter().copied().collect::<BTreeSet<_>>()),
         active: Arc::new(Mutex::new(BTreeMap::new())),
@@ -126,7 +128,7 @@ fn start<'a>(
 }
 
 impl Run<'_> {
-    async fn to_its_end(self, mut watch: Watch, progress: &Progress, ran: &mut Ran) -> anyhow::Result<()> {
+    async fn finish(self, mut watch: Watch, progress: &Progress, ran: &mut Ran) -> anyhow::Result<()> {
         let Run { plan, directory, cluster, scene, injector, stop } = self;
         let ready = tokio::select! {
             reason = watch.first_reason(std::future::pending()) => {
@@ -211,7 +213,8 @@ impl Flow<'_> {
         );
         let load_ended = self.recorder.now();
         ran.faults = nemesis.into_reports();
-        ran.phases = self.phases(faults.as_ref().ok().and_then(|healed| healed.as_ref().ok().copied()), load_ended);
+        ran.phases =
+            self.phases(faults.as_ref().ok().and_then(|healed| healed.as_ref().ok().copied().flatten()), load_ended);
         self.note_faults(ran);
         // What was seen until here is kept, whatever happens next.
         self.save_observed(ran)?;
@@ -239,8 +242,9 @@ impl Flow<'_> {
         self.save_observed(ran)
     }
 
-    /// Faults, then the proof that nothing is broken any more: when that was, or what was missing.
-    async fn faults(&self, nemesis: &mut Nemesis) -> anyhow::Result<Result<u64, String>> {
+    /// Faults, then the proof that nothing is broken any more: when that was, or what was missing. `None` when the run
+    /// was ended before.
+    async fn faults(&self, nemesis: &mut Nemesis) -> anyhow::Result<Result<Option<u64>, String>> {
         let mut stop = self.stop.subscribe();
         nemesis.run(stop.clone()).await?;
         let faults_end = Duration::from_millis(self.plan.phases.warmup_ms + self.plan.phases.faults_ms);
@@ -249,8 +253,8 @@ impl Flow<'_> {
             self.scene.prove_whole(WHOLE_WITHIN).await
         };
         Ok(tokio::select! {
-            () = until_ended_early(&mut stop) => Ok(self.recorder.now()),
-            whole = whole => whole.map(|_| self.recorder.now()),
+            () = until_ended_early(&mut stop) => Ok(None),
+            whole = whole => whole.map(|_| Some(self.recorder.now())),
         })
     }
 
@@ -333,7 +337,30 @@ impl Flow<'_> {
     }
 }
 
+/// An error with its causes, without saying again what it says already.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Whether tombstones of this run can be gone `at` nanoseconds after its start.
 pub fn tombstones_collected(plan: &Plan, at: u64) -> bool {
     plan.cluster.tombstone_grace_ms <= at / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = std::io::Error::other("disk full");
+        let outer = anyhow::Error::new(inner).context("can't write x: disk full").context("the run failed");
+        assert_eq!(told(&outer), "the run failed: can't write x: disk full");
+    }
 }

@@ -75,7 +75,8 @@ pub fn report_of(plan: &Plan, directory: &RunDirectory, ran: Ran) -> RunReport {
         phases: ran.phases,
         faults: ran.faults,
         operations,
-        operations_skipped: ran.undone.skipped + ran.undone.remaining,
+        operations_skipped: ran.undone.skipped,
+        operations_remaining: ran.undone.remaining,
         verdicts,
         problems,
     }
