@@ -7,8 +7,6 @@
 //! What goes wrong on the way does not undo what was seen: a run that ends early is healed, taken down and judged by
 //! what there is. Left out: judging ([`super::judge`]).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -29,8 +27,6 @@ use super::convergence::{differing, final_entries};
 use super::load::{Load, Undone};
 use super::metrics;
 use super::nemesis::{Nemesis, Scene};
-use super::observer::Observer;
-use super::proof::Neighbourhood;
 use super::stop::{Stop, Watch, ended_early, stop_for, until_ended_early};
 
 /// Longest wait, when all faults are healed, for the whole cluster.
@@ -116,13 +112,7 @@ fn start<'a>(
     let firewall = firewall.open(pairs_max(plan.cluster.members.len())).context("the firewall can't be used")?;
     let (cluster, died) = Cluster::start(plan, directory, sandbox)?;
     let watch = Watch::new(died).context("signals can't be handled")?;
-    let scene = Scene {
-        observer: Arc::clone(&cluster.observer),
-        clients_path: Arc::new(Observer::new(Arc::clone(&cluster.clients), &cluster.addresses)),
-        neighbourhood: Arc::new(Neighbourhood::of(&plan.cluster)),
-        members: Arc::new(plan.cluster.members.iter().copied().collect::<BTreeSet<_>>()),
-        active: Arc::new(Mutex::new(BTreeMap::new())),
-    };
+    let scene = Scene::of(&cluster, plan);
     let injector = Injector::new(firewall, cluster.nodes.clone());
     Ok((Run { plan, directory, cluster, scene, injector, stop: watch::Sender::new(None) }, watch))
 }

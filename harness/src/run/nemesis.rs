@@ -23,12 +23,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::faults::{Evidence, Injector};
-use crate::plan::{Fault, PlannedFault};
+use crate::plan::{Fault, Plan, PlannedFault};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::FaultReport;
 use crate::store::JsonLines;
 
+use super::cluster::Cluster;
 use super::evidence_text::{bit_text, heal_text};
 use super::observer::Observer;
 use super::proof::{InForce, Neighbourhood, Requirements, missing, summary, unreached};
@@ -74,6 +75,17 @@ struct Line<'a> {
 type Proof = Result<Duration, String>;
 
 impl Scene {
+    /// The scene of a started cluster, with no fault in force.
+    pub fn of(cluster: &Cluster, plan: &Plan) -> Scene {
+        Scene {
+            observer: Arc::clone(&cluster.observer),
+            clients_path: Arc::new(Observer::new(Arc::clone(&cluster.clients), &cluster.addresses)),
+            neighbourhood: Arc::new(Neighbourhood::of(&plan.cluster)),
+            members: Arc::new(plan.cluster.members.iter().copied().collect()),
+            active: Arc::default(),
+        }
+    }
+
     /// What is broken on purpose now.
     pub fn in_force(&self) -> InForce {
         broken_by(lock(&self.active).values())
