@@ -34,6 +34,7 @@ pub struct RegisterSpec {
     pub key_choice: KeyChoice,
     /// After so long, in milliseconds, all keys are left and as many fresh ones take their place; 0: never. What a replica
     /// missed of a key that nobody reads any more, only anti-entropy brings.
+    #[serde(default, skip_serializing_if = "is_never")]
     pub key_life_ms: u64,
     /// How long a client waits before it records an operation as unknown, in milliseconds.
     pub client_timeout_ms: u64,
@@ -143,6 +144,10 @@ impl RegisterSpec {
             KeyChoice::Zipf => 1_000_000_000 / (u64::from(key) + 1),
         }
     }
+}
+
+fn is_never(key_life_ms: &u64) -> bool {
+    *key_life_ms == 0
 }
 
 /// Things to draw from, with the sum of the weights up to and including each.
