@@ -61,7 +61,7 @@ where
     for part in &parts {
         latency_us.add(part)?;
     }
-    ensure!(latency_us.len() > 0, "no request was answered within {duration:?}");
+    ensure!(!latency_us.is_empty(), "no request was answered within {duration:?}");
     Ok(Load { requests: latency_us.len(), elapsed, latency_us })
 }
 
