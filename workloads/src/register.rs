@@ -66,6 +66,7 @@ impl RegisterSpec {
         "monotonic-reads",
         "monotonic-quorum-reads",
         "read-your-writes",
+        "linearizable",
         "convergence",
         "acknowledged-writes",
         "availability",
