@@ -98,6 +98,20 @@ impl<'h> KeyHistory<'h> {
         }
     }
 
+    /// Where the value comes from that this operation, which is ok, returned or wrote. A session is sequential, so it can't
+    /// have read what it wrote later, which times that touch do not show.
+    pub(crate) fn origin_for(&self, operation: &Operation, value: u64) -> Origin {
+        let done = operation.completed.expect("operations that are ok are complete");
+        match self.origin(value, done) {
+            Origin::Written(at) => {
+                let write = self.operation(self.writes[at as usize]);
+                let later = write.process == operation.process && write.index > operation.index;
+                if later { Origin::LaterWrite(self.writes[at as usize]) } else { Origin::Written(at) }
+            }
+            other => other,
+        }
+    }
+
     /// A sentence for a key whose values are not unique.
     pub(crate) fn doubled_sentence(&self) -> Option<String> {
         let (first, second) = self.doubled?;
@@ -121,7 +135,7 @@ impl<'h> KeyHistory<'h> {
             let operation = self.operation(*read);
             let seen = operation.completed.expect("reads that are ok are complete");
             if let Some(value) = operation.value
-                && let Origin::Written(at) = self.origin(value, seen)
+                && let Origin::Written(at) = self.origin_for(operation, value)
                 && seen < settled[at as usize].0
             {
                 settled[at as usize] = (seen, *read);

@@ -3,7 +3,8 @@
 use thiserror::Error;
 
 use crate::models::{
-    acknowledged_writes, availability, convergence, monotonic_quorum_reads, monotonic_reads, read_your_writes,
+    acknowledged_writes, availability, convergence, linearizable, monotonic_quorum_reads, monotonic_reads,
+    read_your_writes,
 };
 use crate::{Case, CheckOptions, Verdict};
 
@@ -38,6 +39,12 @@ const CHECKERS: &[Checker] = &[
         meaning: "After its own acknowledged write a session reads that version or a newer one.",
         source: "Terry et al., Session guarantees for weakly consistent replicated data, 1994",
         check: read_your_writes::check,
+    },
+    Checker {
+        name: linearizable::NAME,
+        meaning: "Each register behaves as one copy: every operation takes effect at one moment while it is under way.",
+        source: "Herlihy and Wing, 1990; Gibbons and Korach, Testing shared memories, 1997 (known reads-from)",
+        check: linearizable::check,
     },
     Checker {
         name: convergence::NAME,

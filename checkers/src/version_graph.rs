@@ -6,7 +6,8 @@
 //! - *initial*: nothing comes before the initial version. Sure for every system;
 //! - *session*: a process read one version and later another (or, for read-your-writes, wrote one and later read another).
 //!   That is what the model promises;
-//! - *real-time reads*: a read was over before another began, in any process. Promised by monotonic quorum reads only;
+//! - *real-time visits*: an operation was over before another began, in any process. Promised for reads by monotonic
+//!   quorum reads, and for reads, writes and deletes by linearizability;
 //! - *real-time writes*: a version was acknowledged or read before another one was begun to be written. An assumption
 //!   about the system, which a caller can switch off.
 //!
@@ -17,7 +18,12 @@
 //! and may miss violations that follow only from several such reads together.
 //!
 //! A delete is possible for a read of `null` when it began before the read ended and is not certainly older than what the
-//! session had seen (for quorum reads, what any read over before had seen).
+//! session had seen (in real time, what any operation over before had seen).
+//!
+//! *Some delete* may be the same version as a delete or the initial one. So an order in time between the operations that
+//! saw the two says no more than "not after", and must not become part of a cycle: where deletes are visits themselves
+//! (linearizability), families keep *some delete* apart from deletes and the initial version. Nothing is lost by that: a
+//! node with one operation adds no path between others that their own times do not give.
 
 use crate::key_history::{KeyHistory, Origin};
 use crate::order::{Member, NEVER_ENTERS, NEVER_EXITS};
@@ -34,8 +40,8 @@ const INITIAL: u32 = 0;
 pub(crate) struct Promise {
     /// Within a session.
     pub(crate) session: SessionPromise,
-    /// Between reads of all sessions that do not overlap.
-    pub(crate) real_time_reads: bool,
+    /// The same for what sessions did that was over before: operations that do not overlap, in any session.
+    pub(crate) real_time: bool,
 }
 
 /// What a session must not fall behind.
@@ -45,6 +51,24 @@ pub(crate) enum SessionPromise {
     Reads,
     /// What it wrote and deleted before.
     OwnWrites,
+    /// All that it did before; and what it writes and deletes must not fall behind that either.
+    Everything,
+}
+
+impl SessionPromise {
+    /// Whether a read (or else an acknowledged write or delete) binds what comes after it.
+    fn binds(self, is_read: bool) -> bool {
+        match self {
+            SessionPromise::Reads => is_read,
+            SessionPromise::OwnWrites => !is_read,
+            SessionPromise::Everything => true,
+        }
+    }
+
+    /// Whether a read (or else an acknowledged write or delete) is bound by what came before it.
+    pub(crate) fn is_bound(self, is_read: bool) -> bool {
+        is_read || self == SessionPromise::Everything
+    }
 }
 
 /// A version of a key.
@@ -72,7 +96,7 @@ pub(crate) struct Node {
     pub(crate) settled_by: u32,
 }
 
-/// An operation of a session on a version: a read, or, for read-your-writes, a write or delete of its own.
+/// An operation of a session on a version: a read, or, unless only reads count, an acknowledged write or delete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visit {
     pub(crate) process: ProcessId,
@@ -85,7 +109,7 @@ pub(crate) struct Visit {
 pub(crate) enum Knowledge {
     Initial,
     RealTimeWrites,
-    RealTimeReads,
+    RealTimeVisits,
     /// The visits of a process: a range of [`VersionGraph::visits`].
     Session {
         from: usize,
@@ -110,6 +134,8 @@ pub(crate) enum Finding {
 #[derive(Debug)]
 pub(crate) struct VersionGraph<'k> {
     pub(crate) history: &'k KeyHistory<'k>,
+    /// What sessions are promised.
+    pub(crate) promise: SessionPromise,
     pub(crate) nodes: Vec<Node>,
     /// By process, then in the order of the session.
     pub(crate) visits: Vec<Visit>,
@@ -120,9 +146,9 @@ pub(crate) struct VersionGraph<'k> {
     /// Reads of `null` about which more is known from what had been seen before: the read, its node, the operation that
     /// saw it. In the order of `visits`.
     pub(crate) inferred: Vec<(u32, u32, u32)>,
-    /// Reads that contradict the session or the real-time reads before them directly, and the version they saw.
+    /// Reads that contradict the session or the operations over before them directly, and the version they saw.
     pub(crate) stale: Vec<(u32, u32)>,
-    /// Reads before which the session (for quorum reads, anyone) had seen a version that another acknowledged one was
+    /// Reads before which the session (in real time, anyone) had seen or made a version that another acknowledged one was
     /// older than: the older one could have been returned.
     pub(crate) possibly_stale: Vec<u32>,
 }
@@ -135,6 +161,7 @@ impl<'k> VersionGraph<'k> {
     pub(crate) fn new(history: &'k KeyHistory<'k>, promise: Promise, real_time_writes: bool) -> VersionGraph<'k> {
         let mut graph = VersionGraph {
             history,
+            promise: promise.session,
             nodes: first_nodes(history),
             visits: Vec::new(),
             families: Vec::new(),
@@ -144,25 +171,30 @@ impl<'k> VersionGraph<'k> {
             stale: Vec::new(),
             possibly_stale: Vec::new(),
         };
-        let finished_reads =
-            if promise.real_time_reads { FinishedReads::new(history) } else { FinishedReads::default() };
-        graph.add_visits(promise, real_time_writes, &finished_reads);
+        let finished = if promise.real_time { Finished::new(history, promise.session) } else { Finished::default() };
+        graph.add_visits(promise.session, real_time_writes, &finished);
         graph.add_initial_family();
-        graph.add_session_families(promise.session);
-        if promise.real_time_reads {
-            graph.add_real_time_reads();
-        }
-        if real_time_writes {
+        // What the first family says is told. Where writes are visits, visits repeat what is known of writes, in words
+        // that are less clear.
+        let writes_first = promise.session == SessionPromise::Everything;
+        if real_time_writes && writes_first {
             graph.add_real_time_writes();
         }
-        graph.find_stale(promise, real_time_writes, &finished_reads);
+        graph.add_session_families(promise.session);
+        if promise.real_time {
+            graph.add_real_time_visits(promise.session);
+        }
+        if real_time_writes && !writes_first {
+            graph.add_real_time_writes();
+        }
+        graph.find_stale(promise.session, real_time_writes, &finished);
         graph
     }
 
-    fn add_visits(&mut self, promise: Promise, real_time_writes: bool, finished_reads: &FinishedReads) {
+    fn add_visits(&mut self, promise: SessionPromise, real_time_writes: bool, finished: &Finished) {
         let history = self.history;
         let mut operations = history.reads.clone();
-        if promise.session == SessionPromise::OwnWrites {
+        if promise != SessionPromise::Reads {
             let changes = history.writes.iter().chain(&history.deletes);
             operations.extend(changes.filter(|change| history.operation(**change).acknowledged().is_some()));
         }
@@ -180,27 +212,25 @@ impl<'k> VersionGraph<'k> {
                 session_floor = None;
             }
             let is_read = operation.f == Function::Read;
-            let done = operation.completed.expect("operations that are ok are complete");
             let node = match (operation.f, operation.value) {
                 (Function::Delete, _) => {
                     let at = node_of_delete.binary_search_by_key(&position, |(delete, _)| *delete);
                     Some(node_of_delete[at.expect("every delete has a node")].1)
                 }
-                (_, Some(value)) => match history.origin(value, done) {
+                (_, Some(value)) => match history.origin_for(operation, value) {
                     Origin::Written(at) => Some(1 + at),
                     Origin::LaterWrite(write) => self.wrong(Finding::LaterWrite { read: position, write }),
                     Origin::FailedWrite(write) => self.wrong(Finding::FailedWrite { read: position, write }),
                     Origin::Nobody => self.wrong(Finding::ThinAir { read: position }),
                 },
                 (_, None) => {
-                    let floor = session_floor.max(finished_reads.floor(operation.invoked));
+                    let floor = session_floor.max(finished.floor(operation.invoked));
                     self.absent_node(position, floor, real_time_writes, &deletes)
                 }
             };
             let Some(node) = node else { continue };
             self.visits.push(Visit { process: operation.process, operation: position, node });
-            let sets_floor = is_read == (promise.session == SessionPromise::Reads);
-            if sets_floor && (operation.value.is_some() || !is_read) {
+            if promise.binds(is_read) && (operation.value.is_some() || !is_read) {
                 session_floor = session_floor.max(Some((self.nodes[node as usize].begun, position)));
             }
         }
@@ -276,26 +306,44 @@ impl<'k> VersionGraph<'k> {
             let visits = self.visits[from..to].iter().zip(1..);
             let members = visits.map(|(visit, position)| {
                 let is_read = self.history.operation(visit.operation).f == Function::Read;
-                let enters = is_read == (promise == SessionPromise::Reads);
                 Member {
                     node: visit.node,
-                    enter: if enters { position } else { NEVER_ENTERS },
-                    exit: if is_read { position } else { NEVER_EXITS },
+                    enter: if promise.binds(is_read) { position } else { NEVER_ENTERS },
+                    exit: if promise.is_bound(is_read) { position } else { NEVER_EXITS },
                 }
             });
-            let members = members.collect();
-            self.add_family(Knowledge::Session { from, to }, merged(members));
+            let members = merged(members.collect());
+            self.add_visited(Knowledge::Session { from, to }, members, promise);
             from = to;
         }
     }
 
-    fn add_real_time_reads(&mut self) {
+    fn add_real_time_visits(&mut self, promise: SessionPromise) {
         let members = self.visits.iter().map(|visit| {
-            let read = self.history.operation(visit.operation);
-            Member { node: visit.node, enter: read.completed.unwrap_or(NEVER_ENTERS), exit: read.invoked }
+            let operation = self.history.operation(visit.operation);
+            let is_read = operation.f == Function::Read;
+            let end = operation.completed.filter(|_| promise.binds(is_read));
+            let exit = if promise.is_bound(is_read) { operation.invoked } else { NEVER_EXITS };
+            Member { node: visit.node, enter: end.unwrap_or(NEVER_ENTERS), exit }
         });
         let members = merged(members.collect());
-        self.add_family(Knowledge::RealTimeReads, members);
+        self.add_visited(Knowledge::RealTimeVisits, members, promise);
+    }
+
+    /// Adds what visits say; where deletes are visits too, *some delete* apart from what it may be the same as.
+    fn add_visited(&mut self, knowledge: Knowledge, members: Vec<Member>, promise: SessionPromise) {
+        let version = |member: &Member| self.nodes[member.node as usize].version;
+        let is_some_delete = |member: &&Member| matches!(version(member), Version::SomeDelete(_));
+        if promise != SessionPromise::Everything || !members.iter().any(|member| is_some_delete(&member)) {
+            self.add_family(knowledge, members);
+            return;
+        }
+        let known = members.iter().filter(|member| !is_some_delete(member)).copied().collect();
+        let is_null_that_is_known =
+            |member: &&Member| matches!(version(member), Version::Initial | Version::Deleted(_));
+        let unlike = members.iter().filter(|member| !is_null_that_is_known(member)).copied().collect();
+        self.add_family(knowledge, known);
+        self.add_family(knowledge, unlike);
     }
 
     fn add_real_time_writes(&mut self) {
@@ -305,11 +353,10 @@ impl<'k> VersionGraph<'k> {
         self.add_family(Knowledge::RealTimeWrites, members);
     }
 
-    fn find_stale(&mut self, promise: Promise, real_time_writes: bool, finished_reads: &FinishedReads) {
+    fn find_stale(&mut self, promise: SessionPromise, real_time_writes: bool, finished: &Finished) {
         let history = self.history;
         let changes = history.writes.iter().chain(&history.deletes);
         let first_acknowledged = changes.filter_map(|change| history.operation(*change).acknowledged()).min();
-        let reads_promise = promise.session == SessionPromise::Reads;
         // Of the session: the first visit of each node, where the current run of equal nodes began, the newest begun.
         let mut first_visit: Vec<(ProcessId, usize)> = vec![(ProcessId(0), usize::MAX); self.nodes.len()];
         let mut run_start = 0;
@@ -329,12 +376,18 @@ impl<'k> VersionGraph<'k> {
             let operation = history.operation(visit.operation);
             let is_read = operation.f == Function::Read;
             let first = &mut first_visit[visit.node as usize];
-            let returned = reads_promise && first.1 != usize::MAX && first.0 == visit.process && first.1 < run_start;
+            let may_return = match promise {
+                SessionPromise::Reads => false,
+                SessionPromise::OwnWrites => true,
+                // What was between may be *some delete*, which is certainly another version only than a written one.
+                SessionPromise::Everything => !matches!(node.version, Version::Written(_)),
+            };
+            let returned = !may_return && first.1 != usize::MAX && first.0 == visit.process && first.1 < run_start;
             if first.1 == usize::MAX || first.0 != visit.process {
                 *first = (visit.process, at);
             }
             if is_read {
-                let finished = finished_reads.floor(operation.invoked);
+                let finished = finished.floor(operation.invoked);
                 let newest = session_newest.max(finished.map_or(0, |(begun, _)| begun));
                 let seen = session_seen || finished.is_some();
                 let behind_initial = seen && node.version == Version::Initial;
@@ -345,7 +398,7 @@ impl<'k> VersionGraph<'k> {
                     self.possibly_stale.push(visit.operation);
                 }
             }
-            if is_read == reads_promise && (operation.value.is_some() || !is_read) {
+            if promise.binds(is_read) && (operation.value.is_some() || !is_read) {
                 session_newest = session_newest.max(node.begun);
                 session_seen = true;
             }
@@ -420,35 +473,44 @@ impl Deletes {
     }
 }
 
-/// Reads of values by their end, with the newest version seen up to each.
+/// Operations on versions by their end, with the newest version seen or made up to each: reads of values, and, if they
+/// bind what comes after them, acknowledged writes and deletes.
 #[derive(Debug, Default)]
-struct FinishedReads {
+struct Finished {
     ends: Vec<u64>,
     newest: Vec<(u64, u32)>,
 }
 
-impl FinishedReads {
-    fn new(history: &KeyHistory<'_>) -> FinishedReads {
-        let mut reads: Vec<(u64, u64, u32)> = Vec::with_capacity(history.reads.len());
-        for read in &history.reads {
-            let operation = history.operation(*read);
-            let end = operation.completed.expect("reads that are ok are complete");
-            if let Some(value) = operation.value
-                && let Origin::Written(at) = history.origin(value, end)
-            {
-                reads.push((end, history.operation(history.writes[at as usize]).invoked, *read));
+impl Finished {
+    fn new(history: &KeyHistory<'_>, promise: SessionPromise) -> Finished {
+        let mut finished: Vec<(u64, u64, u32)> = Vec::with_capacity(history.reads.len());
+        if promise.binds(true) {
+            for read in &history.reads {
+                let operation = history.operation(*read);
+                let end = operation.completed.expect("reads that are ok are complete");
+                if let Some(value) = operation.value
+                    && let Origin::Written(at) = history.origin_for(operation, value)
+                {
+                    finished.push((end, history.operation(history.writes[at as usize]).invoked, *read));
+                }
             }
         }
-        reads.sort_unstable();
+        if promise.binds(false) {
+            finished.extend(history.writes.iter().chain(&history.deletes).filter_map(|change| {
+                let operation = history.operation(*change);
+                operation.acknowledged().map(|end| (end, operation.invoked, *change))
+            }));
+        }
+        finished.sort_unstable();
         let mut newest = (0, 0);
-        let newest = reads.iter().map(|(_, begun, read)| {
-            newest = newest.max((*begun, *read));
+        let newest = finished.iter().map(|(_, begun, operation)| {
+            newest = newest.max((*begun, *operation));
             newest
         });
-        FinishedReads { newest: newest.collect(), ends: reads.iter().map(|read| read.0).collect() }
+        Finished { newest: newest.collect(), ends: finished.iter().map(|operation| operation.0).collect() }
     }
 
-    /// The newest version that a read saw which was over before `begin`.
+    /// The newest version that an operation saw or made which was over before `begin`.
     fn floor(&self, begin: u64) -> Floor {
         let over = self.ends.partition_point(|end| *end < begin);
         over.checked_sub(1).map(|last| self.newest[last])

@@ -1,6 +1,7 @@
 //! Judges what reads may return: one order of versions per key must fit all that is known ([`crate::version_graph`]).
 //!
-//! Shared by monotonic reads, monotonic quorum reads and read-your-writes, which differ in what they promise.
+//! Shared by monotonic reads, monotonic quorum reads, read-your-writes and linearizability, which differ in what they
+//! promise.
 
 use crate::explain::counted;
 use crate::key_history::by_key;
@@ -16,7 +17,9 @@ const HINTS_MAX: usize = 8;
 pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &CheckOptions) -> Verdict {
     let mut verdict = Verdict::new(checker);
     verdict.assumptions.push("Values are unique per key.".to_owned());
-    verdict.assumptions.push(if options.real_time_writes {
+    verdict.assumptions.push(if promise.session == SessionPromise::Everything {
+        "All clients take their times from one clock.".to_owned()
+    } else if options.real_time_writes {
         "A write that was acknowledged or read before another one began is older than it (the clocks of the nodes agree)."
             .to_owned()
     } else {
@@ -57,18 +60,19 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
         story.operations.into_iter().for_each(|operation| verdict.involve(operation));
         return verdict;
     }
-    let sessions = match promise.session {
-        SessionPromise::Reads => "its session had read",
-        SessionPromise::OwnWrites => "its session had written",
+    let seen = match (promise.session, promise.real_time) {
+        (SessionPromise::Reads, false) => "its session had read",
+        (SessionPromise::Reads, true) => "any read had returned",
+        (SessionPromise::OwnWrites, _) => "its session had written",
+        (SessionPromise::Everything, _) => "any client had written or read",
     };
     if let Some(sentence) = not_judged.into_iter().next() {
         return verdict.because(Judgement::Unknown, sentence);
     }
     if counts.possibly_stale == 0 {
         let reason = format!(
-            "No read could have been stale: of {}, none began after {} a version that had replaced an acknowledged one.",
+            "No read could have been stale: of {}, none began after {seen} a version that had replaced an acknowledged one.",
             counted(counts.reads, "read"),
-            if promise.real_time_reads { "any read had returned" } else { sessions }
         );
         return verdict.because(Judgement::Unknown, reason);
     }

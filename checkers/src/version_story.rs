@@ -70,7 +70,7 @@ pub(crate) fn tell_finding(graph: &VersionGraph<'_>, finding: Finding) -> Story 
 pub(crate) fn tell_cycle(graph: &VersionGraph<'_>, cycle: &[Edge]) -> Story {
     let saw = |edge: &Edge| {
         let knowledge = graph.knowledge[edge.family as usize];
-        matches!(knowledge, Knowledge::Session { .. } | Knowledge::RealTimeReads)
+        matches!(knowledge, Knowledge::Session { .. } | Knowledge::RealTimeVisits)
     };
     let mut told: Vec<(Edge, Story)> = cycle.iter().map(|edge| (*edge, tell_edge(graph, edge))).collect();
     // Begin with what a reader saw, and end with what stands against it; where readers saw it all, with the first.
@@ -103,7 +103,7 @@ fn tell_edge(graph: &VersionGraph<'_>, edge: &Edge) -> Story {
             format!("that null is from before {newer}: no delete of {key} had begun when it was read")
         }
         Knowledge::Session { from, to } => tell_session(graph, &mut story, edge, from, to),
-        Knowledge::RealTimeReads => tell_real_time_reads(graph, &mut story, edge),
+        Knowledge::RealTimeVisits => tell_real_time_visits(graph, &mut story, edge),
         Knowledge::RealTimeWrites => tell_real_time_writes(graph, &mut story, edge),
     };
     story.sentences.push(text);
@@ -165,40 +165,50 @@ fn tell_session(graph: &VersionGraph<'_>, story: &mut Story, edge: &Edge, from: 
         let operation = graph.history.operation(visit.operation);
         if visit.node == edge.from {
             before = Some(operation);
-        } else if let (true, Function::Read, Some(first)) = (visit.node == edge.to, operation.f, before) {
-            let (began, read) = (at(first.completed.unwrap_or_default()), at(operation.completed.unwrap_or_default()));
+        } else if let (true, true, Some(first)) =
+            (visit.node == edge.to, graph.promise.is_bound(operation.f == Function::Read), before)
+        {
+            let (began, done) = (at(first.completed.unwrap_or_default()), at(operation.completed.unwrap_or_default()));
             let (first_index, index) = (story.mention(first), story.mention(operation));
-            let first_did = match first.f {
-                Function::Read => format!("read {}", value(first.value)),
-                Function::Write => format!("wrote {}", value(first.value)),
-                Function::Delete => format!("deleted {}", graph.history.key),
-            };
-            let saw = value(operation.value);
+            let (first_did, did) = (did(graph, first), did(graph, operation));
             let process = first.process;
-            return format!("{process} {first_did} at {began} ({first_index}), later read {saw} at {read} ({index})");
+            return format!("{process} {first_did} at {began} ({first_index}), later {did} at {done} ({index})");
         }
     }
     panic!("a session edge has two visits");
 }
 
-fn tell_real_time_reads(graph: &VersionGraph<'_>, story: &mut Story, edge: &Edge) -> String {
-    let reads = |node: u32| {
+/// An order in time between two operations: by the latest one on the older version and the next one on the newer.
+fn tell_real_time_visits(graph: &VersionGraph<'_>, story: &mut Story, edge: &Edge) -> String {
+    let operations = |node: u32| {
         let visits = graph.visits.iter().filter(move |visit| visit.node == node);
         visits.map(|visit| graph.history.operation(visit.operation))
     };
-    let first_end = reads(edge.from).filter_map(|read| read.completed).min().expect("the version was read");
-    let after = reads(edge.to).filter(|read| read.invoked > first_end).min_by_key(|read| read.invoked);
-    let after = after.expect("a real-time edge has a later read");
-    let over = reads(edge.from).filter(|read| read.completed < Some(after.invoked)).max_by_key(|read| read.completed);
-    let over = over.expect("a real-time edge has an earlier read");
+    let first_end = operations(edge.from).filter_map(|operation| operation.completed).min();
+    let first_end = first_end.expect("an operation was on the version");
+    let after = operations(edge.to).filter(|operation| operation.invoked > first_end);
+    let after = after.min_by_key(|operation| operation.invoked).expect("a real-time edge has a later operation");
+    let over = operations(edge.from).filter(|operation| operation.completed < Some(after.invoked));
+    let over = over.max_by_key(|operation| operation.completed).expect("a real-time edge has an earlier operation");
     let (end, begin) = (at(over.completed.unwrap_or_default()), at(after.invoked));
     let (over_index, after_index) = (story.mention(over), story.mention(after));
-    let (first, second) = (value(over.value), value(after.value));
     let who = if over.process == after.process { "it".to_owned() } else { after.process.to_string() };
-    format!(
-        "{} had read {first} by {end} ({over_index}), then {who}, from {begin} on, read {second} ({after_index})",
-        over.process
-    )
+    let over_did = match over.f {
+        Function::Read => format!("had read {} by {end}", value(over.value)),
+        Function::Write => format!("wrote {}, acknowledged at {end}", value(over.value)),
+        Function::Delete => format!("deleted {}, acknowledged at {end}", graph.history.key),
+    };
+    let did = did(graph, after);
+    format!("{} {over_did} ({over_index}), then {who}, from {begin} on, {did} ({after_index})", over.process)
+}
+
+/// `read 5`, `wrote 5`, `deleted k1`.
+fn did(graph: &VersionGraph<'_>, operation: &Operation) -> String {
+    match operation.f {
+        Function::Read => format!("read {}", value(operation.value)),
+        Function::Write => format!("wrote {}", value(operation.value)),
+        Function::Delete => format!("deleted {}", graph.history.key),
+    }
 }
 
 fn tell_real_time_writes(graph: &VersionGraph<'_>, story: &mut Story, edge: &Edge) -> String {

@@ -4,6 +4,8 @@
 //! and deletes. Where nothing is deleted both must agree; with deletes the checkers may miss a violation (which delete a
 //! `null` came from is not always known) but may never invent one.
 
+use std::collections::BTreeSet;
+
 use hearsay_checkers::{
     Case, CheckOptions, Event, EventType, FinalEntry, FinalState, Function, History, Judgement, Operation, Outcome,
     ProcessId, judge,
@@ -45,6 +47,11 @@ fn over_before(a: &Operation, b: &Operation) -> bool {
     a.outcome == Outcome::Ok && a.completed.unwrap() < b.invoked
 }
 
+/// Whether the read can have seen the change: it had begun, and the reader itself did not begin it later.
+fn had_begun(change: &Operation, read: &Operation) -> bool {
+    change.invoked <= read.completed.unwrap() && !(change.process == read.process && change.index > read.index)
+}
+
 fn changes(history: &History) -> Vec<&Operation> {
     let operations = history.operations.iter();
     operations.filter(|op| op.f != Function::Read && op.outcome != Outcome::Fail).collect()
@@ -65,8 +72,58 @@ fn text(history: &History) -> String {
     history.operations.iter().map(line).collect()
 }
 
+/// Whether the operations can take effect one after the other: every order is tried (Wing and Gong), remembering which
+/// operations with which value have been tried in vain. What is indeterminate takes effect after it began, or never.
+fn is_linearizable(history: &History) -> bool {
+    fn take_next(
+        operations: &[&Operation],
+        done: u32,
+        held: Option<u64>,
+        vain: &mut BTreeSet<(u32, Option<u64>)>,
+    ) -> bool {
+        let is_left = |at: &usize| done & (1 << at) == 0;
+        let left: Vec<usize> = (0..operations.len()).filter(is_left).collect();
+        if left.iter().all(|at| operations[*at].outcome == Outcome::Info) {
+            return true;
+        }
+        if vain.contains(&(done, held)) {
+            return false;
+        }
+        for at in &left {
+            let next = operations[*at];
+            let earlier = |other: &Operation| {
+                let in_session = other.process == next.process && other.index < next.index;
+                in_session || over_before(other, next)
+            };
+            if left.iter().any(|other| earlier(operations[*other])) || (next.f == Function::Read && next.value != held)
+            {
+                continue;
+            }
+            let held = if next.f == Function::Read { held } else { next.value };
+            if take_next(operations, done | (1 << at), held, vain) {
+                return true;
+            }
+        }
+        vain.insert((done, held));
+        false
+    }
+    let operations = history.operations.iter().filter(|op| match op.f {
+        Function::Read => op.outcome == Outcome::Ok,
+        Function::Write | Function::Delete => op.outcome != Outcome::Fail,
+    });
+    take_next(&operations.collect::<Vec<_>>(), 0, None, &mut BTreeSet::new())
+}
+
+/// With and without real time between writes; linearizability has no meaning without.
+fn real_times(model: &str) -> &'static [bool] {
+    if model == "linearizable" { &[true] } else { &[true, false] }
+}
+
 /// Whether the reads fit one order of the versions, by the words of the models' definitions.
 fn model_holds(model: &str, history: &History, real_time: bool) -> bool {
+    if model == "linearizable" {
+        return is_linearizable(history);
+    }
     let changes = changes(history);
     let mut visits: Vec<&Operation> = history.operations.iter().filter(|op| op.outcome == Outcome::Ok).collect();
     visits.sort_by_key(|op| (op.invoked, op.index));
@@ -90,7 +147,7 @@ fn model_holds(model: &str, history: &History, real_time: bool) -> bool {
             let floor = seen.iter().filter(|(other, _)| must_not_be_behind(other)).map(|(_, place)| *place).max();
             let floor = floor.unwrap_or(0);
             let possible = |change: &Operation, place: usize| {
-                let begun = change.invoked <= visit.completed.unwrap();
+                let begun = had_begun(change, visit);
                 let in_time = changes
                     .iter()
                     .zip(places)
@@ -130,7 +187,7 @@ fn can_end_with(history: &History, held: Option<u64>, real_time: bool) -> bool {
         some_order(&happened, real_time, &mut |places| {
             let in_time = reads.iter().all(|read| {
                 // What was read before it was written says nothing about the order; other checkers name it.
-                let saw = |op: &&Operation| op.value == read.value && op.invoked <= read.completed.unwrap();
+                let saw = |op: &&Operation| op.value == read.value && had_begun(op, read);
                 let seen = happened.iter().position(|op| read.value.is_some() && saw(op));
                 seen.is_none_or(|seen| {
                     let later = happened.iter().zip(places).filter(|(op, _)| over_before(read, op));
@@ -230,7 +287,7 @@ fn for_histories(
 fn agrees_without_deletes(model: &str) {
     let mut seen = [0_u32; 2];
     for_histories(6_000, 14, false, |history| {
-        for real_time in [true, false] {
+        for real_time in real_times(model).iter().copied() {
             let holds = model_holds(model, history, real_time);
             let violated = says_violated(model, history, real_time);
             prop_assert_eq!(violated.is_none(), holds, "real time {}: \n{}", real_time, text(history));
@@ -250,7 +307,7 @@ fn agrees_without_deletes(model: &str) {
 fn is_sound_with_deletes(model: &str) {
     let (mut found, mut missed) = (0_u32, 0_u32);
     for_histories(6_000, 14, true, |history| {
-        for real_time in [true, false] {
+        for real_time in real_times(model).iter().copied() {
             let holds = model_holds(model, history, real_time);
             match says_violated(model, history, real_time) {
                 Some(operations) => {
@@ -280,6 +337,11 @@ fn monotonic_quorum_reads_agree() {
 }
 
 #[test]
+fn linearizable_agrees() {
+    agrees_without_deletes("linearizable");
+}
+
+#[test]
 fn read_your_writes_agree() {
     agrees_without_deletes("read-your-writes");
 }
@@ -292,6 +354,11 @@ fn monotonic_reads_are_sound_with_deletes() {
 #[test]
 fn monotonic_quorum_reads_are_sound_with_deletes() {
     is_sound_with_deletes("monotonic-quorum-reads");
+}
+
+#[test]
+fn linearizable_is_sound_with_deletes() {
+    is_sound_with_deletes("linearizable");
 }
 
 #[test]
@@ -327,7 +394,7 @@ fn an_atomic_register_holds_and_swapped_reads_are_found() {
     let mut runner = TestRunner::new(Config { cases: 4_000, failure_persistence: None, ..Config::default() });
     let swapped_and_found = std::cell::Cell::new(0_u32);
     let strategy = (steps(20), any::<bool>(), any::<prop::sample::Index>(), 0..=CHANGES_MAX as u64);
-    let models = ["monotonic-reads", "monotonic-quorum-reads", "read-your-writes"];
+    let models = ["monotonic-reads", "monotonic-quorum-reads", "read-your-writes", "linearizable"];
     let ended = runner.run(&strategy, |(steps, deletes, victim, value)| {
         let mut history = atomic(&steps, deletes);
         for model in models {

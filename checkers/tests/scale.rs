@@ -106,7 +106,7 @@ fn stays_near_linear(operations: u64, keys: u64, clients: u64, deletes: bool) {
             }
         }
     }
-    for name in ["monotonic-reads", "monotonic-quorum-reads"] {
+    for name in ["monotonic-reads", "monotonic-quorum-reads", "linearizable"] {
         let start = now();
         let verdict = (hearsay_checkers::find(name).unwrap().check)(&case, &CheckOptions::default());
         println!("  {name}, broken: {} violations in {:?}", verdict.violations, start.elapsed());

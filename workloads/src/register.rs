@@ -70,6 +70,7 @@ impl RegisterSpec {
         "monotonic-reads",
         "monotonic-quorum-reads",
         "read-your-writes",
+        "linearizable",
         "convergence",
         "acknowledged-writes",
         "availability",

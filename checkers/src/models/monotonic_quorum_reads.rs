@@ -11,7 +11,7 @@ pub(crate) const NAME: &str = "monotonic-quorum-reads";
 
 /// Judges a case.
 pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
-    let promise = Promise { session: SessionPromise::Reads, real_time_reads: true };
+    let promise = Promise { session: SessionPromise::Reads, real_time: true };
     let mut verdict = version_order::judge(NAME, promise, case, options);
     verdict.assumptions.push("All clients take their times from one clock.".to_owned());
     verdict

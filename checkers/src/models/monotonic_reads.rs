@@ -12,6 +12,6 @@ pub(crate) const NAME: &str = "monotonic-reads";
 
 /// Judges a case.
 pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
-    let promise = Promise { session: SessionPromise::Reads, real_time_reads: false };
+    let promise = Promise { session: SessionPromise::Reads, real_time: false };
     version_order::judge(NAME, promise, case, options)
 }

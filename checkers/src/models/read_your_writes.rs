@@ -9,6 +9,6 @@ pub(crate) const NAME: &str = "read-your-writes";
 
 /// Judges a case.
 pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
-    let promise = Promise { session: SessionPromise::OwnWrites, real_time_reads: false };
+    let promise = Promise { session: SessionPromise::OwnWrites, real_time: false };
     version_order::judge(NAME, promise, case, options)
 }
