@@ -91,7 +91,7 @@ impl Authority {
     pub fn generate(cluster: &str) -> Result<Authority, CertificateError> {
         names::check_label("cluster", cluster)?;
         let key = KeyPair::generate()?;
-        let params = authority_params(cluster);
+        let params = authority_params();
         let certificate_pem = params.self_signed(&key)?.pem();
         Ok(Authority { cluster: cluster.to_owned(), certificate_pem, issuer: Issuer::new(params, key) })
     }
@@ -104,7 +104,7 @@ impl Authority {
         names::check_label("cluster", cluster)?;
         let certificate_pem = read(&directory.join("ca.pem"))?;
         let key = KeyPair::from_pem(&read(&directory.join("ca.key"))?)?;
-        let issuer = Issuer::new(authority_params(cluster), key);
+        let issuer = Issuer::new(authority_params(), key);
         Ok(Authority { cluster: cluster.to_owned(), certificate_pem, issuer })
     }
 
@@ -158,9 +158,10 @@ impl Authority {
     }
 }
 
-fn authority_params(cluster: &str) -> CertificateParams {
+/// Equal for all authorities: which one it is, its key says; for which cluster a certificate is, its own name.
+fn authority_params() -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name = common_name(&format!("hearsay authority of {cluster}"));
+    params.distinguished_name = common_name("hearsay authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params

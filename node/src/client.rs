@@ -149,6 +149,11 @@ impl ClientConnection {
         self.connection.close(code::STOPPING, b"the client stops");
     }
 
+    /// Streams only say that their connection is lost; the connection says why.
+    fn reason(&self, error: &dyn std::fmt::Display) -> String {
+        self.connection.close_reason().map_or_else(|| error.to_string(), |reason| reason.to_string())
+    }
+
     /// Asks, and waits for the answer for at most `timeout` in all.
     ///
     /// # Errors
@@ -159,7 +164,7 @@ impl ClientConnection {
         let frame = codec::encode(request);
         let out_of_time = || RequestError::NotSent(format!("{} took no request within {timeout:?}", self.node));
         let (send, mut receive) = match timeout_at(deadline, self.connection.open_bi()).await {
-            Ok(opened) => opened.map_err(|error| not_sent(&error))?,
+            Ok(opened) => opened.map_err(|error| RequestError::NotSent(error.to_string()))?,
             Err(_) => return Err(out_of_time()),
         };
         // Until the end is sent, whatever happens resets the stream, also when the caller drops this future.
@@ -167,7 +172,7 @@ impl ClientConnection {
         match timeout_at(deadline, send.stream().write_all(&frame)).await {
             Ok(Ok(())) => send.finish(),
             Ok(Err(WriteError::Stopped(code))) => return Err(RequestError::NotSent(stopped(code))),
-            Ok(Err(error)) => return Err(not_sent(&error)),
+            Ok(Err(error)) => return Err(RequestError::NotSent(self.reason(&error))),
             Err(_) => return Err(out_of_time()),
         }
         let answer = match timeout_at(deadline, receive.read_to_end(FRAME_LENGTH_MAX)).await {
@@ -175,7 +180,7 @@ impl ClientConnection {
             Ok(Err(ReadToEndError::Read(ReadError::Reset(code)))) if is_definite(code) => {
                 return Err(RequestError::NotSent(stopped(code)));
             }
-            Ok(Err(error)) => return Err(RequestError::Unknown(error.to_string())),
+            Ok(Err(error)) => return Err(RequestError::Unknown(self.reason(&error))),
             Err(_) => {
                 let _ = receive.stop(code::ABANDONED);
                 return Err(RequestError::Unknown(format!("{} did not answer within {timeout:?}", self.node)));
@@ -183,10 +188,6 @@ impl ClientConnection {
         };
         codec::decode(&answer).map_err(|error| RequestError::Unknown(format!("the answer of {}: {error}", self.node)))
     }
-}
-
-fn not_sent(error: &dyn std::fmt::Display) -> RequestError {
-    RequestError::NotSent(error.to_string())
 }
 
 /// The codes a node uses before it has handed a request on.

@@ -63,7 +63,8 @@ impl Committer {
         Committer::start_with(counters, move |group| store.apply(group))
     }
 
-    fn start_with(
+    /// As [`Committer::start`], with any disk.
+    pub(crate) fn start_with(
         counters: Arc<Counters>,
         apply: impl FnMut(&[WriteBatch]) -> Result<(), StoreError> + Send + 'static,
     ) -> std::io::Result<Committer> {
@@ -218,7 +219,7 @@ mod tests {
         let second = committer.gather(batch(2));
         committer.submit();
         allow.send(false).unwrap();
-        allow.send(true).unwrap();
+        drop(allow);
         runtime().block_on(committer.progress());
         assert!(committer.finish().is_err());
         assert!(!committer.is_durable(first) && !committer.is_durable(second));

@@ -166,7 +166,7 @@ impl NodeConfig {
             return Err("settings: members is taken from the list of members above: leave it out".into());
         }
         self.settings.members = members;
-        Ok(())
+        self.settings.validate_for(self.node.0).map_err(|error| format!("settings: {error}"))
     }
 
     /// The address to listen on.
@@ -188,6 +188,7 @@ certificates: { authority: ca.pem, certificate: n1.pem, key: /keys/n1.key }
 members:
   n1: 127.0.0.1:7101
   2: 127.0.0.1:7102
+settings: { replication: 2 }
 ";
 
     fn parse(text: &str) -> Result<NodeConfig, String> {
@@ -202,7 +203,7 @@ members:
         assert_eq!(config.certificates.key, Path::new("/keys/n1.key"));
         assert_eq!(config.listen_address(), "127.0.0.1:7101".parse().unwrap());
         assert_eq!(config.settings.members, [NodeId(1), NodeId(2)]);
-        assert_eq!(config.settings.replication, ClusterConfig::default().replication);
+        assert_eq!(config.settings.vnodes, ClusterConfig::default().vnodes);
         assert_eq!(config.log, "info");
     }
 
@@ -222,8 +223,9 @@ members:
             ("node: n1", "node: n9", "n9 is not among the members"),
             ("node: n1", "node: n0", "line 2 column 1"),
             ("127.0.0.1:7102", "somewhere", "line 7 column"),
-            ("members:", "settings: { replicatoin: 2 }\nmembers:", "replicatoin"),
-            ("members:", "settings: { members: [7] }\nmembers:", "leave it out"),
+            ("replication: 2", "replicatoin: 2", "replicatoin"),
+            ("replication: 2", "replication: 3", "settings: "),
+            ("replication: 2", "members: [7]", "leave it out"),
         ] {
             let error = parse(&GOOD.replace(from, to)).unwrap_err();
             assert!(error.starts_with("/etc/hearsay/n1.yaml: "), "{error}");

@@ -235,3 +235,7 @@ fn log(event: Event) {
         Event::Warning(sentence) => tracing::warn!("{sentence}"),
     }
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

@@ -24,7 +24,7 @@ pub enum StoreError {
     InUse(PathBuf),
     /// Anything else.
     #[error("the store {0} can't be {1}: {2}")]
-    Failed(PathBuf, &'static str, redb::Error),
+    Failed(PathBuf, &'static str, Box<redb::Error>),
 }
 
 /// The open store.
@@ -45,18 +45,19 @@ impl Store {
         let database = match Database::builder().set_cache_size(CACHE_BYTES).create(&path) {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path)),
-            Err(error) => return Err(StoreError::Failed(path, "opened", error.into())),
+            Err(error) => return Err(StoreError::Failed(path, "opened", Box::new(error.into()))),
         };
         let store = Store { path, database };
-        let entries = store.read_all().map_err(|error| StoreError::Failed(store.path.clone(), "read", error))?;
-        Ok((store, RecoveredState { entries }))
+        let recovered =
+            store.read_all().map_err(|error| StoreError::Failed(store.path.clone(), "read", Box::new(error)))?;
+        Ok((store, recovered))
     }
 
-    fn read_all(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, redb::Error> {
+    fn read_all(&self) -> Result<RecoveredState, redb::Error> {
         let reading = self.database.begin_read()?;
         let table = match reading.open_table(TABLE) {
             Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(RecoveredState::default()),
             Err(error) => return Err(error.into()),
         };
         let mut entries = Vec::new();
@@ -64,7 +65,7 @@ impl Store {
             let (key, value) = entry?;
             entries.push((key.value().to_vec(), value.value().to_vec()));
         }
-        Ok(entries)
+        Ok(RecoveredState { entries })
     }
 
     /// Makes a group of batches durable, in order, all or nothing.
@@ -72,7 +73,7 @@ impl Store {
     /// # Errors
     /// The disk refused; nothing of the group may be taken for durable.
     pub(crate) fn apply(&self, group: &[WriteBatch]) -> Result<(), StoreError> {
-        self.write(group).map_err(|error| StoreError::Failed(self.path.clone(), "written", error))
+        self.write(group).map_err(|error| StoreError::Failed(self.path.clone(), "written", Box::new(error)))
     }
 
     fn write(&self, group: &[WriteBatch]) -> Result<(), redb::Error> {

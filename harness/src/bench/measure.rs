@@ -49,7 +49,7 @@ where
             while begin.elapsed() < duration {
                 let sent = Instant::now();
                 request(number).await?;
-                latency_us.saturating_record(sent.elapsed().as_micros() as u64);
+                latency_us.record(sent.elapsed().as_micros() as u64)?;
                 number += in_flight as u64;
             }
             anyhow::Ok(latency_us)

@@ -57,7 +57,7 @@ pub(super) fn recorder(options: &Options) -> Result<Vec<Figure>> {
                         let event = event(kind, process, number);
                         let before = Instant::now();
                         recorder.record(event)?;
-                        waited_ns.saturating_record(before.elapsed().as_nanos() as u64);
+                        waited_ns.record(before.elapsed().as_nanos() as u64)?;
                     }
                 }
                 Ok(waited_ns)

@@ -26,8 +26,7 @@ pub trait Firewall: Send {
     /// The blocked pairs as the kernel has them.
     fn blocked(&mut self) -> Result<BTreeSet<Pair>, FirewallError>;
 
-    /// Packets dropped of each blocked pair since it was last blocked. A pair that stays blocked over a change keeps its count; with
-    /// its end the count is gone, so read it before.
+    /// Packets dropped of each pair since the firewall was opened. Pairs that lost none may be missing.
     fn drops(&mut self) -> Result<BTreeMap<Pair, u64>, FirewallError>;
 }
 

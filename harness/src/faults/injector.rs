@@ -159,11 +159,9 @@ impl Injector {
             .map(|&(source, destination)| (addresses::endpoint(source), addresses::endpoint(destination)))
             .collect();
         let before = self.blocked_by_all();
-        // Only pairs that another partition blocks already have a count; it is not this one's.
-        let drops_before = match before.is_disjoint(&pairs) {
-            true => BTreeMap::new(),
-            false => self.firewall.drops().map_err(failed)?,
-        };
+        // What earlier partitions of the same pairs dropped is not this one's.
+        let mut drops_before = self.firewall.drops().map_err(failed)?;
+        drops_before.retain(|pair, _| pairs.contains(pair));
         let wanted: BTreeSet<Pair> = before.union(&pairs).copied().collect();
         let began = Instant::now();
         self.firewall.apply(&wanted).map_err(failed)?;
@@ -195,11 +193,11 @@ impl Injector {
     ) -> Result<(), FaultError> {
         let fault = evidence.fault.clone();
         let failed = |source| FaultError::Firewall { fault: fault.clone(), source };
-        let drops = self.firewall.drops().map_err(failed)?;
         let wanted = self.blocked_by_all();
         let began = Instant::now();
         self.firewall.apply(&wanted).map_err(failed)?;
         evidence.took(began.elapsed());
+        let drops = self.firewall.drops().map_err(failed)?;
         let healed = self.firewall.blocked().map_err(failed)? == wanted;
         let lost = |pair: &Pair| {
             let before = drops_before.get(pair).copied().unwrap_or(0);

@@ -2,17 +2,23 @@
 //!
 //! ```text
 //! table ip hearsay {
-//!     set blocked { type ipv4_addr . ipv4_addr; counter }
-//!     chain forward { type filter hook forward priority 0; ip saddr . ip daddr @blocked counter drop }
-//!     chain output  { type filter hook output  priority 0; ip saddr . ip daddr @blocked counter drop }
+//!     set blocked { type ipv4_addr . ipv4_addr }
+//!     set dropped { type ipv4_addr . ipv4_addr; flags dynamic }
+//!     chain cut     { add @dropped { ip saddr . ip daddr counter }
+//!                     drop }
+//!     chain forward { type filter hook forward priority 0; ip saddr . ip daddr @blocked jump cut }
+//!     chain output  { type filter hook output  priority 0; ip saddr . ip daddr @blocked jump cut }
 //! }
 //! ```
 //!
 //! Sources: linux/netfilter/nf_tables.h, and `nft --debug=netlink` for the shape of the expressions.
 //!
 //! A change is the difference to what is in force, in one batch: the kernel makes a batch visible by switching its generation, so a packet
-//! sees the old set or the new one. Each element counts its own drops, and pairs that stay keep their counter. Invariant:
-//! `in_force` is what the kernel accepted last; a refused batch changes neither.
+//! sees the old set or the new one. Counters are made by the packets that need them, in a set of their own: with a counter in
+//! each blocked element a change of 20,000 takes three times as long, and a pair would lose its count when it is unblocked. Counting and
+//! dropping are two rules, because a rule ends early when there is no memory for a new counter, and the packet must be dropped still.
+//!
+//! Invariant: `in_force` is what the kernel accepted last; a refused batch changes neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -23,8 +29,11 @@ use super::firewall::{Firewall, FirewallError, Pair};
 use crate::sandbox::netlink::{APPEND, Batch, CREATE, Netlink, NetlinkError, Writer, attribute, attributes};
 
 const TABLE: &str = "hearsay";
-const SET: &str = "blocked";
-const SET_ID: u32 = 1;
+const BLOCKED: &str = "blocked";
+const BLOCKED_ID: u32 = 1;
+const DROPPED: &str = "dropped";
+const DROPPED_ID: u32 = 2;
+const CUT: &str = "cut";
 
 const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 0x10;
@@ -59,6 +68,12 @@ const COUNTER_PACKETS: u16 = 2;
 
 /// An element takes 20 bytes, and a list of them 65,535 at most.
 const ELEMENTS_PER_MESSAGE: usize = 3_000;
+const REGISTER: u32 = 1;
+const ADDRESSES_BYTES: u32 = 8;
+/// `NFT_SET_EVAL`: packets add elements.
+const SET_OF_PACKETS: u32 = 0x20;
+/// Pairs that may ever lose packets in one sandbox. Beyond it packets are still dropped, but not counted.
+const COUNTERS_MAX: usize = 1 << 20;
 const HOOK_FORWARD: u32 = 2;
 const HOOK_OUTPUT: u32 = 3;
 
@@ -78,21 +93,27 @@ impl Nftables {
         for message in [NEW_TABLE, DELETE_TABLE, NEW_TABLE] {
             object(&mut batch, message, CREATE, |m| m.text(1, TABLE));
         }
-        object(&mut batch, NEW_SET, CREATE, |m| define_set(m, pairs_max));
+        // Twice, as a change may hold the old and the new pairs.
+        object(&mut batch, NEW_SET, CREATE, |m| define_set(m, (BLOCKED, BLOCKED_ID), 0, pairs_max * 2));
+        object(&mut batch, NEW_SET, CREATE, |m| define_set(m, (DROPPED, DROPPED_ID), SET_OF_PACKETS, COUNTERS_MAX));
+        object(&mut batch, NEW_CHAIN, CREATE, |m| define_chain(m, CUT, None));
+        object(&mut batch, NEW_RULE, CREATE | APPEND, |m| define_rule(m, CUT, &[&load_addresses, &count]));
+        object(&mut batch, NEW_RULE, CREATE | APPEND, |m| define_rule(m, CUT, &[&drop_packet]));
         for (chain, hook) in [("forward", HOOK_FORWARD), ("output", HOOK_OUTPUT)] {
-            object(&mut batch, NEW_CHAIN, CREATE, |m| define_chain(m, chain, hook));
-            object(&mut batch, NEW_RULE, CREATE | APPEND, |m| define_rule(m, chain));
+            object(&mut batch, NEW_CHAIN, CREATE, |m| define_chain(m, chain, Some(hook)));
+            let expressions: [Expression<'_>; 3] = [&load_addresses, &look_up, &jump_to_cut];
+            object(&mut batch, NEW_RULE, CREATE | APPEND, |m| define_rule(m, chain, &expressions));
         }
         transact(&mut netlink, batch)
             .map_err(refused("can't make the table (`modprobe nf_tables`, or --firewall iptables)"))?;
         Ok(Nftables { netlink, in_force: BTreeSet::new(), pairs_max })
     }
 
-    fn elements(&mut self) -> Result<BTreeMap<Pair, u64>, NetlinkError> {
+    fn elements(&mut self, set: &str) -> Result<BTreeMap<Pair, u64>, NetlinkError> {
         let ask = |m: &mut Writer<'_>| {
             family(m, 0);
             m.text(LIST_TABLE, TABLE);
-            m.text(LIST_SET, SET);
+            m.text(LIST_SET, set);
         };
         self.netlink.dump(GET_ELEMENTS, ask, |found: &mut BTreeMap<Pair, u64>, body| {
             let list = body.get(FAMILY_BYTES..).and_then(|body| attribute(body, LIST_ELEMENTS)).unwrap_or(&[]);
@@ -126,11 +147,12 @@ impl Firewall for Nftables {
     }
 
     fn blocked(&mut self) -> Result<BTreeSet<Pair>, FirewallError> {
-        Ok(self.drops()?.into_keys().collect())
+        let elements = self.elements(BLOCKED).map_err(refused("can't read the blocked pairs"))?;
+        Ok(elements.into_keys().collect())
     }
 
     fn drops(&mut self) -> Result<BTreeMap<Pair, u64>, FirewallError> {
-        self.elements().map_err(refused("can't read the blocked pairs"))
+        self.elements(DROPPED).map_err(refused("can't read the counters"))
     }
 }
 
@@ -162,63 +184,92 @@ fn family(m: &mut Writer<'_>, resource: u16) {
     m.fixed(&[if resource == 0 { FAMILY_IPV4 } else { 0 }, 0, high, low]);
 }
 
-fn define_set(m: &mut Writer<'_>, pairs_max: usize) {
+fn define_set(m: &mut Writer<'_>, (name, id): (&str, u32), flags: u32, elements_max: usize) {
     // nft's number of ipv4_addr is 7, a concatenation shifts by six bits; only for people who list the set.
     const PAIR_OF_ADDRESSES: u32 = 7 << 6 | 7;
     m.text(1, TABLE);
-    m.text(2, SET);
-    m.be32(3, 0);
+    m.text(2, name);
+    m.be32(3, flags);
     m.be32(4, PAIR_OF_ADDRESSES);
-    m.be32(5, 8);
-    // Its size beforehand gives the fixed hash table, without resizing. Twice, as a change may hold the old and the new pairs.
-    m.nested(9, |m| m.be32(1, u32::try_from(pairs_max.max(1) * 2).unwrap_or(u32::MAX)));
-    m.be32(10, SET_ID);
-    m.nested(17, |m| expression(m, "counter", |_| ()));
+    m.be32(5, ADDRESSES_BYTES);
+    // Its size beforehand gives the fixed hash table, without resizing.
+    m.nested(9, |m| m.be32(1, u32::try_from(elements_max.max(1)).unwrap_or(u32::MAX)));
+    m.be32(10, id);
 }
 
-fn define_chain(m: &mut Writer<'_>, name: &str, hook: u32) {
+/// A chain in one of netfilter's hooks, or one to jump to.
+fn define_chain(m: &mut Writer<'_>, name: &str, hook: Option<u32>) {
     m.text(1, TABLE);
     m.text(3, name);
-    m.nested(4, |m| {
-        m.be32(1, hook);
-        m.be32(2, 0);
-    });
-    m.text(7, "filter");
+    if let Some(hook) = hook {
+        m.nested(4, |m| {
+            m.be32(1, hook);
+            m.be32(2, 0);
+        });
+        m.text(7, "filter");
+    }
 }
 
-/// `ip saddr . ip daddr @blocked counter drop`
-fn define_rule(m: &mut Writer<'_>, chain: &str) {
-    const REGISTER: u32 = 1;
-    const VERDICT_REGISTER: u32 = 0;
-    const NETWORK_HEADER: u32 = 1;
-    const ADDRESSES_OFFSET: u32 = 12;
-    const ADDRESSES_BYTES: u32 = 8;
-    const DROP: u32 = 0;
+type Expression<'a> = &'a dyn Fn(&mut Writer<'_>);
+
+fn define_rule(m: &mut Writer<'_>, chain: &str, expressions: &[Expression<'_>]) {
     m.text(1, TABLE);
     m.text(2, chain);
-    m.nested(4, |m| {
-        m.nested(1, |m| {
-            expression(m, "payload", |m| {
-                m.be32(1, REGISTER);
-                m.be32(2, NETWORK_HEADER);
-                m.be32(3, ADDRESSES_OFFSET);
-                m.be32(4, ADDRESSES_BYTES);
-            });
-        });
-        m.nested(1, |m| {
-            expression(m, "lookup", |m| {
-                m.text(1, SET);
-                m.be32(2, REGISTER);
-                m.be32(4, SET_ID);
-            });
-        });
-        m.nested(1, |m| expression(m, "counter", |_| ()));
-        m.nested(1, |m| {
-            expression(m, "immediate", |m| {
-                m.be32(1, VERDICT_REGISTER);
-                m.nested(2, |m| m.nested(2, |m| m.be32(1, DROP)));
-            });
-        });
+    m.nested(4, |m| expressions.iter().for_each(|expression| m.nested(1, expression)));
+}
+
+/// `ip saddr . ip daddr`: they lie side by side in the header.
+fn load_addresses(m: &mut Writer<'_>) {
+    const NETWORK_HEADER: u32 = 1;
+    const ADDRESSES_OFFSET: u32 = 12;
+    expression(m, "payload", |m| {
+        m.be32(1, REGISTER);
+        m.be32(2, NETWORK_HEADER);
+        m.be32(3, ADDRESSES_OFFSET);
+        m.be32(4, ADDRESSES_BYTES);
+    });
+}
+
+/// `@blocked`
+fn look_up(m: &mut Writer<'_>) {
+    expression(m, "lookup", |m| {
+        m.text(1, BLOCKED);
+        m.be32(2, REGISTER);
+        m.be32(4, BLOCKED_ID);
+    });
+}
+
+/// `add @dropped { ... counter }`
+fn count(m: &mut Writer<'_>) {
+    // Adding what is there counts as well; updating is for sets with a time-out.
+    const ADD: u32 = 0;
+    expression(m, "dynset", |m| {
+        m.text(1, DROPPED);
+        m.be32(2, DROPPED_ID);
+        m.be32(3, ADD);
+        m.be32(4, REGISTER);
+        m.nested(7, |m| expression(m, "counter", |_| ()));
+    });
+}
+
+fn jump_to_cut(m: &mut Writer<'_>) {
+    const JUMP: i32 = -3;
+    verdict(m, |m| {
+        m.be32(1, JUMP as u32);
+        m.text(2, CUT);
+    });
+}
+
+fn drop_packet(m: &mut Writer<'_>) {
+    const DROP: u32 = 0;
+    verdict(m, |m| m.be32(1, DROP));
+}
+
+fn verdict(m: &mut Writer<'_>, fill: impl FnOnce(&mut Writer<'_>)) {
+    const VERDICT_REGISTER: u32 = 0;
+    expression(m, "immediate", |m| {
+        m.be32(1, VERDICT_REGISTER);
+        m.nested(2, |m| m.nested(2, fill));
     });
 }
 
@@ -229,7 +280,7 @@ fn expression(m: &mut Writer<'_>, name: &str, fill: impl FnOnce(&mut Writer<'_>)
 
 fn list_elements(m: &mut Writer<'_>, pairs: &[Pair]) {
     m.text(LIST_TABLE, TABLE);
-    m.text(LIST_SET, SET);
+    m.text(LIST_SET, BLOCKED);
     m.nested(LIST_ELEMENTS, |m| {
         for (source, destination) in pairs {
             let mut key = [0; 8];

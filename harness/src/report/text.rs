@@ -11,9 +11,6 @@ use crate::exit::Outcome;
 
 use super::{FaultReport, JudgedVerdict, Problem, RunReport, Simulation};
 
-/// Counts of evidence shown per verdict at most; `verdict.json` has all.
-const EVIDENCE_SHOWN_MAX: usize = 4;
-
 /// The first line: what is run, seed, commit.
 pub fn header(campaign: &str, seed: u64, commit: &str) -> String {
     format!("hearsay run {campaign}, seed {seed}, commit {commit}")
@@ -61,9 +58,11 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
     writeln!(out, "{}", report.about)?;
     if !report.faults.is_empty() {
         writeln!(out, "\nFaults")?;
+        let mut table = plain_table(&["", "fault", "nodes", "seconds", "bit", "healed"]);
         for fault in &report.faults {
-            write_fault(out, fault)?;
+            table.add_row(fault_row(fault));
         }
+        write_table(out, &table)?;
     }
     if !report.operations.is_empty() {
         writeln!(out, "\nOperations")?;
@@ -120,7 +119,7 @@ fn write_judgement(out: &mut String, verdicts: &[JudgedVerdict], problems: &[Pro
                 writeln!(out, "  {sentence}")?;
             }
             if judged.verdict.violations > 1 {
-                writeln!(out, "  ({} violations in all; this is the clearest)", judged.verdict.violations)?;
+                writeln!(out, "  ({} in all, of which this is the clearest)", judged.verdict.violations)?;
             }
             for assumption in &judged.verdict.assumptions {
                 writeln!(out, "  assumed: {assumption}")?;
@@ -137,19 +136,16 @@ fn write_judgement(out: &mut String, verdicts: &[JudgedVerdict], problems: &[Pro
     Ok(())
 }
 
-fn write_fault(out: &mut String, fault: &FaultReport) -> std::fmt::Result {
+fn fault_row(fault: &FaultReport) -> Vec<String> {
     let window = match (fault.from, fault.to) {
-        (Some(from), Some(to)) => format!("{}-{} s", seconds(from), seconds(to)),
-        (Some(from), None) => format!("from {} s", seconds(from)),
-        (None, _) => "never in force".to_owned(),
+        (Some(from), Some(to)) => format!("{}-{}", seconds(from), seconds(to)),
+        (Some(from), None) => format!("{}-", seconds(from)),
+        (None, _) => "never".to_owned(),
     };
-    let yes = |proven| if proven { "" } else { "NOT PROVEN: " };
-    writeln!(out, "  {:<4} {:<24} {:<22} {window}", fault.id, fault.name, fault.nodes)?;
-    writeln!(out, "       bit:    {}{}", yes(fault.bit), fault.bit_evidence)?;
-    if fault.from.is_some() {
-        writeln!(out, "       healed: {}{}", yes(fault.healed), fault.heal_evidence)?;
-    }
-    Ok(())
+    let marked = |proven, evidence: &str| if proven { evidence.to_owned() } else { format!("NOT PROVEN: {evidence}") };
+    let bit = marked(fault.bit, &fault.bit_evidence);
+    let healed = if fault.from.is_some() { marked(fault.healed, &fault.heal_evidence) } else { String::new() };
+    vec![fault.id.clone(), fault.name.clone(), fault.nodes.clone(), window, bit, healed]
 }
 
 fn seconds(nanoseconds: u64) -> String {
@@ -173,23 +169,20 @@ fn mark(judged: &JudgedVerdict) -> &'static str {
     }
 }
 
-/// Violations and what is not known are always explained, whether expected or not.
+/// Violations and what is not known are always explained, whether expected or not; so is what was expected and not found.
 fn needs_explanation(judged: &JudgedVerdict) -> bool {
-    let found_something = judged.verdict.judgement != Judgement::Holds;
-    found_something || judged.outcome != Outcome::AsExpected
+    judged.verdict.judgement != Judgement::Holds || judged.outcome != Outcome::AsExpected
 }
 
+/// What the checker says it saw; a violation is explained below the table.
 fn evidence(judged: &JudgedVerdict) -> String {
-    let evidence = &judged.verdict.evidence;
-    let count = |number: f64| {
-        if number.fract() == 0.0 { format!("{number}") } else { format!("{number:.3}") }
-    };
-    let mut parts: Vec<String> =
-        evidence.iter().take(EVIDENCE_SHOWN_MAX).map(|(name, &number)| format!("{name} {}", count(number))).collect();
-    if evidence.len() > EVIDENCE_SHOWN_MAX {
-        parts.push(format!("+{}", evidence.len() - EVIDENCE_SHOWN_MAX));
+    let verdict = &judged.verdict;
+    match (verdict.judgement, verdict.violations) {
+        (Judgement::Violated, 1) => "1 violation, see below".to_owned(),
+        (Judgement::Violated, many) => format!("{many} violations, see below"),
+        (Judgement::Unknown, _) => "see below".to_owned(),
+        (Judgement::Holds, _) => verdict.explanation.first().cloned().unwrap_or_default(),
     }
-    parts.join(", ")
 }
 
 fn plain_table(header: &[&str]) -> Table {

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod cluster;
 pub mod convergence;
+pub mod evidence_text;
 pub mod execute;
 pub mod final_reads;
 pub mod judge;

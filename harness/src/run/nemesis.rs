@@ -29,6 +29,7 @@ use crate::recorder::Recorder;
 use crate::report::FaultReport;
 use crate::store::JsonLines;
 
+use super::evidence_text::{bit_text, heal_text};
 use super::observer::Observer;
 use super::proof::{InForce, Neighbourhood, Requirements, missing, summary};
 use super::stop::{Stop, until_ended_early};
@@ -124,6 +125,7 @@ pub struct Nemesis {
     log: JsonLines,
     faults: Vec<PlannedFault>,
     former: BTreeMap<usize, BTreeMap<NodeId, u64>>,
+    injected: BTreeMap<usize, Evidence>,
     reports: BTreeMap<usize, FaultReport>,
     proofs: JoinSet<(usize, Proof)>,
 }
@@ -146,6 +148,7 @@ impl Nemesis {
             log,
             faults,
             former: BTreeMap::new(),
+            injected: BTreeMap::new(),
             reports: BTreeMap::new(),
             proofs: JoinSet::new(),
         }
@@ -187,7 +190,7 @@ impl Nemesis {
             self.proofs.abort_all();
             while self.proofs.join_next().await.is_some() {}
             for report in self.reports.values_mut().filter(|report| !report.healed && report.from.is_some()) {
-                report.heal_evidence.push_str(" The run was ended before the cluster could prove it.");
+                report.heal_evidence.push_str("; the run was ended before the cluster could prove it");
             }
         }
         Ok(())
@@ -220,9 +223,10 @@ impl Nemesis {
         self.progress.fault_begins(&planned.id, &format!("{} {}", report.name, report.nodes));
         let evidence = self.act(Injector::inject, &planned).await?;
         report.from = Some(self.recorder.now());
-        report.bit_evidence = evidence.sentences.join(" ");
+        report.bit_evidence = bit_text(&planned.fault, &evidence, None);
         report.bit = evidence.bit.unwrap_or(false);
         self.write(&report, "inject", Some(&evidence), None)?;
+        self.injected.insert(index, evidence);
         self.reports.insert(index, report);
         Ok(())
     }
@@ -239,7 +243,9 @@ impl Nemesis {
         let mut report = self.reports.remove(&index).expect("what is in force has a report");
         report.to = Some(self.recorder.now());
         report.bit = evidence.bit.unwrap_or(false);
-        report.heal_evidence = evidence.sentences.join(" ");
+        let injected = self.injected.remove(&index).expect("what is in force was made");
+        report.bit_evidence = bit_text(&planned.fault, &injected, Some(&evidence));
+        report.heal_evidence = heal_text(&planned.fault, &evidence);
         self.write(&report, "heal", Some(&evidence), None)?;
         if evidence.healed == Some(true) {
             let required = proof_of_healing(&planned.fault, self.former.remove(&index).unwrap_or_default());
@@ -302,11 +308,11 @@ impl Nemesis {
         let (step, text) = match proof {
             Ok(took) => {
                 report.healed = true;
-                ("proven", format!("The cluster was whole again {:.1} s later.", took.as_secs_f64()))
+                ("proven", format!("whole again {:.1} s later", took.as_secs_f64()))
             }
-            Err(missing) => ("not-proven", format!("The cluster did not prove it: {missing}.")),
+            Err(missing) => ("not-proven", format!("not proven by the cluster: {missing}")),
         };
-        report.heal_evidence = format!("{} {text}", report.heal_evidence);
+        report.heal_evidence = format!("{}; {text}", report.heal_evidence);
         if let Err(error) = self.write(&report, step, None, Some(&text)) {
             // The report still has it; a store that can't be written ends the run through the recorder.
             report.heal_evidence = format!("{} ({error:#})", report.heal_evidence);

@@ -13,12 +13,13 @@
 //! ARP is ever sent. Invariants: a namespace lives exactly as long as this value or a process in it, and has no name on
 //! the host. Not here: which packets are dropped ([`crate::faults::firewall`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use hearsay_core::NodeId;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -33,7 +34,7 @@ use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth,
 
 use super::addresses;
 use super::enter::{Sandbox, without_ipv6};
-use super::netlink::{Batch, CREATE, EXCL, Netlink, NetlinkError};
+use super::netlink::{Batch, CREATE, EXCL, Netlink, NetlinkError, attribute};
 use crate::plan::Endpoint;
 
 const NAMESPACE: &str = "/proc/thread-self/ns/net";
@@ -42,6 +43,8 @@ const FAR_INDEX: u32 = 2;
 const FAR_NAME: &str = "eth0";
 /// The router's side of this many nodes goes into one buffer.
 const ROUTER_BATCH_NODES: usize = 64;
+const ACTIVE_WITHIN: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(1);
 
 /// A network that could not be made or used.
 #[derive(Debug, thiserror::Error)]
@@ -79,21 +82,29 @@ impl Network {
             std::iter::once(Endpoint::Clients).chain(nodes.iter().copied().map(Endpoint::Node)).collect();
         harness_address().map_err(|e| NetworkError::netlink("can't give the harness its address", e))?;
         // A thread of its own makes the namespaces: it is in the last of them when it ends, and nobody else is disturbed.
-        let made: Result<BTreeMap<_, _>, _> = std::thread::scope(|scope| {
+        let made: Result<Vec<_>, _> = std::thread::scope(|scope| {
             let spokes = || ends.iter().map(|&end| Ok((end, spoke(end, router.as_raw_fd())?))).collect();
             scope.spawn(spokes).join().expect("making namespaces does not panic")
         });
-        let spokes = made?;
+        let failed = |source| NetworkError::netlink("can't set up the router", source);
+        let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(failed)?;
         for ends in ends.chunks(ROUTER_BATCH_NODES) {
             let mut batch = Batch::default();
             for &end in ends {
                 router_side(&mut batch, end);
             }
             let last = batch.len() - 1;
-            Netlink::open(NETLINK_ROUTE)
-                .and_then(|mut netlink| netlink.execute(batch, last))
-                .map_err(|e| NetworkError::netlink("can't set up the router", e))?;
+            netlink.execute(batch, last).map_err(failed)?;
         }
+        // The router's ends first: of a pair, the kernel activates the end that comes up last at once and the other later, in a
+        // worker of its own. Until then it drops every packet. All of the router's ends can be watched with one question.
+        let mut spokes = BTreeMap::new();
+        for (end, (namespace, mut inside)) in made? {
+            far_side(&mut inside, end)
+                .map_err(|e| NetworkError::netlink(format!("can't set up the network of {end}"), e))?;
+            spokes.insert(end, namespace);
+        }
+        wait_until_active(&mut netlink, &ends)?;
         Ok(Network { spokes })
     }
 
@@ -147,15 +158,23 @@ impl Network {
     }
 }
 
-/// One spoke: a fresh namespace for this thread, the pair of interfaces, and everything on its far side.
-fn spoke(end: Endpoint, router: RawFd) -> Result<File, NetworkError> {
+/// One spoke: a fresh namespace for this thread, the pair of interfaces, and a socket to set up its far side.
+fn spoke(end: Endpoint, router: RawFd) -> Result<(File, Netlink), NetworkError> {
     let failed = |what: &str| format!("{what} of {end}");
     unshare(CloneFlags::CLONE_NEWNET).map_err(|e| NetworkError::new(failed("can't make the network namespace"), e))?;
     without_ipv6();
     let namespace = File::open(NAMESPACE).map_err(|e| NetworkError::new(failed("can't open the namespace"), e))?;
     let mut batch = Batch::default();
     push(&mut batch, Change::NewLink(pair(end, router)), CREATE | EXCL);
-    // Not up at once: a pair made with the flag set answers ENOTCONN, its other half not being there yet.
+    let mut netlink =
+        Netlink::open(NETLINK_ROUTE).map_err(|e| NetworkError::netlink(failed("can't set up the network"), e))?;
+    netlink.execute(batch, 0).map_err(|e| NetworkError::netlink(failed("can't make the pair of interfaces"), e))?;
+    Ok((namespace, netlink))
+}
+
+/// Everything inside a spoke's namespace. Coming up is a message of its own: a pair made with the flag set answers ENOTCONN.
+fn far_side(netlink: &mut Netlink, end: Endpoint) -> Result<(), NetlinkError> {
+    let mut batch = Batch::default();
     push(&mut batch, up(LOOPBACK_INDEX), 0);
     push(&mut batch, up(FAR_INDEX), 0);
     push(&mut batch, address(FAR_INDEX, addresses::endpoint(end)), CREATE | EXCL);
@@ -164,10 +183,41 @@ fn spoke(end: Endpoint, router: RawFd) -> Result<File, NetworkError> {
     let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(addresses::HARNESS).output_interface(FAR_INDEX);
     push(&mut batch, Change::NewRoute(default.build()), CREATE | EXCL);
     let last = batch.len() - 1;
-    Netlink::open(NETLINK_ROUTE)
-        .and_then(|mut netlink| netlink.execute(batch, last))
-        .map_err(|e| NetworkError::netlink(failed("can't set up the network"), e))?;
-    Ok(namespace)
+    netlink.execute(batch, last)
+}
+
+/// Waits until the router's end of every pair is operational. The queueing discipline would not tell: it is shown before it is used.
+fn wait_until_active(netlink: &mut Netlink, ends: &[Endpoint]) -> Result<(), NetworkError> {
+    const GET_LINK: u16 = 18;
+    const HEADER_BYTES: usize = 16;
+    const ATTRIBUTE_STATE: u16 = 16;
+    const STATE_UP: u8 = 6;
+    let wanted: BTreeSet<u32> = ends.iter().map(|&end| addresses::interface_index(end)).collect();
+    let began = Instant::now();
+    loop {
+        let active = netlink.dump(
+            GET_LINK,
+            |m| m.fixed(&[0; HEADER_BYTES]),
+            |active: &mut BTreeSet<u32>, body| {
+                let index = body.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes);
+                let state = body.get(HEADER_BYTES..).and_then(|attributes| attribute(attributes, ATTRIBUTE_STATE));
+                if state == Some(&[STATE_UP]) {
+                    active.insert(index);
+                }
+            },
+        );
+        let active = active.map_err(|e| NetworkError::netlink("can't list the router's interfaces", e))?;
+        let missing = wanted.difference(&active).count();
+        if missing == 0 {
+            return Ok(());
+        }
+        if began.elapsed() > ACTIVE_WITHIN {
+            let waited =
+                format!("after {} s, {missing} of {} interfaces are not active", ACTIVE_WITHIN.as_secs(), wanted.len());
+            return Err(NetworkError::new("can't bring up the network", io::Error::other(waited)));
+        }
+        std::thread::sleep(POLL);
+    }
 }
 
 fn router_side(batch: &mut Batch, end: Endpoint) {

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
+use std::net::UdpSocket;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use hearsay::faults::FirewallKind;
+use hearsay::plan::Endpoint;
 use hearsay::sandbox::doctor::{self, Check, Needs};
 use hearsay::sandbox::{Network, Sandbox};
 use hearsay_core::NodeId;
@@ -27,6 +29,8 @@ pub(crate) fn cases() -> Vec<Case> {
         ("nothing_is_left_when_the_harness_dies", |_| harness_dies()),
         ("orphans_are_reaped_and_no_status_is_stolen", |_| orphans()),
         ("the_doctor_finds_this_machine_fit", |_| doctor_is_content()),
+        ("the_first_packets_of_a_new_network_arrive", |_| first_packets()),
+        ("a_marker_set_by_hand_is_refused", |_| stray_marker()),
         ("a_sandbox_in_a_sandbox", |_| nested()),
     ]
 }
@@ -42,14 +46,16 @@ pub(crate) fn victim(sandbox: &Sandbox, words: &[String]) -> ExitCode {
             let pair = (network.node_address(nodes[0]), network.node_address(nodes[1]));
             firewall.apply(&BTreeSet::from([pair])).expect("blocking");
             fs::write(sandbox.scratch().join("file"), "content").expect("writing to the scratch directory");
+            let mut children = Vec::new();
             for &node in &nodes {
                 let mut command = Command::new("sh");
                 // The second one has forked twice, and ignores what asks it to end.
                 command.args(["-c", "sleep 1000 & (trap '' TERM INT HUP; setsid sleep 1000 &) ; wait"]);
-                network.spawn_in_node(node, command).expect("a process in a node");
+                children.push(network.spawn_in_node(node, command).expect("a process in a node"));
             }
             say("up");
             wait_for_signal(&[]);
+            drop(children);
             ExitCode::SUCCESS
         }
         Some("count-signals") => {
@@ -60,6 +66,20 @@ pub(crate) fn victim(sandbox: &Sandbox, words: &[String]) -> ExitCode {
             let signal = set.wait().expect("a signal");
             say(&format!("got {signal}"));
             wait_for_signal(&both);
+            ExitCode::SUCCESS
+        }
+        Some("first-packets") => {
+            let nodes: Vec<NodeId> = (1..=5).map(NodeId).collect();
+            let network = Network::create(sandbox, &nodes).expect("the network");
+            let socket = |node: &NodeId| network.socket_at(Endpoint::Node(*node), 0).expect("a socket");
+            let sockets: Vec<UdpSocket> = nodes.iter().map(socket).collect();
+            for (from, to) in sockets.iter().zip(sockets.iter().cycle().skip(3)) {
+                from.send_to(b"first", to.local_addr().expect("an address")).expect("sending");
+            }
+            for socket in &sockets {
+                socket.set_read_timeout(Some(Duration::from_secs(2))).expect("a time-out");
+                socket.recv(&mut [0; 8]).expect("the first packet");
+            }
             ExitCode::SUCCESS
         }
         Some("orphans") => orphans_inside(),
@@ -171,7 +191,12 @@ fn pids() -> Vec<u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// None for one that has ended and waits for the host's init to notice: only its number is left of it.
 fn namespaces_of(pid: u32) -> BTreeSet<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    if stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z')) {
+        return BTreeSet::new();
+    }
     let kinds = ["net", "mnt", "pid", "ipc", "uts", "user"];
     let links = kinds.iter().filter_map(|kind| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok());
     links.map(|link| link.display().to_string()).collect()
@@ -211,8 +236,10 @@ fn nothing_left(signal: Signal) -> Outcome {
         if number + 4 >= KILLS {
             assert_eq!(victim.line(), "up");
             up += 1;
-            let processes = victim.processes();
-            assert!(processes.len() >= 3 + 5 * 3, "supervisor, init, harness and three for each node: {processes:?}");
+            until("supervisor, init, harness and three for each node", || match victim.processes() {
+                processes if processes.len() >= 3 + 5 * 3 => Ok(()),
+                processes => Err(format!("only {processes:?}")),
+            });
         } else {
             // The moment is the parameter of this case, not a wait for a state.
             std::thread::sleep(Duration::from_millis(number * number));
@@ -251,8 +278,7 @@ fn orphans_inside() -> ExitCode {
         assert_eq!(status.code(), Some(number + 1), "the status of our own child was taken by somebody else");
     }
     until("every orphan reaped", || {
-        // Init and the harness.
-        let left: Vec<u32> = pids().into_iter().filter(|pid| *pid > 2).collect();
+        let left: Vec<u32> = pids().into_iter().filter(|pid| ![1, std::process::id()].contains(pid)).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?} are left")) }
     });
     ExitCode::SUCCESS
@@ -273,5 +299,26 @@ fn doctor_is_content() -> Outcome {
 
 fn nested() -> Outcome {
     assert_eq!(Victim::start("nested", 0).code(), Some(3));
+    Outcome::Passed
+}
+
+fn first_packets() -> Outcome {
+    for number in 0..20 {
+        assert_eq!(Victim::start("first-packets", number).code(), Some(0), "network {number}");
+    }
+    Outcome::Passed
+}
+
+fn stray_marker() -> Outcome {
+    for marker in ["inside", "probe", "init:3:inside", "init:x:inside", "nonsense", ""] {
+        let output = Command::new("/proc/self/exe")
+            .args(["mode:victim", "exit-3"])
+            .env(hearsay::sandbox::enter::MARKER, marker)
+            .output()
+            .expect("running with a stray marker");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(101), "{marker}: {said}");
+        assert!(said.contains("unset HEARSAY_SANDBOX"), "{marker}: {said}");
+    }
     Outcome::Passed
 }

@@ -128,137 +128,132 @@ fn dials_under_way_are_bounded() {
     assert!(links.send(now, NodeId(200), Lane::Data, b"x").is_some());
 }
 
+/// What is on its way to one of two nodes.
+#[derive(Debug)]
+enum Wire {
+    /// The hello of whoever dialled this connection.
+    Hello(usize, DialId),
+    /// The hello of whoever accepted it.
+    Answer(usize, DialId),
+    /// The acceptor closed it as a duplicate.
+    Refusal(DialId),
+    /// Its other side closed it.
+    End(usize),
+}
+
+/// One connection, seen from both sides.
+#[derive(Debug, Default)]
+struct Pair {
+    ends: [Fake; 2],
+    links: [Option<LinkId>; 2],
+    told: [bool; 2],
+}
+
+/// Two nodes, n1 and n2, and the wire between them.
+struct World {
+    nodes: [Links<Fake>; 2],
+    wire: [Vec<Wire>; 2],
+    connections: Vec<Pair>,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> World {
+        World { nodes: [links(1), links(2)], wire: [vec![], vec![]], connections: vec![], now: Instant::now() }
+    }
+
+    fn peer(side: usize) -> NodeId {
+        NodeId(2 - side as u16)
+    }
+
+    fn send(&mut self, side: usize) {
+        if let Some(order) = self.nodes[side].send(self.now, World::peer(side), Lane::Data, b"x") {
+            self.connections.push(Pair::default());
+            self.wire[1 - side].push(Wire::Hello(self.connections.len() - 1, order.dial));
+        }
+    }
+
+    fn receive(&mut self, side: usize, at: usize) {
+        let (peer, now) = (World::peer(side), self.now);
+        let message = self.wire[side].remove(at);
+        let node = &mut self.nodes[side];
+        match message {
+            Wire::Hello(number, dial) => {
+                let connection = self.connections[number].ends[side].clone();
+                let reply = match node.offer(Offer { peer, incarnation: 1, dial: None, connection }).0 {
+                    Verdict::Link(link, _) => {
+                        self.connections[number].links[side] = Some(link);
+                        Wire::Answer(number, dial)
+                    }
+                    Verdict::Duplicate => Wire::Refusal(dial),
+                };
+                self.wire[1 - side].push(reply);
+            }
+            Wire::Answer(number, dial) => {
+                let connection = self.connections[number].ends[side].clone();
+                match node.offer(Offer { peer, incarnation: 1, dial: Some(dial), connection }).0 {
+                    Verdict::Link(link, _) => self.connections[number].links[side] = Some(link),
+                    Verdict::Duplicate => self.wire[1 - side].push(Wire::End(number)),
+                }
+            }
+            Wire::Refusal(dial) => assert_eq!(node.dial_failed(now, peer, dial, true), None),
+            Wire::End(number) => {
+                if let Some(link) = self.connections[number].links[side] {
+                    node.lost(peer, link);
+                }
+            }
+        }
+        // A side that closed its end tells the other, once.
+        for (number, pair) in self.connections.iter_mut().enumerate() {
+            for side in [0, 1] {
+                if pair.ends[side].0.load(Ordering::Relaxed) && !std::mem::replace(&mut pair.told[side], true) {
+                    self.wire[1 - side].push(Wire::End(number));
+                }
+            }
+        }
+    }
+
+    fn has_common_link(&self) -> bool {
+        self.connections.iter().any(|pair| match pair.links {
+            [Some(a), Some(b)] => self.nodes[0].is_current(NodeId(2), a) && self.nodes[1].is_current(NodeId(1), b),
+            _ => false,
+        })
+    }
+}
+
 /// Two nodes that dial whenever they like, over connections whose hellos arrive in any order: once quiet, both have the same
 /// connection for their link.
 #[test]
 fn whatever_the_order_of_hellos_both_sides_end_with_one_connection() {
     for seed in 0..5_000_u64 {
         let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut draw = |n: u64| {
+        let mut draw = |n: usize| {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            random % n
+            (random % n as u64) as usize
         };
-        let mut now = Instant::now();
-        let mut nodes = [links(1), links(2)];
-        // What is on its way to node 0 or 1: a dialler's hello, an acceptor's hello, a refusal, the end of a connection.
-        #[derive(Clone, Debug)]
-        enum Wire {
-            Hello(usize, DialId),
-            Answer(usize, DialId),
-            Refusal(DialId),
-            End(usize),
-        }
-        let mut wire: [Vec<Wire>; 2] = [vec![], vec![]];
-        // Connection number -> the link each side made of it.
-        let mut made: Vec<[Option<LinkId>; 2]> = Vec::new();
-        let mut closed: Vec<[Fake; 2]> = Vec::new();
-        let mut ended: Vec<[bool; 2]> = Vec::new();
-        for step in 0..60 {
-            now += Duration::from_millis(50);
-            let side = draw(2) as usize;
-            let peer = NodeId(2 - side as u16);
-            if step < 40 && draw(3) == 0 || wire[side].is_empty() {
-                if let Some(order) = nodes[side].send(now, peer, Lane::Data, b"x") {
-                    made.push([None, None]);
-                    closed.push(Default::default());
-                    ended.push([false, false]);
-                    wire[1 - side].push(Wire::Hello(made.len() - 1, order.dial));
-                }
+        let mut world = World::new();
+        for _ in 0..60 {
+            world.now += Duration::from_millis(50);
+            let side = draw(2);
+            if world.wire[side].is_empty() || draw(3) == 0 {
+                world.send(side);
             } else {
-                let at = draw(wire[side].len() as u64) as usize;
-                match wire[side].remove(at) {
-                    Wire::Hello(number, dial) => {
-                        let connection = closed[number][side].clone();
-                        let offered = Offer { peer, incarnation: 1, dial: None, connection };
-                        match nodes[side].offer(offered).0 {
-                            Verdict::Link(link, _) => {
-                                made[number][side] = Some(link);
-                                wire[1 - side].push(Wire::Answer(number, dial));
-                            }
-                            Verdict::Duplicate => wire[1 - side].push(Wire::Refusal(dial)),
-                        }
-                    }
-                    Wire::Answer(number, dial) => {
-                        let connection = closed[number][side].clone();
-                        let offered = Offer { peer, incarnation: 1, dial: Some(dial), connection };
-                        match nodes[side].offer(offered).0 {
-                            Verdict::Link(link, _) => made[number][side] = Some(link),
-                            Verdict::Duplicate => wire[1 - side].push(Wire::End(number)),
-                        }
-                    }
-                    Wire::Refusal(dial) => drop(nodes[side].dial_failed(now, peer, dial, true)),
-                    Wire::End(number) => {
-                        if let Some(link) = made[number][side] {
-                            nodes[side].lost(peer, link);
-                        }
-                    }
-                }
-            }
-            // A side that closed its end tells the other, once.
-            for number in 0..made.len() {
-                for side in [0, 1] {
-                    if closed[number][side].0.load(Ordering::Relaxed)
-                        && !std::mem::replace(&mut ended[number][side], true)
-                    {
-                        wire[1 - side].push(Wire::End(number));
-                    }
-                }
+                let at = draw(world.wire[side].len());
+                world.receive(side, at);
             }
         }
-        // Quiet: everything on the wire arrives, and both sides go on sending as heartbeats would.
+        // Quiet: everything on the wire arrives in order, and both sides go on sending as heartbeats would.
         for _ in 0..40 {
-            now += Duration::from_millis(600);
+            world.now += Duration::from_millis(600);
             for side in [0, 1] {
-                let peer = NodeId(2 - side as u16);
-                if let Some(order) = nodes[side].send(now, peer, Lane::Data, b"x") {
-                    made.push([None, None]);
-                    closed.push(Default::default());
-                    ended.push([false, false]);
-                    wire[1 - side].push(Wire::Hello(made.len() - 1, order.dial));
-                }
-                for message in std::mem::take(&mut wire[side]) {
-                    match message {
-                        Wire::Hello(number, dial) => {
-                            let connection = closed[number][side].clone();
-                            match nodes[side].offer(Offer { peer, incarnation: 1, dial: None, connection }).0 {
-                                Verdict::Link(link, _) => {
-                                    made[number][side] = Some(link);
-                                    wire[1 - side].push(Wire::Answer(number, dial));
-                                }
-                                Verdict::Duplicate => wire[1 - side].push(Wire::Refusal(dial)),
-                            }
-                        }
-                        Wire::Answer(number, dial) => {
-                            let connection = closed[number][side].clone();
-                            match nodes[side].offer(Offer { peer, incarnation: 1, dial: Some(dial), connection }).0 {
-                                Verdict::Link(link, _) => made[number][side] = Some(link),
-                                Verdict::Duplicate => wire[1 - side].push(Wire::End(number)),
-                            }
-                        }
-                        Wire::Refusal(dial) => drop(nodes[side].dial_failed(now, peer, dial, true)),
-                        Wire::End(number) => {
-                            if let Some(link) = made[number][side] {
-                                nodes[side].lost(peer, link);
-                            }
-                        }
-                    }
-                }
-                for number in 0..made.len() {
-                    for side in [0, 1] {
-                        let is_closed = closed[number][side].0.load(Ordering::Relaxed);
-                        if is_closed && !std::mem::replace(&mut ended[number][side], true) {
-                            wire[1 - side].push(Wire::End(number));
-                        }
-                    }
+                world.send(side);
+                for _ in 0..world.wire[side].len() {
+                    world.receive(side, 0);
                 }
             }
         }
-        let common = made.iter().any(|sides| match sides {
-            [Some(a), Some(b)] => nodes[0].is_current(NodeId(2), *a) && nodes[1].is_current(NodeId(1), *b),
-            _ => false,
-        });
-        assert!(common, "seed {seed}: no common link: {:?} and {:?}", nodes[0].peers, nodes[1].peers);
+        assert!(world.has_common_link(), "seed {seed}: {:?} and {:?}", world.nodes[0].peers, world.nodes[1].peers);
     }
 }

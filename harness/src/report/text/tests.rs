@@ -97,11 +97,9 @@ hearsay run quickstart, seed 42, commit 0123456789ab
 5 nodes, 3 replicas
 
 Faults
-  f1   partition halves         n1 n2 | n3 n4 n5       5.0-8.2 s
-       bit:    1203 packets dropped
-       healed: all links up 1.2 s later
-  f2   wipe                     n3                     never in force
-       bit:    NOT PROVEN: n4 was still catching up
+      fault             nodes             seconds  bit                                   healed
+  f1  partition halves  n1 n2 | n3 n4 n5  5.0-8.2  1203 packets dropped                  all links up 1.2 s later
+  f2  wipe              n3                never    NOT PROVEN: n4 was still catching up
 
 Operations
   phase     ok  fail  info  ok/s     p50      p99
@@ -110,13 +108,13 @@ Operations
 
 Verdicts
   checker          expected  found                      evidence
-  convergence      holds     holds     as expected      after_s 0.250, keys 30
-  monotonic-reads  holds     violated  NOT AS EXPECTED
+  convergence      holds     holds     as expected      All equal.
+  monotonic-reads  holds     violated  NOT AS EXPECTED  3 violations, see below
 
 monotonic-reads: violated
   process 3 read 7
   then 5
-  (3 violations in all; this is the clearest)
+  (3 in all, of which this is the clearest)
 
 Problems
   n3 ended by itself:

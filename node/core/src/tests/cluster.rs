@@ -78,6 +78,8 @@ pub(super) struct TestCluster {
     nodes: BTreeMap<NodeId, SimNode>,
     /// Pairs (smaller, larger) with a link.
     links: BTreeSet<(NodeId, NodeId)>,
+    /// Stopped nodes, with what waits for them.
+    paused: BTreeMap<NodeId, Vec<Happening>>,
     /// Lost links that the first of the pair has not noticed yet.
     unnoticed: BTreeSet<(NodeId, NodeId)>,
     /// Messages waiting for a link that is being made.
@@ -104,6 +106,7 @@ impl TestCluster {
             queue: BTreeMap::new(),
             nodes: BTreeMap::new(),
             links: BTreeSet::new(),
+            paused: BTreeMap::new(),
             unnoticed: BTreeSet::new(),
             dialing: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -177,6 +180,7 @@ impl TestCluster {
         if state.replica.take().is_none() {
             return;
         }
+        self.paused.remove(&node);
         let durable = self.rng.random_range(0..=state.pending.len());
         for pending in state.pending.drain(..).take(durable) {
             state.disk.apply(pending.output.durable);
@@ -191,6 +195,28 @@ impl TestCluster {
             }
         }
         self.dialing.retain(|(from, _), _| *from != node);
+    }
+
+    /// Stops a node as SIGSTOP does: what happens to it waits.
+    pub(super) fn pause(&mut self, node: NodeId) {
+        if self.is_up(node) && !self.paused.contains_key(&node) {
+            self.paused.insert(node, Vec::new());
+            for (a, b) in self.links.clone() {
+                if a == node || b == node {
+                    self.schedule(3_000 * MS, Happening::LinkLost { a, b });
+                }
+            }
+        }
+    }
+
+    pub(super) fn resume(&mut self, node: NodeId) {
+        for happening in self.paused.remove(&node).into_iter().flatten() {
+            self.schedule(0, happening);
+        }
+    }
+
+    pub(super) fn is_paused(&self, node: NodeId) -> bool {
+        self.paused.contains_key(&node)
     }
 
     /// The disk is gone. The node must be down.
@@ -343,10 +369,20 @@ impl TestCluster {
     fn step(&mut self) {
         let Some(((at, _), happening)) = self.queue.pop_first() else { panic!("nothing left to happen") };
         self.now = at;
+        let happens_to = match happening {
+            Happening::Deadline { node, .. } | Happening::Release { node, .. } => Some(node),
+            Happening::Arrive { to: node, .. } | Happening::LossNoticed { node, .. } => Some(node),
+            Happening::Connect { from: node, .. } => Some(node),
+            Happening::LinkLost { .. } => None,
+        };
+        if let Some(held) = happens_to.and_then(|node| self.paused.get_mut(&node)) {
+            held.push(happening);
+            return;
+        }
         match happening {
             Happening::Deadline { node, start } => {
                 let state = self.nodes.get_mut(&node).expect("member");
-                if state.start == start && state.replica.is_some() && state.armed == Some(at) {
+                if state.start == start && state.replica.is_some() && state.armed.is_some_and(|armed| armed <= at) {
                     state.armed = None;
                     self.feed(node, Input::Deadline);
                 }
@@ -373,7 +409,8 @@ impl TestCluster {
             }
             Happening::Connect { from, to } => self.connect(from, to),
             Happening::LinkLost { a, b } => {
-                let broken = self.cut.contains(&(a, b)) || self.cut.contains(&(b, a));
+                let cut = self.cut.contains(&(a, b)) || self.cut.contains(&(b, a));
+                let broken = cut || self.is_paused(a) || self.is_paused(b);
                 if broken && self.links.remove(&(a, b)) {
                     self.link_changed(a, b, Link::Down);
                 }
@@ -390,7 +427,11 @@ impl TestCluster {
 
     fn link_changed(&mut self, a: NodeId, b: NodeId, state: Link) {
         for (node, peer) in [(a, b), (b, a)] {
-            if self.is_up(node) {
+            if self.is_paused(node) {
+                assert!(state == Link::Down, "a stopped node makes no link");
+                self.unnoticed.insert((node, peer));
+                self.schedule(0, Happening::LossNoticed { node, peer });
+            } else if self.is_up(node) {
                 self.feed(node, Input::Link { peer, state });
             }
         }
@@ -399,7 +440,7 @@ impl TestCluster {
     fn connect(&mut self, from: NodeId, to: NodeId) {
         let Some(messages) = self.dialing.remove(&(from, to)) else { return };
         let pair = (from.min(to), from.max(to));
-        let open = !self.cut.contains(&(from, to)) && !self.cut.contains(&(to, from));
+        let open = !self.cut.contains(&(from, to)) && !self.cut.contains(&(to, from)) && !self.is_paused(to);
         if self.links.contains(&pair) || (open && self.is_up(from) && self.is_up(to)) {
             if self.links.insert(pair) {
                 self.notice_loss(from, to);

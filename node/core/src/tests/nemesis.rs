@@ -27,6 +27,7 @@ struct Findings {
     indeterminate: u64,
     repairs_waited_for: u64,
     wipes: u64,
+    own_pauses: u64,
 }
 
 struct InFlight {
@@ -75,7 +76,9 @@ fn run(config: ClusterConfig, seed: u64) -> Findings {
                     findings.wipes += 1;
                 }
             }
-            32..60 => {
+            32..38 => cluster.pause(*members.choose(&mut rng).expect("members")),
+            38..48 => members.iter().for_each(|node| cluster.resume(*node)),
+            48..70 => {
                 if let Some(node) = members.iter().find(|node| !cluster.is_up(**node)) {
                     cluster.start(*node);
                 }
@@ -92,7 +95,7 @@ fn run(config: ClusterConfig, seed: u64) -> Findings {
                     4 => ClientRequest::Delete { key, level },
                     _ => ClientRequest::Get { key, level },
                 };
-                if cluster.is_up(node) {
+                if cluster.is_up(node) && !cluster.is_paused(node) {
                     let id = cluster.request(node, request);
                     in_flight.insert(id, InFlight { key: which, floor: floors[which], begun_at_step: step });
                 }
@@ -135,10 +138,12 @@ fn run(config: ClusterConfig, seed: u64) -> Findings {
     for node in &members {
         if cluster.is_up(*node) {
             findings.repairs_waited_for += cluster.counter(*node, "read_repairs_blocking");
+            findings.own_pauses += cluster.counter(*node, "own_pauses");
         }
     }
     cluster.heal();
     for node in &members {
+        cluster.resume(*node);
         if !cluster.is_up(*node) {
             cluster.start(*node);
         }
@@ -170,6 +175,7 @@ fn run_seeds(config: &ClusterConfig, seeds: core::ops::Range<u64>) -> Findings {
         total.indeterminate += findings.indeterminate;
         total.repairs_waited_for += findings.repairs_waited_for;
         total.wipes += findings.wipes;
+        total.own_pauses += findings.own_pauses;
     }
     total
 }
@@ -178,6 +184,7 @@ fn run_seeds(config: &ClusterConfig, seeds: core::ops::Range<u64>) -> Findings {
 fn assert_evidence(findings: &Findings) {
     assert!(findings.reads > 1_000 && findings.writes > 500, "{} reads, {} writes", findings.reads, findings.writes);
     assert!(findings.indeterminate > 20, "only {} indeterminate", findings.indeterminate);
+    assert!(findings.own_pauses > 5, "only {} pauses", findings.own_pauses);
     assert!(findings.wipes > 5, "only {} wipes", findings.wipes);
 }
 
