@@ -250,7 +250,8 @@ mod tests {
         assert!(queues.is_empty());
         for lane in LANES {
             let at = lane_index(lane);
-            let frames = std::iter::repeat_with(|| queues.push(lane, Frame::Probe, 1)).take_while(|&taken| taken).count();
+            let frames =
+                std::iter::repeat_with(|| queues.push(lane, Frame::Probe, 1)).take_while(|&taken| taken).count();
             assert_eq!(frames, LANE_FRAMES_MAX[at]);
             while queues.pop().is_some() {}
             assert!(queues.push(lane, Frame::Probe, LANE_BYTES_MAX[at] as u32));
@@ -259,4 +260,3 @@ mod tests {
         }
     }
 }
-

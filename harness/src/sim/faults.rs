@@ -169,12 +169,7 @@ impl Faults {
         evidence.healed = Some(healed);
     }
 
-    fn heal_pause(
-        &mut self,
-        world: &mut World,
-        evidence: &mut Evidence,
-        nodes: &BTreeMap<NodeId, Option<Paused>>,
-    ) {
+    fn heal_pause(&mut self, world: &mut World, evidence: &mut Evidence, nodes: &BTreeMap<NodeId, Option<Paused>>) {
         let mut bit = !nodes.is_empty();
         let mut healed = true;
         for (&id, paused) in nodes {

@@ -7,8 +7,8 @@ use hearsay_core::{Input, Lane, Link, NodeId};
 use super::connection::{Connection, ConnectionId, Direction, End, Frame, LaneQueues, Packet, Party, Side};
 use super::node::{LinkState, Outgoing};
 use super::settings::{
-    BACK_OFF_MAX, BACK_OFF_MIN, DIALS_MAX, EXPECTATION, HANDSHAKE_RETRY, HANDSHAKE_TIMEOUT, HELLO_TIMEOUT, IDLE_TIMEOUT,
-    KEEP_ALIVE, RETRY_DOUBLINGS_MAX,
+    BACK_OFF_MAX, BACK_OFF_MIN, DIALS_MAX, EXPECTATION, HANDSHAKE_RETRY, HANDSHAKE_TIMEOUT, HELLO_TIMEOUT,
+    IDLE_TIMEOUT, KEEP_ALIVE, RETRY_DOUBLINGS_MAX,
 };
 use super::streams::stream;
 use super::world::{ClientEvent, Event, Happening, World, place};
@@ -308,7 +308,8 @@ impl World {
     pub(super) fn lost(&mut self, id: ConnectionId, side: Side, reason: &'static str, duplicate: bool) {
         let now = self.now();
         let Some(connection) = self.connections.get_mut(id) else { return };
-        let (own, other, between_nodes) = (connection.party(side), connection.party(side.other()), connection.between_nodes());
+        let (own, other, between_nodes) =
+            (connection.party(side), connection.party(side.other()), connection.between_nodes());
         self.end(id, side);
         let (own, other) = match (own, other) {
             (Party::Client(slot), _) => return self.tell_client(ClientEvent::Lost { slot, connection: id, reason }),

@@ -104,7 +104,6 @@ impl DriverCounters {
 /// A node of the world.
 #[derive(Debug)]
 pub(super) struct Node {
-    pub(super) id: NodeId,
     pub(super) process: Process,
     /// How often it was started.
     pub(super) starts: u64,
@@ -130,9 +129,8 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(id: NodeId, clock: ClockSettings, disk_random: ChaCha8Rng) -> Node {
+    pub(super) fn new(clock: ClockSettings, disk_random: ChaCha8Rng) -> Node {
         Node {
-            id,
             process: Process::Down,
             starts: 0,
             handled: 0,

@@ -52,9 +52,18 @@ impl Happening {
 #[derive(Debug)]
 pub(super) enum Event {
     At(Happening),
-    Boot { node: NodeId, starts: u64 },
-    Deadline { node: NodeId, time: u64 },
-    Synced { node: NodeId, starts: u64 },
+    Boot {
+        node: NodeId,
+        starts: u64,
+    },
+    Deadline {
+        node: NodeId,
+        time: u64,
+    },
+    Synced {
+        node: NodeId,
+        starts: u64,
+    },
     /// For the harness around the world.
     Wake(Wake),
 }
@@ -123,7 +132,7 @@ impl World {
         if members.iter().zip(1..).any(|(member, number)| member.0 != number) {
             return Err(ConfigError("the simulator's members are n1, n2, ... without a gap: renumber them".to_owned()));
         }
-        let node = |&id: &NodeId| Node::new(id, settings.clock, stream(seed, "disk", &[u64::from(id.0)]));
+        let node = |&id: &NodeId| Node::new(settings.clock, stream(seed, "disk", &[u64::from(id.0)]));
         Ok(World {
             seed,
             settings,
@@ -345,8 +354,7 @@ impl World {
             self.begin_sync(id);
         }
         if !send.is_empty() || !reply.is_empty() {
-            let mut effects =
-                Effects { send: Vec::with_capacity(send.len()), reply: Vec::with_capacity(reply.len()) };
+            let mut effects = Effects { send: Vec::with_capacity(send.len()), reply: Vec::with_capacity(reply.len()) };
             for Send { to, lane, message } in send {
                 self.messages += 1;
                 let number = self.messages;
@@ -357,9 +365,10 @@ impl World {
                 let bytes = self.hash.reply(request_id.0, &response);
                 effects.reply.push((request_id, response, bytes));
             }
+            let releases_early = self.releases_early();
             let node = &mut self.nodes[place(id)];
             let ticket = node.disk.last();
-            if self.releases_early() || (node.unreleased.is_empty() && node.disk.is_durable(ticket)) {
+            if releases_early || (node.unreleased.is_empty() && node.disk.is_durable(ticket)) {
                 self.carry_out(id, effects);
             } else {
                 node.unreleased.push_back((ticket, effects));
