@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const SHORT: &str = "{warmup: 1s, faults: 9s, healed: 1s, converge_within: 30s}";
+const CALM: &str = "{warmup: 2s, converge_within: 30s}";
 const LONG: &str = "{warmup: 60s, faults: 60s, healed: 1s, converge_within: 30s}";
 const FAULTS: &str = "  between: [300ms, 500ms]\n  kinds:\n    - partition: {shapes: [isolate-one], for: 2s}\n    \
                       - crash: {nodes: all, for: 500ms}\n    - pause: {nodes: one, for: 1s}\n    - wipe: {for: 500ms, quiet: 500ms}";
@@ -79,7 +80,7 @@ fn a_short_run_of_every_fault_is_as_expected_and_can_be_judged_and_run_again() {
 #[test]
 fn results_for_machines_are_one_json_object() {
     let place = Workplace::new();
-    place.file("small.yaml", &small_campaign("", "{warmup: 1s, faults: 1s, healed: 1s, converge_within: 30s}"));
+    place.file("small.yaml", &small_campaign("", CALM));
     let ended = place.run(&["run", "small.yaml", "--seed", "7", "--json"]);
     let verdict: serde_json::Value = serde_json::from_str(&ended.stdout)
         .unwrap_or_else(|error| panic!("not one JSON object ({error}):\n{}\n{}", ended.stdout, ended.stderr));
@@ -100,7 +101,7 @@ fn several_seeds_give_one_summary() {
 #[test]
 fn an_expected_violation_that_does_not_come_is_red() {
     let place = Workplace::new();
-    let campaign = small_campaign("", "{warmup: 1s, faults: 2s, healed: 1s, converge_within: 30s}");
+    let campaign = small_campaign("", CALM);
     place.file("small.yaml", &campaign.replace("monotonic-reads: holds", "monotonic-reads: violated"));
     place.run(&["run", "small.yaml", "--seed", "7"]).expect_code(1);
 }
@@ -141,7 +142,7 @@ fn a_killed_harness_leaves_nothing_but_a_readable_history() {
 #[test]
 fn a_node_that_dies_by_itself_fails_the_run_and_shows_its_log() {
     let place = Workplace::new();
-    place.file("small.yaml", &small_campaign("", LONG));
+    place.file("small.yaml", &small_campaign("", "{warmup: 120s}"));
     let child = start(&place, &["run", "small.yaml", "--seed", "7"]);
     wait_for_load(&place);
     let victim = *nodes_of(&place).first().expect("nodes are running");
@@ -208,12 +209,36 @@ fn a_broken_history_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_store_on_a_full_disk_is_named() {
+fn a_store_that_cant_be_made_is_named() {
     let place = Workplace::new();
-    place.file("small.yaml", &small_campaign("", SHORT));
+    place.file("small.yaml", &small_campaign("", CALM));
     place.file("store", "a file where the store should be");
     let ended = place.run(&["run", "small.yaml"]);
     assert!(matches!(ended.code, Some(64 | 70)), "{ended:?}");
     ended.expect_words("store");
     expect_nothing_left(&place);
+}
+
+#[test]
+fn a_full_disk_ends_the_run_and_the_history_stays_readable() {
+    let place = Workplace::new();
+    place.file("small.yaml", &small_campaign("", "{warmup: 120s}").replace("rate: 200", "rate: 2000"));
+    fs::create_dir(place.path().join("store")).expect("a folder can be made");
+    // A disk of its own, small, gone with the shell: room for the stores of three nodes and a while of history.
+    let script = "mount -t tmpfs -o size=8m none store && \"$0\" run small.yaml --seed 7; code=$?; \
+                  cp store/latest/history.jsonl kept.jsonl; exit $code";
+    let user = if nix::unistd::geteuid().is_root() { "-m" } else { "-Urm" };
+    let output = std::process::Command::new("unshare")
+        .args([user, "sh", "-c", script])
+        .arg(hearsay_tests::program())
+        .current_dir(place.path())
+        .output()
+        .expect("unshare is part of every Linux");
+    let ended = Ended::from(output);
+    assert!(matches!(ended.code, Some(1 | 70)), "{ended:?}");
+    let said = format!("{}{}", ended.stdout, ended.stderr).to_lowercase();
+    assert!(said.contains("no space left") || said.contains("full"), "{ended:?}");
+    expect_nothing_left(&place);
+    let judged = place.run(&["check", "kept.jsonl", "--model", "monotonic-reads"]);
+    assert!(matches!(judged.code, Some(0 | 2)), "{judged:?}");
 }

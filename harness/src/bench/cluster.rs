@@ -1,9 +1,7 @@
 //! Time from nothing to a sandboxed cluster in which every node serves, and what an idle node of it weighs.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -15,7 +13,6 @@ use crate::campaign;
 use crate::plan::make_plan;
 use crate::run::cluster::Cluster;
 use crate::run::nemesis::Scene;
-use crate::run::proof::Neighbourhood;
 use crate::sandbox::Sandbox;
 use crate::store::RunDirectory;
 
@@ -60,7 +57,7 @@ pub(super) async fn cluster(sandbox: &Sandbox, nodes: u16, _options: &Options) -
     let start = program_start()?;
     let text = format!(
         "campaign: bench\ncluster: {{nodes: {nodes}, replication: 3}}\nworkload: {{register: {{keys: 1, clients: 1, \
-         rate: 1, mix: {{read: 1}}, read_level: one, write_level: one}}}}\nphases: {{faults: 1s}}\n\
+         rate: 1, mix: {{read: 1}}, read_level: one, write_level: one}}}}\nphases: {{warmup: 1s}}\n\
          expect: {{convergence: any}}\n"
     );
     let campaign = campaign::parse("bench", &text).map_err(|mistakes| anyhow!("{mistakes}"))?;
@@ -72,12 +69,7 @@ pub(super) async fn cluster(sandbox: &Sandbox, nodes: u16, _options: &Options) -
     let begin = Instant::now();
     let (cluster, _died) = Cluster::start(&plan, &directory, sandbox)?;
     let started = begin.elapsed().as_secs_f64();
-    let scene = Scene {
-        observer: Arc::clone(&cluster.observer),
-        neighbourhood: Arc::new(Neighbourhood::of(&plan.cluster)),
-        members: Arc::new(plan.cluster.members.iter().copied().collect::<BTreeSet<_>>()),
-        active: Arc::new(Mutex::default()),
-    };
+    let scene = Scene::of(&cluster, &plan);
     scene.prove_whole(cluster.ready_within()).await.map_err(|missing| anyhow!("not ready: {missing}"))?;
     let ready = begin.elapsed().as_secs_f64();
     tokio::time::sleep(IDLE).await;

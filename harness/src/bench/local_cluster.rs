@@ -139,7 +139,9 @@ impl LocalCluster {
     /// # Errors
     /// The process does not start.
     pub(super) async fn start_echo(&mut self) -> Result<(u16, String)> {
-        let identity = self.authority.client("echo")?;
+        // A server needs a node's certificate; no node of the cluster has this number.
+        let node = NodeId(u16::MAX);
+        let identity = self.authority.node(node)?;
         identity.write(self.folder.path(), "echo")?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("bench-echo-server")
@@ -151,7 +153,7 @@ impl LocalCluster {
         self.processes.push(Process(child));
         let mut line = String::new();
         std::io::BufReader::new(output).read_line(&mut line)?;
-        Ok((line.trim().parse().context("the echo's port")?, format!("echo.{CLUSTER}.client.hearsay")))
+        Ok((line.trim().parse().context("the echo's port")?, format!("{node}.{CLUSTER}.node.hearsay")))
     }
 
     /// The certificate of the cluster's authority.

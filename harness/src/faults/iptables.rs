@@ -19,8 +19,10 @@ use std::process::{Command, Output, Stdio};
 
 use super::firewall::{Firewall, FirewallError, Pair};
 
-const RESTORE: &str = "iptables-restore";
-const SAVE: &str = "iptables-save";
+/// The programs, best first. The legacy ones are several times quicker, and those that translate to nftables can't change tens of
+/// thousands of rules at once in a user namespace: their send buffer is limited there.
+const PROGRAMS: [(&str, &str); 2] =
+    [("iptables-legacy-restore", "iptables-legacy-save"), ("iptables-restore", "iptables-save")];
 /// Ordinary users often lack these in PATH.
 const MORE_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 const CHAIN_PREFIX: &str = "from-";
@@ -35,19 +37,24 @@ pub struct Iptables {
 }
 
 impl Iptables {
-    /// Finds the programs and empties the filter table.
+    /// Finds programs that work here and empties the filter table.
     pub fn open(pairs_max: usize) -> Result<Iptables, FirewallError> {
-        let restore = find(RESTORE).ok_or(FirewallError::Missing(RESTORE))?;
-        let save = find(SAVE).ok_or(FirewallError::Missing(SAVE))?;
-        let firewall =
-            Iptables { restore, save, in_force: BTreeSet::new(), counted_before: BTreeMap::new(), pairs_max };
-        firewall.replace(&BTreeSet::new())?;
-        Ok(firewall)
+        let mut failure = FirewallError::Missing("iptables-restore");
+        for (restore, save) in PROGRAMS {
+            let (Some(restore), Some(save)) = (find(restore), find(save)) else { continue };
+            let (in_force, counted_before) = (BTreeSet::new(), BTreeMap::new());
+            let firewall = Iptables { restore, save, in_force, counted_before, pairs_max };
+            match firewall.replace(&BTreeSet::new()).and_then(|()| firewall.read()) {
+                Ok(_) => return Ok(firewall),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 
-    /// Whether the programs are there.
+    /// Whether there are programs, working or not.
     pub fn installed() -> bool {
-        find(RESTORE).is_some() && find(SAVE).is_some()
+        PROGRAMS.iter().any(|(restore, save)| find(restore).is_some() && find(save).is_some())
     }
 
     fn replace(&self, blocked: &BTreeSet<Pair>) -> Result<(), FirewallError> {

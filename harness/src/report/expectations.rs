@@ -79,7 +79,7 @@ mod tests {
             verdict: verdict(Judgement::Violated, false),
         };
         let unbitten = Problem { kind: ProblemKind::FaultDidNotBite, message: String::new() };
-        assert_eq!(outcome_of(&[judged(Outcome::Violation)], &[unbitten.clone()]), Outcome::Violation);
+        assert_eq!(outcome_of(&[judged(Outcome::Violation)], std::slice::from_ref(&unbitten)), Outcome::Violation);
         assert_eq!(outcome_of(&[judged(Outcome::AsExpected)], &[unbitten]), Outcome::Unknown);
         assert_eq!(outcome_of(&[judged(Outcome::AsExpected)], &[]), Outcome::AsExpected);
     }

@@ -86,6 +86,9 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
             let skipped = report.operations_skipped;
             writeln!(out, "  {skipped} planned operations were overdue and not started")?;
         }
+        if report.operations_remaining > 0 {
+            writeln!(out, "  {} planned operations were not reached", report.operations_remaining)?;
+        }
     }
     write_judgement(out, &report.verdicts, &report.problems)?;
     if report.interrupted {

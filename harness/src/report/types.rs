@@ -40,6 +40,8 @@ pub struct RunReport {
     pub operations: Vec<PhaseOperations>,
     /// Planned operations that were not started because they were overdue.
     pub operations_skipped: u64,
+    /// Planned operations that the run did not come to.
+    pub operations_remaining: u64,
     /// What the checkers say.
     pub verdicts: Vec<JudgedVerdict>,
     /// What went wrong besides.

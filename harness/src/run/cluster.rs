@@ -108,14 +108,14 @@ impl Cluster {
             nodes.start(node)?;
         }
 
-        let endpoint = |name: &str, socket: UdpSocket| -> anyhow::Result<ClientEndpoint> {
+        let endpoint = |name: &str, socket: UdpSocket| -> anyhow::Result<Arc<ClientEndpoint>> {
             let identity = authority.client(name)?;
-            Ok(ClientEndpoint::new(socket, &identity, authority.certificate_pem(), CLUSTER)?)
+            Ok(Arc::new(ClientEndpoint::new(socket, &identity, authority.certificate_pem(), CLUSTER)?))
         };
         let own_socket = UdpSocket::bind((network.harness_address(), 0)).context("no socket for the harness itself")?;
         let observer = Arc::new(Observer::new(endpoint("harness", own_socket)?, &addresses));
         let clients_socket = network.clients_socket().context("no socket for the clients")?;
-        let clients = Arc::new(endpoint("clients", clients_socket)?);
+        let clients = endpoint("clients", clients_socket)?;
         Ok((Cluster { network, nodes, observer, clients, addresses }, died))
     }
 

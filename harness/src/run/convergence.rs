@@ -85,14 +85,15 @@ mod tests {
             value: value.map(|text| Value(text.as_bytes().to_vec())),
         }
     }
-    fn scans(nodes: [&[LocalEntry]; 3]) -> Scans {
-        (1..).map(NodeId).zip(nodes.map(|entries| Ok(entries.to_vec()))).collect()
+    fn scans(nodes: [&[&LocalEntry]; 3]) -> Scans {
+        let copied = |entries: &[&LocalEntry]| Ok(entries.iter().map(|&entry| entry.clone()).collect());
+        (1..).map(NodeId).zip(nodes.map(copied)).collect()
     }
 
     #[test]
     fn equal_copies_on_as_many_nodes_as_replicas() {
         let (x, gone) = (entry("x", 5, Some("7")), entry("y", 6, None));
-        let all = scans([&[x.clone(), gone.clone()], &[x.clone(), gone.clone()], &[]]);
+        let all = scans([&[&x, &gone], &[&x, &gone], &[]]);
         assert_eq!(differing(&all, 2, false), [""; 0]);
         let (entries, unreachable) = final_entries(&all);
         assert_eq!((entries.len(), unreachable.len()), (4, 0));
@@ -102,14 +103,14 @@ mod tests {
     #[test]
     fn what_differs_is_named() {
         let (new, old) = (entry("x", 5, Some("7")), entry("x", 4, Some("6")));
-        let all = scans([&[new.clone()], &[old], &[]]);
+        let all = scans([&[&new], &[&old], &[]]);
         assert_eq!(differing(&all, 2, false), ["x: n1 holds 7 of 5, n2 holds 6 of 4"]);
-        let all = scans([&[new.clone()], &[], &[]]);
+        let all = scans([&[&new], &[], &[]]);
         assert_eq!(differing(&all, 2, false), ["x: 7 of 5 is held by 1 nodes (n1), not 2"]);
-        let all = scans([&[new.clone()], &[new.clone()], &[new]]);
+        let all = scans([&[&new], &[&new], &[&new]]);
         assert_eq!(differing(&all, 2, false), ["x: 7 of 5 is held by 3 nodes (n1 n2 n3), not 2"]);
         // Equal values under different stamps are different versions still.
-        let all = scans([&[entry("x", 5, Some("7"))], &[entry("x", 4, Some("7"))], &[]]);
+        let all = scans([&[&entry("x", 5, Some("7"))], &[&entry("x", 4, Some("7"))], &[]]);
         assert_eq!(differing(&all, 2, false).len(), 1);
     }
 
@@ -123,10 +124,10 @@ mod tests {
 
     #[test]
     fn collected_tombstones_are_equal_to_tombstones() {
-        let all = scans([&[entry("y", 6, None)], &[], &[]]);
+        let all = scans([&[&entry("y", 6, None)], &[], &[]]);
         assert_eq!(differing(&all, 2, false).len(), 1);
         assert_eq!(differing(&all, 2, true), [""; 0]);
-        let back = scans([&[entry("y", 6, None)], &[entry("y", 5, Some("7"))], &[]]);
+        let back = scans([&[&entry("y", 6, None)], &[&entry("y", 5, Some("7"))], &[]]);
         assert_eq!(differing(&back, 2, true).len(), 1, "a deleted value that is back is a difference");
     }
 }

@@ -7,8 +7,6 @@
 //! What goes wrong on the way does not undo what was seen: a run that ends early is healed, taken down and judged by
 //! what there is. Left out: judging ([`super::judge`]).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -29,7 +27,6 @@ use super::convergence::{differing, final_entries};
 use super::load::{Load, Undone};
 use super::metrics;
 use super::nemesis::{Nemesis, Scene};
-use super::proof::Neighbourhood;
 use super::stop::{Stop, Watch, ended_early, stop_for, until_ended_early};
 
 /// Longest wait, when all faults are healed, for the whole cluster.
@@ -40,7 +37,7 @@ pub(crate) const SCAN_INTERVAL: Duration = Duration::from_millis(100);
 const LOG_LINES_SHOWN: usize = 20;
 
 /// What a run brought, besides what is in its directory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ran {
     /// Phases that were run.
     pub phases: Vec<Phase>,
@@ -111,11 +108,11 @@ pub async fn execute(
     let mut ran = Ran::default();
     progress.phase("starting the nodes", None);
     let done = match start(plan, directory, firewall, sandbox) {
-        Ok((run, watch)) => run.to_its_end(watch, progress, &mut ran).await,
+        Ok((run, watch)) => run.finish(watch, progress, &mut ran).await,
         Err(error) => Err(error),
     };
     if let Err(error) = done {
-        ran.problem(ProblemKind::Harness, format!("{error:#}"));
+        ran.problem(ProblemKind::Harness, told(&error));
     }
     ran
 }
@@ -139,18 +136,13 @@ fn start<'a>(
     let firewall = firewall.open(pairs_max(plan.cluster.members.len())).context("the firewall can't be used")?;
     let (cluster, died) = Cluster::start(plan, directory, sandbox)?;
     let watch = Watch::new(died).context("signals can't be handled")?;
-    let scene = Scene {
-        observer: Arc::clone(&cluster.observer),
-        neighbourhood: Arc::new(Neighbourhood::of(&plan.cluster)),
-        members: Arc::new(plan.cluster.members.iter().copied().collect::<BTreeSet<_>>()),
-        active: Arc::new(Mutex::new(BTreeMap::new())),
-    };
+    let scene = Scene::of(&cluster, plan);
     let injector = Injector::new(firewall, cluster.nodes.clone());
     Ok((Run { plan, directory, cluster, scene, injector, stop: watch::Sender::new(None) }, watch))
 }
 
 impl Run<'_> {
-    async fn to_its_end(self, mut watch: Watch, progress: &Progress, ran: &mut Ran) -> anyhow::Result<()> {
+    async fn finish(self, mut watch: Watch, progress: &Progress, ran: &mut Ran) -> anyhow::Result<()> {
         let Run { plan, directory, cluster, scene, injector, stop } = self;
         let ready = tokio::select! {
             reason = watch.first_reason(std::future::pending()) => {
@@ -235,7 +227,7 @@ impl Flow<'_> {
         );
         let load_ended = self.recorder.now();
         ran.faults = nemesis.into_reports();
-        let healed = faults.as_ref().ok().and_then(|healed| healed.as_ref().ok().copied());
+        let healed = faults.as_ref().ok().and_then(|healed| healed.as_ref().ok().copied().flatten());
         ran.phases = phases_until(&self.plan.phases, healed, load_ended);
         ran.note_faults();
         // What was seen until here is kept, whatever happens next.
@@ -264,8 +256,9 @@ impl Flow<'_> {
         self.save_observed(ran)
     }
 
-    /// Faults, then the proof that nothing is broken any more: when that was, or what was missing.
-    async fn faults(&self, nemesis: &mut Nemesis) -> anyhow::Result<Result<u64, String>> {
+    /// Faults, then the proof that nothing is broken any more: when that was, or what was missing. `None` when the run
+    /// was ended before.
+    async fn faults(&self, nemesis: &mut Nemesis) -> anyhow::Result<Result<Option<u64>, String>> {
         let mut stop = self.stop.subscribe();
         nemesis.run(stop.clone()).await?;
         let faults_end = Duration::from_millis(self.plan.phases.warmup_ms + self.plan.phases.faults_ms);
@@ -274,8 +267,8 @@ impl Flow<'_> {
             self.scene.prove_whole(WHOLE_WITHIN).await
         };
         Ok(tokio::select! {
-            () = until_ended_early(&mut stop) => Ok(self.recorder.now()),
-            whole = whole => whole.map(|_| self.recorder.now()),
+            () = until_ended_early(&mut stop) => Ok(None),
+            whole = whole => whole.map(|_| Some(self.recorder.now())),
         })
     }
 
@@ -341,7 +334,30 @@ pub(crate) fn phases_until(planned: &Phases, healed: Option<u64>, ended: u64) ->
     until_the_end.map(|(name, from, to)| Phase { name: name.to_owned(), from, to: to.min(ended) }).collect()
 }
 
+/// An error with its causes, without saying again what it says already.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Whether tombstones of this run can be gone `at` nanoseconds after its start.
 pub fn tombstones_collected(plan: &Plan, at: u64) -> bool {
     plan.cluster.tombstone_grace_ms <= at / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = std::io::Error::other("disk full");
+        let outer = anyhow::Error::new(inner).context("can't write x: disk full").context("the run failed");
+        assert_eq!(told(&outer), "the run failed: can't write x: disk full");
+    }
 }

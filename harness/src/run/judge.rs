@@ -43,6 +43,7 @@ pub fn report_of(plan: &Plan, directory: &RunDirectory, ran: Ran) -> RunReport {
     // Without a history nothing was started that could be judged; the problems say why.
     let there_is = directory.history().exists();
     let case = there_is.then(|| load_case(directory.path()).map_err(|error| error.to_string()));
+    let case = case.as_ref().map(Result::as_ref);
     let replay = format!("hearsay run --plan {}", shell_word(&directory.plan()));
     judged_report(plan, case, (directory.path().display().to_string(), replay), ran)
 }
@@ -51,7 +52,7 @@ pub fn report_of(plan: &Plan, directory: &RunDirectory, ran: Ran) -> RunReport {
 /// evidence and the command that does it again.
 pub(crate) fn judged_report(
     plan: &Plan,
-    case: Option<Result<Case, String>>,
+    case: Option<Result<&Case, &String>>,
     (directory, replay): (String, String),
     ran: Ran,
 ) -> RunReport {
@@ -65,13 +66,13 @@ pub(crate) fn judged_report(
                 problems.push(Problem { kind: ProblemKind::NothingRan, message });
             }
             let ended = ran.phases.last().map_or(0, |phase| phase.to);
-            match judge_case(&case, &plan.expect, &options_of(plan, ended)) {
+            match judge_case(case, &plan.expect, &options_of(plan, ended)) {
                 Ok(judged) => verdicts = judged,
                 Err(error) => problems.push(Problem { kind: ProblemKind::Harness, message: error.to_string() }),
             }
             operations = operations_by_phase(&case.history, &ran.phases);
         }
-        Some(Err(message)) => problems.push(Problem { kind: ProblemKind::Harness, message }),
+        Some(Err(message)) => problems.push(Problem { kind: ProblemKind::Harness, message: message.clone() }),
         None => {}
     }
     let outcome = outcome_of(&verdicts, &problems);
@@ -89,7 +90,8 @@ pub(crate) fn judged_report(
         phases: ran.phases,
         faults: ran.faults,
         operations,
-        operations_skipped: ran.undone.skipped + ran.undone.remaining,
+        operations_skipped: ran.undone.skipped,
+        operations_remaining: ran.undone.remaining,
         verdicts,
         problems,
     }

@@ -23,15 +23,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::faults::{Evidence, Injector};
-use crate::plan::{Fault, PlannedFault};
+use crate::plan::{Fault, Plan, PlannedFault};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::FaultReport;
 use crate::store::JsonLines;
 
+use super::cluster::Cluster;
 use super::evidence_text::{bit_text, heal_text};
 use super::observer::Observer;
-use super::proof::{InForce, Neighbourhood, Requirements, missing, summary};
+use super::proof::{InForce, Neighbourhood, Requirements, missing, summary, unreached};
 use super::stop::{Stop, until_ended_early};
 use super::timeline::{Turn, broken_by, proof_of_healing, targets, timeline};
 
@@ -45,8 +46,10 @@ pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// A cluster as faults and proofs see it.
 #[derive(Clone)]
 pub struct Scene {
-    /// The nodes' words.
+    /// The nodes' words, along the harness's own path.
     pub observer: Arc<Observer>,
+    /// The same nodes along the path of the clients.
+    pub clients_path: Arc<Observer>,
     /// Who should see whom.
     pub neighbourhood: Arc<Neighbourhood>,
     /// Every node.
@@ -72,6 +75,17 @@ pub(crate) struct Line<'a> {
 type Proof = Result<Duration, String>;
 
 impl Scene {
+    /// The scene of a started cluster, with no fault in force.
+    pub fn of(cluster: &Cluster, plan: &Plan) -> Scene {
+        Scene {
+            observer: Arc::clone(&cluster.observer),
+            clients_path: Arc::new(Observer::new(Arc::clone(&cluster.clients), &cluster.addresses)),
+            neighbourhood: Arc::new(Neighbourhood::of(&plan.cluster)),
+            members: Arc::new(plan.cluster.members.iter().copied().collect()),
+            active: Arc::default(),
+        }
+    }
+
     /// What is broken on purpose now.
     pub fn in_force(&self) -> InForce {
         broken_by(lock(&self.active).values())
@@ -94,7 +108,9 @@ impl Scene {
             let in_force = self.in_force();
             let asked = self.members.difference(&in_force.absent).copied();
             let statuses = self.observer.statuses(asked).await;
-            let missing = missing(required, &in_force, &self.neighbourhood, &statuses);
+            let mut missing = missing(required, &in_force, &self.neighbourhood, &statuses);
+            let answers = self.clients_path.statuses(required.to_reach(&in_force)).await;
+            missing.extend(unreached(&answers));
             if missing.is_empty() {
                 return Ok(began.elapsed());
             }
@@ -112,7 +128,9 @@ impl Scene {
     /// What was still missing.
     pub async fn prove_whole(&self, within: Duration) -> Proof {
         let all: BTreeSet<_> = (*self.members).clone();
-        self.prove(&Requirements { ready: all.clone(), linked: all, ..Requirements::default() }, within).await
+        let required =
+            Requirements { ready: all.clone(), linked: all.clone(), reached: all, ..Requirements::default() };
+        self.prove(&required, within).await
     }
 }
 

@@ -1,7 +1,9 @@
-//! The harness's own eyes: asks nodes about themselves over a path that no fault touches.
+//! Asks nodes about themselves: the harness's own eyes, over a path that no fault touches, and a look along the
+//! clients' path.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -22,7 +24,7 @@ const SCAN_ENTRIES_MAX: usize = 5_000_000;
 /// Asks every node about itself.
 #[derive(Debug)]
 pub struct Observer {
-    endpoint: ClientEndpoint,
+    endpoint: Arc<ClientEndpoint>,
     nodes: BTreeMap<NodeId, Observed>,
 }
 
@@ -33,8 +35,8 @@ struct Observed {
 }
 
 impl Observer {
-    /// Nothing is asked yet. The endpoint's socket belongs to the router's namespace.
-    pub fn new(endpoint: ClientEndpoint, addresses: &BTreeMap<NodeId, SocketAddr>) -> Observer {
+    /// Nothing is asked yet. The endpoint's socket decides which path is taken.
+    pub fn new(endpoint: Arc<ClientEndpoint>, addresses: &BTreeMap<NodeId, SocketAddr>) -> Observer {
         let observed = |&address| Observed { address, connection: Mutex::new(None) };
         let nodes = addresses.iter().map(|(&node, address)| (node, observed(address))).collect();
         Observer { endpoint, nodes }

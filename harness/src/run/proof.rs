@@ -53,6 +53,30 @@ pub struct Requirements {
     pub ready: BTreeSet<NodeId>,
     /// Links of these nodes are looked at; all others are not asked about theirs.
     pub linked: BTreeSet<NodeId>,
+    /// Clients reach these nodes.
+    pub reached: BTreeSet<NodeId>,
+}
+
+impl InForce {
+    /// Whether packets between the two are dropped, one way or both.
+    pub fn cuts(&self, a: Endpoint, b: Endpoint) -> bool {
+        self.blocked.contains(&(a, b)) || self.blocked.contains(&(b, a))
+    }
+}
+
+impl Requirements {
+    /// Nodes to ask along the clients' path, as far as other faults leave it open.
+    pub fn to_reach(&self, in_force: &InForce) -> Vec<NodeId> {
+        let open =
+            |node: &NodeId| !in_force.absent.contains(node) && !in_force.cuts(Endpoint::Clients, Endpoint::Node(*node));
+        self.reached.iter().copied().filter(open).collect()
+    }
+}
+
+/// Nodes that gave no answer along the clients' path.
+pub fn unreached(answers: &Statuses) -> Vec<String> {
+    let silent = answers.iter().filter_map(|(node, answer)| Some((node, answer.as_ref().err()?)));
+    silent.map(|(node, reason)| format!("clients do not reach {node} ({reason})")).collect()
 }
 
 /// What is still missing; empty when it is proven. Nodes that other faults keep away, and links that they cut, are not
@@ -88,9 +112,7 @@ pub fn missing(
     }
     for &(a, b) in &neighbourhood.pairs {
         let asked_for = required.linked.contains(&a) || required.linked.contains(&b);
-        let cut = [(a, b), (b, a)]
-            .into_iter()
-            .any(|(from, to)| in_force.blocked.contains(&(Endpoint::Node(from), Endpoint::Node(to))));
+        let cut = in_force.cuts(Endpoint::Node(a), Endpoint::Node(b));
         if !asked_for || cut || !present(&a) || !present(&b) {
             continue;
         }
@@ -165,7 +187,7 @@ mod tests {
     }
     fn everything() -> Requirements {
         let all: BTreeSet<_> = (1..=3).map(n).collect();
-        Requirements { restarted_from: BTreeMap::new(), ready: all.clone(), linked: all }
+        Requirements { ready: all.clone(), linked: all.clone(), reached: all, ..Requirements::default() }
     }
     fn check(required: &Requirements, in_force: &InForce, statuses: &Statuses, expected: &[&str]) {
         assert_eq!(missing(required, in_force, &neighbourhood(), statuses), expected);
@@ -218,6 +240,16 @@ mod tests {
             &statuses,
             &["n1 has no link to n2", "n2 has no link to n1"],
         );
+    }
+
+    #[test]
+    fn clients_are_asked_to_reach_what_is_open_to_them() {
+        let in_force = InForce { blocked: [(Endpoint::Node(n(1)), Endpoint::Clients)].into(), absent: [n(2)].into() };
+        assert_eq!(everything().to_reach(&in_force), [n(3)]);
+        assert_eq!(everything().to_reach(&InForce::default()), [n(1), n(2), n(3)]);
+        let mut answers = healthy();
+        answers.insert(n(3), Err("timed out".to_owned()));
+        assert_eq!(unreached(&answers), ["clients do not reach n3 (timed out)"]);
     }
 
     #[test]

@@ -50,11 +50,15 @@ pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Require
     let mut required = Requirements { restarted_from: former, ..Requirements::default() };
     match fault {
         Fault::Partition { blocked, .. } => {
-            let ends = blocked.iter().flat_map(|&(from, to)| [from, to]);
-            required.linked.extend(ends.filter_map(|end| match end {
-                Endpoint::Node(node) => Some(node),
-                Endpoint::Clients => None,
-            }));
+            for &(from, to) in blocked {
+                for (end, other) in [(from, to), (to, from)] {
+                    match (end, other) {
+                        (Endpoint::Node(node), Endpoint::Node(_)) => drop(required.linked.insert(node)),
+                        (Endpoint::Node(node), Endpoint::Clients) => drop(required.reached.insert(node)),
+                        (Endpoint::Clients, _) => {}
+                    }
+                }
+            }
         }
         Fault::Crash { nodes } | Fault::Pause { nodes } => required.linked.extend(nodes),
         Fault::Wipe { node } => {
@@ -65,9 +69,16 @@ pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Require
     required
 }
 
+/// More nodes than these are counted, not named; so are more groups.
+const NODES_NAMED_MAX: usize = 6;
+const GROUPS_NAMED_MAX: usize = 3;
+
 /// Whom a fault hits, such as `n1 n2 | n3 n4 n5` or `n1 n3`.
 pub fn targets(fault: &Fault) -> String {
     match fault {
+        Fault::Crash { nodes } | Fault::Pause { nodes } if nodes.len() > NODES_NAMED_MAX => {
+            format!("{} nodes", nodes.len())
+        }
         Fault::Crash { nodes } | Fault::Pause { nodes } => list(nodes.iter()),
         Fault::Wipe { node } => node.to_string(),
         Fault::Partition { blocked, .. } => {
@@ -83,7 +94,13 @@ pub fn targets(fault: &Fault) -> String {
                 groups.entry(to).or_default().push(from);
             }
             let mut text = String::new();
-            let names = |ends: &[Endpoint]| ends.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(" ");
+            if groups.len() > GROUPS_NAMED_MAX {
+                return format!("{} directed pairs", blocked.len());
+            }
+            let names = |ends: &[Endpoint]| match ends.len() {
+                ..=NODES_NAMED_MAX => ends.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(" "),
+                many => format!("{many} nodes"),
+            };
             let both_ways = |from: &Vec<Endpoint>, to: &Vec<Endpoint>| groups.get(from) == Some(to);
             for (to, from) in &groups {
                 let arrow = match both_ways(from, to) {
@@ -133,6 +150,10 @@ mod tests {
         assert_eq!(targets(&partition(vec![(n(1), n(3)), (n(2), n(3))])), "n1 n2 > n3");
         assert_eq!(targets(&partition(vec![(Endpoint::Clients, n(2)), (n(2), Endpoint::Clients)])), "n2 | clients");
         assert_eq!(targets(&Fault::Pause { nodes: vec![NodeId(2), NodeId(5)] }), "n2 n5");
+        assert_eq!(targets(&Fault::Crash { nodes: (1..=7).map(NodeId).collect() }), "7 nodes");
+        assert_eq!(targets(&both(&[8], &[1, 2, 3, 4, 5, 6, 7])), "7 nodes | n8");
+        let ring = (1..=5).map(|node| (n(node), n(node % 5 + 1)));
+        assert_eq!(targets(&partition(ring.collect())), "5 directed pairs");
     }
 
     #[test]
@@ -142,6 +163,14 @@ mod tests {
         let in_force = broken_by([&wipe, &cut, &Fault::Crash { nodes: vec![NodeId(4)] }]);
         assert_eq!(in_force.absent, [NodeId(3), NodeId(4)].into());
         assert_eq!(in_force.blocked, [(n(1), n(2))].into());
+    }
+
+    #[test]
+    fn a_partition_is_healed_when_each_side_has_the_other_again() {
+        let pairs = vec![(n(1), n(2)), (Endpoint::Clients, n(3)), (n(4), Endpoint::Clients)];
+        let required = proof_of_healing(&partition(pairs), BTreeMap::new());
+        assert_eq!(required.linked, [NodeId(1), NodeId(2)].into());
+        assert_eq!(required.reached, [NodeId(3), NodeId(4)].into());
     }
 
     #[test]

@@ -119,8 +119,8 @@ impl Simulated {
     }
 
     /// The report, with the place of the evidence and the command that does it again.
-    pub fn into_report(self, plan: &Plan, directory: String, replay: String) -> RunReport {
-        judged_report(plan, self.case, (directory, replay), self.ran)
+    pub fn report(&self, plan: &Plan, directory: String, replay: String) -> RunReport {
+        judged_report(plan, self.case.as_ref().map(Result::as_ref), (directory, replay), self.ran.clone())
     }
 }
 
@@ -179,14 +179,22 @@ impl Run<'_> {
         let mut final_state = None;
         let ready = self.wait_until_ready();
         match &ready {
+            _ if self.world.died().is_some() => {}
             Ok(()) => {
                 self.carry_out_load(&mut ran);
-                final_state = Some(self.converge());
-                self.final_reads(&mut ran);
+                if self.world.died().is_none() {
+                    final_state = self.converge();
+                }
+                if self.world.died().is_none() {
+                    self.final_reads(&mut ran);
+                }
             }
             Err(missing) => {
                 ran.problem(ProblemKind::Cluster, format!("the cluster was not ready to serve {missing}"));
             }
+        }
+        if let Some((node, message)) = self.world.died() {
+            ran.problem(ProblemKind::NodeDied, format!("{node} ended by itself: {message}"));
         }
         let Run { recording, world, nemesis, metrics, .. } = self;
         let ended = recording.time(world.now());
@@ -214,6 +222,9 @@ impl Run<'_> {
     fn wait_until_ready(&mut self) -> Result<(), String> {
         let began = self.world.now();
         loop {
+            if self.world.died().is_some() {
+                return Ok(());
+            }
             if let Some(ready) = self.nemesis.prove_ready(&mut self.world, began, READY_WITHIN) {
                 return ready;
             }
@@ -244,12 +255,14 @@ impl Run<'_> {
             None => None,
         };
         ran.phases = phases_until(&self.plan.phases, healed, ended);
-        let (skipped, remaining) = self.clients.clear(&mut self.world);
-        ran.undone = Undone { skipped, remaining };
+        if self.world.died().is_none() {
+            let (skipped, remaining) = self.clients.clear(&mut self.world);
+            ran.undone = Undone { skipped, remaining };
+        }
     }
 
-    /// Looks at all that is stored until all replicas are equal or the time is over.
-    fn converge(&mut self) -> FinalState {
+    /// Looks at all that is stored until all replicas are equal or the time is over; `None` when a node dies meanwhile.
+    fn converge(&mut self) -> Option<FinalState> {
         let cluster = &self.plan.cluster;
         let replication = usize::from(cluster.replication);
         let (began, deadline) = (self.world.now(), self.plan.phases.converge_within_ms * MILLISECOND);
@@ -264,9 +277,13 @@ impl Run<'_> {
                 break (scans, None);
             }
             self.pass_until(self.world.now() + nanoseconds(SCAN_INTERVAL));
+            if self.world.died().is_some() {
+                return None;
+            }
         };
         let (entries, unreachable) = final_entries(&scans);
-        FinalState { replication: u64::from(cluster.replication), converged_after, deadline, entries, unreachable }
+        let replication = u64::from(cluster.replication);
+        Some(FinalState { replication, converged_after, deadline, entries, unreachable })
     }
 
     fn final_reads(&mut self, ran: &mut Ran) {
@@ -282,7 +299,6 @@ impl Run<'_> {
             self.clients.add(&mut self.world, (slot, slots), settings, operations, Some(keys.clone()));
         }
         self.pass_while(|run| !run.clients.are_done());
-        self.clients.clear(&mut self.world);
         let to = self.recording.time(self.world.now());
         ran.phases.push(Phase { name: "final-reads".to_owned(), from, to });
     }
@@ -313,8 +329,9 @@ impl Run<'_> {
 
     // Time.
 
+    /// A node that dies ends every phase.
     fn pass_while(&mut self, goes_on: impl Fn(&Run<'_>) -> bool) {
-        while goes_on(self) {
+        while goes_on(self) && self.world.died().is_none() {
             let stepped = self.step();
             assert!(stepped, "nothing is to come, and the run has not ended");
         }

@@ -12,7 +12,7 @@ fn plan(campaign: &str, seed: u64) -> Plan {
 
 fn report(plan: &Plan, settings: Settings) -> RunReport {
     let replay = format!("hearsay run {} --sim --seed {}", plan.campaign, plan.seed);
-    simulate(plan, settings).into_report(plan, String::new(), replay)
+    simulate(plan, settings).report(plan, String::new(), replay)
 }
 
 #[test]

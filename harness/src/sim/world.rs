@@ -1,6 +1,7 @@
 //! The world: all nodes, connections and what is to come; every event changes it at its time, in its order.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
     ClientRequest, ClientResponse, ClusterConfig, ConfigError, Input, NodeId, Output, Replica, RequestId, Send,
@@ -113,6 +114,15 @@ pub(super) struct World {
     messages: u64,
     client_events: VecDeque<ClientEvent>,
     pub(super) log: Vec<LogLine>,
+    died: Option<(NodeId, String)>,
+}
+
+/// Runs the core's code; a panic comes back as its message.
+fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
+    })
 }
 
 /// Place of a node in the table of nodes: members are n1, n2, ...
@@ -148,6 +158,7 @@ impl World {
             messages: 0,
             client_events: VecDeque::new(),
             log: Vec::new(),
+            died: None,
         })
     }
 
@@ -159,6 +170,11 @@ impl World {
     /// Events so far.
     pub(super) fn events(&self) -> u64 {
         self.events
+    }
+
+    /// The first node whose replica broke an invariant of its own, with its last words.
+    pub(super) fn died(&self) -> Option<&(NodeId, String)> {
+        self.died.as_ref()
     }
 
     /// Carries out the next event.
@@ -230,8 +246,13 @@ impl World {
         let (recovered, clocks) = (node.disk.recover(), node.clock.now(now));
         self.hash.boot((now, self.sequence), id, incarnation, recovered.entries.len() as u64);
         let seed = sub_seed(seed, "node", &object);
-        let booted = Replica::boot(self.config.clone(), id, incarnation, recovered, seed, clocks);
-        let (replica, output) = booted.expect("the configuration was checked, and the store is this node's own");
+        let config = self.config.clone();
+        let booted = guarded(|| Replica::boot(config, id, incarnation, recovered, seed, clocks));
+        let (replica, output) = match booted {
+            Ok(booted) => booted.expect("the configuration was checked, and the store is this node's own"),
+            Err(message) => return self.dies(id, message),
+        };
+        let node = &mut self.nodes[place(id)];
         node.process = Process::Running;
         node.incarnation = incarnation;
         node.replica = Some(replica);
@@ -305,7 +326,21 @@ impl World {
         let node = &mut self.nodes[place(id)];
         node.handled += 1;
         let clocks = node.clock.now(now);
-        node.replica.as_mut().expect("only a process takes inputs").handle(clocks, input)
+        let replica = node.replica.as_mut().expect("only a process takes inputs");
+        match guarded(|| replica.handle(clocks, input)) {
+            Ok(output) => output,
+            Err(message) => {
+                self.dies(id, message);
+                Output::default()
+            }
+        }
+    }
+
+    /// A replica broke an invariant of its own: its process ends, and with it soon the run.
+    fn dies(&mut self, id: NodeId, message: String) {
+        self.died.get_or_insert((id, message));
+        // What it was about to do stays undone; the run looks no further than this event.
+        self.nodes[place(id)].process = Process::Paused;
     }
 
     /// Asks a node over a path that no fault touches and that takes no time.

@@ -66,6 +66,7 @@ fn example() -> RunReport {
             p99_ms: 12.345,
         }],
         operations_skipped: 7,
+        operations_remaining: 9,
         verdicts: vec![
             JudgedVerdict {
                 expectation: Expectation::Holds,
@@ -105,6 +106,7 @@ Operations
   phase     ok  fail  info  ok/s     p50      p99
   warmup  2500     0     3   500  0.9 ms  12.3 ms
   7 planned operations were overdue and not started
+  9 planned operations were not reached
 
 Verdicts
   checker          expected  found                      evidence
