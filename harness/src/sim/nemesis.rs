@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use hearsay_core::{ClientRequest, ClientResponse, NodeId, StatusReport};
+use rand::Rng;
 
 use crate::faults::Evidence;
 use crate::plan::{Fault, Plan, PlannedFault};
@@ -19,6 +20,7 @@ use crate::run::timeline::{Turn, broken_by, proof_of_healing, timeline};
 use super::faults::Faults;
 use super::run::{Recording, Wake};
 use super::settings::MILLISECOND;
+use super::streams::stream;
 use super::world::{Event, World};
 
 /// The cluster, waiting to prove something.
@@ -120,7 +122,12 @@ impl Nemesis {
     pub(super) fn turn(&mut self, world: &mut World, recording: &mut Recording) {
         while self.wipe.is_none() {
             let Some(&(at_ms, turn, index)) = self.turns.front() else { break };
-            let due = recording.world_time(at_ms * MILLISECOND);
+            // Operations begin at whole milliseconds: faults that did, too, would always meet them at the same moments.
+            let within = match turn {
+                Turn::Inject => stream(world.seed, "fault time", &[index as u64]).next_u64() % MILLISECOND,
+                Turn::Heal => 0,
+            };
+            let due = recording.world_time(at_ms * MILLISECOND + within);
             if due > world.now() {
                 world.queue.push(due, Event::Wake(Wake::Turn));
                 return;

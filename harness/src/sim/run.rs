@@ -61,6 +61,17 @@ pub(super) struct Recording {
 }
 
 impl Recording {
+    /// Nothing is recorded yet; the run begins at that time of the world.
+    pub(super) fn starting_at(start: u64) -> Recording {
+        Recording { start, events: Vec::new(), lines: Vec::new() }
+    }
+
+    /// The history so far.
+    #[cfg(test)]
+    pub(super) fn events(&self) -> &[HistoryEvent] {
+        &self.events
+    }
+
     /// Nanoseconds since the start of the run.
     pub(super) fn time(&self, world_time: u64) -> u64 {
         world_time - self.start
@@ -149,7 +160,7 @@ pub fn simulate(plan: &Plan, settings: Settings) -> Simulated {
         plan,
         load,
         world,
-        recording: Recording { start: 0, events: Vec::new(), lines: Vec::new() },
+        recording: Recording::starting_at(0),
         clients: Clients::new(timeout_ms),
         nemesis: Nemesis::new(plan),
         load_ended: false,
@@ -234,7 +245,7 @@ impl Run<'_> {
 
     /// Clients, faults and the proof that nothing is broken any more, until all three have ended.
     fn carry_out_load(&mut self, ran: &mut Ran) {
-        self.recording.start = self.world.now();
+        self.recording = Recording::starting_at(self.world.now());
         let slots = self.load.slots();
         for (client, operations) in operations_by_client(self.plan) {
             self.clients.add(&mut self.world, (client, slots), self.load.settings(), operations, None);
