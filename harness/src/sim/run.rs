@@ -166,7 +166,7 @@ pub fn simulate(plan: &Plan, settings: Settings) -> Simulated {
         load_ended: false,
         metrics: Vec::new(),
     };
-    run.to_its_end(ran)
+    run.play(ran)
 }
 
 /// A run while it goes on.
@@ -182,7 +182,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn to_its_end(mut self, mut ran: Ran) -> Simulated {
+    fn play(mut self, mut ran: Ran) -> Simulated {
         for &node in &self.plan.cluster.members {
             let started = self.world.start(node);
             assert!(started, "nothing runs in a new world");
