@@ -35,7 +35,7 @@ Exit codes: 0 as expected; 1 a violation, or a node died; 2 unknown: too little 
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a campaign, or a saved plan, against real nodes in a sandbox
+    /// Run a campaign, or a saved plan, against real nodes in a sandbox, or with --sim on virtual time
     Run(run::RunArgs),
     /// Judge a stored run, or a history by itself, again
     Check(check::CheckArgs),

@@ -65,7 +65,7 @@ impl Default for Peer {
     }
 }
 
-/// What the simulated driver counts, under the real driver's names.
+/// What the simulated driver counts, under the real driver's names where it has them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DriverCounters {
     pub(super) commits: u64,
@@ -79,11 +79,12 @@ pub(super) struct DriverCounters {
     pub(super) dropped_full: u64,
     pub(super) dropped_unlinked: u64,
     pub(super) dropped_lost: u64,
+    pub(super) dropped_waiting: u64,
     pub(super) requests: u64,
 }
 
 impl DriverCounters {
-    pub(super) fn by_name(&self) -> [(&'static str, u64); 12] {
+    pub(super) fn by_name(&self) -> [(&'static str, u64); 13] {
         [
             ("store_commits", self.commits),
             ("store_batches", self.batches),
@@ -96,6 +97,7 @@ impl DriverCounters {
             ("transport_dropped_full", self.dropped_full),
             ("transport_dropped_unlinked", self.dropped_unlinked),
             ("transport_dropped_lost", self.dropped_lost),
+            ("transport_dropped_waiting", self.dropped_waiting),
             ("transport_requests", self.requests),
         ]
     }

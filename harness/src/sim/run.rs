@@ -210,7 +210,7 @@ impl Run<'_> {
         let Run { recording, world, nemesis, metrics, .. } = self;
         let ended = recording.time(world.now());
         let (events, virtual_ns) = (world.events(), world.now());
-        let logs = logs(&world.log);
+        let logs = logs(&world.log, world.log_left_out);
         let run_hash = world.hash.finish();
         ran.simulation = Some(Simulation { run_hash, events, virtual_ns });
         let (faults, fault_lines) = nemesis.into_reports();
@@ -403,7 +403,7 @@ fn nanoseconds(time: Duration) -> u64 {
 }
 
 /// What each node said, in the words of the real node's log.
-fn logs(lines: &[LogLine]) -> BTreeMap<NodeId, String> {
+fn logs(lines: &[LogLine], left_out: u64) -> BTreeMap<NodeId, String> {
     let mut logs: BTreeMap<NodeId, String> = BTreeMap::new();
     for LogLine { time, node, event } in lines {
         let log = logs.entry(*node).or_default();
@@ -416,6 +416,10 @@ fn logs(lines: &[LogLine]) -> BTreeMap<NodeId, String> {
             NodeEvent::Warning(sentence) => writeln!(log, "{seconds}.{nanoseconds:09} warning: {sentence}"),
         };
         written.expect("a String takes all that is written");
+    }
+    if left_out > 0 {
+        let note = format!("{left_out} later lines of all nodes are left out\n");
+        logs.values_mut().for_each(|log| log.push_str(&note));
     }
     logs
 }

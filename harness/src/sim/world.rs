@@ -21,6 +21,8 @@ use super::wire::Wire;
 
 /// Lines of all nodes' logs that are kept.
 const LOG_LINES_MAX: usize = 200_000;
+/// Packets that wait for a paused process at most, besides those of streams.
+const WAITING_MAX: usize = 16_384;
 
 /// Something that happens to a side of a connection, when its process lets it.
 #[derive(Debug)]
@@ -114,6 +116,7 @@ pub(super) struct World {
     messages: u64,
     client_events: VecDeque<ClientEvent>,
     pub(super) log: Vec<LogLine>,
+    pub(super) log_left_out: u64,
     died: Option<(NodeId, String)>,
 }
 
@@ -158,6 +161,7 @@ impl World {
             messages: 0,
             client_events: VecDeque::new(),
             log: Vec::new(),
+            log_left_out: 0,
             died: None,
         })
     }
@@ -201,7 +205,15 @@ impl World {
                 return;
             }
             if node.process == Process::Paused || node.unreleased.len() >= UNRELEASED_MAX {
-                node.waiting.push_back(happening);
+                let is_frame = |packet: &Packet| matches!(packet, Packet::Frame(..));
+                // As a full socket buffer does. What is lost of a stream comes again, so it is not lost here; its sender gives
+                // up within the idle time-out.
+                match &happening {
+                    Happening::Packet { packet, .. } if !is_frame(packet) && node.waiting.len() >= WAITING_MAX => {
+                        node.counters.dropped_waiting += 1;
+                    }
+                    _ => node.waiting.push_back(happening),
+                }
                 return;
             }
         }
@@ -337,7 +349,7 @@ impl World {
     }
 
     /// A replica broke an invariant of its own: its process ends, and with it soon the run.
-    fn dies(&mut self, id: NodeId, message: String) {
+    pub(super) fn dies(&mut self, id: NodeId, message: String) {
         self.died.get_or_insert((id, message));
         // What it was about to do stays undone; the run looks no further than this event.
         self.nodes[place(id)].process = Process::Paused;
@@ -380,6 +392,8 @@ impl World {
             self.hash.event(&event);
             if self.log.len() < LOG_LINES_MAX {
                 self.log.push(LogLine { time: self.queue.now(), node: id, event });
+            } else {
+                self.log_left_out += 1;
             }
         }
         let node = &mut self.nodes[place(id)];
@@ -531,5 +545,16 @@ impl World {
         let bytes = self.hash.request(&request);
         let frame = Frame::Request(call, request);
         self.send_frame(connection, Side::Dialler, hearsay_core::Lane::Data, frame, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_replica_are_kept() {
+        assert_eq!(guarded(|| 7), Ok(7));
+        assert_eq!(guarded(|| -> u8 { panic!("{} is broken", "it") }), Err("it is broken".to_owned()));
     }
 }

@@ -50,6 +50,35 @@ fn a_paused_process_handles_nothing_and_then_what_waited() {
 }
 
 #[test]
+fn what_waits_for_a_paused_process_is_bounded() {
+    let mut settings = Settings::default();
+    // What is lost on the way comes too late for this count.
+    settings.link.loss_per_million = 0;
+    let mut world = settled(1, settings);
+    assert!(world.pause(n(1)));
+    for slot in 0..20_000 {
+        world.dial(Party::Client(slot), n(1));
+    }
+    pass(&mut world, 10 * MILLISECOND);
+    let waiting = world.nodes[place(n(1))].waiting.len();
+    assert_eq!(waiting, 16_384);
+    assert!(world.proceed(n(1)));
+    assert_eq!(status(&mut world, 1).counters["transport_dropped_waiting"], 20_000 - 16_384);
+    pass(&mut world, SECOND);
+    let connected = std::iter::from_fn(|| world.next_client_event()).count();
+    assert_eq!(connected, 20_000, "a dialler tries again");
+}
+
+#[test]
+fn a_node_whose_replica_breaks_is_the_end_of_a_run() {
+    let mut world = settled(3, Settings::default());
+    world.dies(n(2), "an invariant is broken".to_owned());
+    world.dies(n(3), "so is another".to_owned());
+    pass(&mut world, 10 * MILLISECOND);
+    assert_eq!(world.died(), Some(&(n(2), "an invariant is broken".to_owned())));
+}
+
+#[test]
 fn a_crash_loses_what_was_not_synced_and_nothing_else() {
     let mut settings = Settings::default();
     settings.disk.sync_ns = 500 * MILLISECOND;
