@@ -5,6 +5,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hearsay_core::codec::{self, FRAME_LENGTH_MAX};
@@ -159,34 +160,39 @@ impl ClientConnection {
     /// # Errors
     /// See [`RequestError`]. An answer that says [`ClientResponse::Failed`] is no error here.
     pub async fn request(&self, request: &ClientRequest, timeout: Duration) -> Result<ClientResponse, RequestError> {
-        let deadline = Instant::now() + timeout;
         check_lengths(request)?;
         let frame = codec::encode(request);
-        let out_of_time = || RequestError::NotSent(format!("{} took no request within {timeout:?}", self.node));
-        let (send, mut receive) = match timeout_at(deadline, self.connection.open_bi()).await {
-            Ok(opened) => opened.map_err(|error| RequestError::NotSent(error.to_string()))?,
-            Err(_) => return Err(out_of_time()),
-        };
+        // Whether the node may have all of the request: decides what a failure means. One timer for all the steps.
+        let sent = AtomicBool::new(false);
+        match tokio::time::timeout(timeout, self.exchange(&frame, &sent)).await {
+            Ok(answer) => codec::decode(&answer?)
+                .map_err(|error| RequestError::Unknown(format!("the answer of {}: {error}", self.node))),
+            Err(_) if sent.load(Ordering::Relaxed) => {
+                Err(RequestError::Unknown(format!("{} did not answer within {timeout:?}", self.node)))
+            }
+            Err(_) => Err(RequestError::NotSent(format!("{} took no request within {timeout:?}", self.node))),
+        }
+    }
+
+    async fn exchange(&self, frame: &[u8], sent: &AtomicBool) -> Result<Vec<u8>, RequestError> {
+        let opened = self.connection.open_bi().await;
+        let (send, mut receive) = opened.map_err(|error| RequestError::NotSent(error.to_string()))?;
         // Until the end is sent, whatever happens resets the stream, also when the caller drops this future.
         let mut send = Unfinished(Some(send));
-        match timeout_at(deadline, send.stream().write_all(&frame)).await {
-            Ok(Ok(())) => send.finish(),
-            Ok(Err(WriteError::Stopped(code))) => return Err(RequestError::NotSent(stopped(code))),
-            Ok(Err(error)) => return Err(RequestError::NotSent(self.reason(&error))),
-            Err(_) => return Err(out_of_time()),
+        match send.stream().write_all(frame).await {
+            Ok(()) => send.finish(),
+            Err(WriteError::Stopped(code)) => return Err(RequestError::NotSent(stopped(code))),
+            Err(error) => return Err(RequestError::NotSent(self.reason(&error))),
         }
-        let answer = match timeout_at(deadline, receive.read_to_end(FRAME_LENGTH_MAX)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(ReadToEndError::Read(ReadError::Reset(code)))) if is_definite(code) => {
-                return Err(RequestError::NotSent(stopped(code)));
+        sent.store(true, Ordering::Relaxed);
+        // Whoever drops this future tells the node: quinn stops an unread stream.
+        match receive.read_to_end(FRAME_LENGTH_MAX).await {
+            Ok(answer) => Ok(answer),
+            Err(ReadToEndError::Read(ReadError::Reset(code))) if is_definite(code) => {
+                Err(RequestError::NotSent(stopped(code)))
             }
-            Ok(Err(error)) => return Err(RequestError::Unknown(self.reason(&error))),
-            Err(_) => {
-                let _ = receive.stop(code::ABANDONED);
-                return Err(RequestError::Unknown(format!("{} did not answer within {timeout:?}", self.node)));
-            }
-        };
-        codec::decode(&answer).map_err(|error| RequestError::Unknown(format!("the answer of {}: {error}", self.node)))
+            Err(error) => Err(RequestError::Unknown(self.reason(&error))),
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl Load {
         let end = Instant::now() + DEADLINE;
         while self.total() < wanted {
             assert!(Instant::now() < end, "only {} of {wanted} writes", self.total());
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await; // poll
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{Action, GeneratedOperation, Level, OPERATIONS_MAX, stream};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterSpec {
-    /// Number of registers; they are called `k0`, `k1`, ...
+    /// Number of registers in use at a time; they are called `k0`, `k1`, ...
     pub keys: u32,
     /// Number of clients. Each does one operation at a time.
     pub clients: u32,
@@ -32,6 +32,10 @@ pub struct RegisterSpec {
     pub sticky_clients: u32,
     /// How keys are drawn.
     pub key_choice: KeyChoice,
+    /// After so long, in milliseconds, all keys are left and as many fresh ones take their place; 0: never. What a replica
+    /// missed of a key that nobody reads any more, only anti-entropy brings.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub key_life_ms: u64,
     /// How long a client waits before it records an operation as unknown, in milliseconds.
     pub client_timeout_ms: u64,
     /// An operation that could start only so much too late, in milliseconds, is skipped and counted.
@@ -70,11 +74,6 @@ impl RegisterSpec {
         "acknowledged-writes",
         "availability",
     ];
-
-    /// `k0`, `k1`, ...
-    pub fn key_names(&self) -> Vec<String> {
-        (0..self.keys).map(key_name).collect()
-    }
 
     /// All operations, by client, then time.
     ///
@@ -122,7 +121,8 @@ impl RegisterSpec {
         let mut at_us = when.random_range(0..gap_us);
         while at_us < load_ms * 1000 {
             let drawn_node = where_to.random_range(0..nodes);
-            let key = key_name(keys.draw(&mut which));
+            let life = (at_us / 1000).checked_div(self.key_life_ms).unwrap_or(0);
+            let key = key_name(u64::from(keys.draw(&mut which)) + life * u64::from(self.keys));
             let action = match mix.draw(&mut what) {
                 Kind::Read => Action::Read { key },
                 Kind::Write => Action::Write { key, value: 0 },
@@ -144,6 +144,10 @@ impl RegisterSpec {
             KeyChoice::Zipf => 1_000_000_000 / (u64::from(key) + 1),
         }
     }
+}
+
+fn is_never(key_life_ms: &u64) -> bool {
+    *key_life_ms == 0
 }
 
 /// Things to draw from, with the sum of the weights up to and including each.
@@ -178,7 +182,7 @@ enum Kind {
     Delete,
 }
 
-fn key_name(key: u32) -> String {
+fn key_name(key: u64) -> String {
     format!("k{key}")
 }
 
@@ -211,6 +215,7 @@ mod tests {
             write_level: Level::Quorum,
             sticky_clients: 2,
             key_choice: KeyChoice::Uniform,
+            key_life_ms: 0,
             client_timeout_ms: 2_000,
             overdue_skip_ms: 1_000,
         }
@@ -247,6 +252,18 @@ mod tests {
         assert!((29_000..31_000).contains(&operations.len()), "{} operations", operations.len());
         assert!((share(|action| matches!(action, Action::Read { .. })) - 0.5).abs() < 0.02);
         assert!((share(|action| matches!(action, Action::Delete { .. })) - 0.05).abs() < 0.01);
+    }
+
+    #[test]
+    fn keys_are_left_for_fresh_ones_at_the_end_of_their_life() {
+        let operations = RegisterSpec { key_life_ms: 5_000, ..spec() }.generate(5, 20_000, 7);
+        for operation in &operations {
+            let key = operation.action.key();
+            let number: u64 = key[1..].parse().expect("keys are numbered");
+            assert_eq!(number / 30, operation.at_ms / 5_000, "{key} is used at {} ms", operation.at_ms);
+        }
+        let keys: BTreeSet<&str> = operations.iter().map(|operation| operation.action.key()).collect();
+        assert_eq!(keys.len(), 120);
     }
 
     #[test]

@@ -54,13 +54,6 @@ impl WorkloadSpec {
         }
     }
 
-    /// Every key that the workload may touch, in order.
-    pub fn keys(&self) -> Vec<String> {
-        match self {
-            WorkloadSpec::Register(register) => register.key_names(),
-        }
-    }
-
     /// Level of the reads, final reads included.
     pub fn read_level(&self) -> Level {
         match self {

@@ -34,13 +34,14 @@ pub(super) const WORKLOAD_KEYS: &[KeyDoc] = &[("register", "read, write and dele
 
 /// `workload.register`.
 pub(super) const REGISTER_KEYS: &[KeyDoc] = &[
-    ("keys", "how many registers"),
+    ("keys", "how many registers are in use at a time"),
     ("clients", "how many clients; each does one operation at a time"),
     ("rate", "operations per second of all clients together"),
     ("mix", "weights of the operations, such as {read: 50, write: 45, delete: 5}"),
     ("read_level", "replicas that a read asks: one, two, three, quorum, all, or a number"),
     ("write_level", "replicas that acknowledge a write or delete: one, two, three, quorum, all, or a number"),
     ("sticky", "how many of the clients keep to one node; the others roam (default 0)"),
+    ("key_life", "after which all keys are left and fresh ones take their place (default: never)"),
     ("key_choice", "uniform, or zipf for hot keys (default uniform)"),
     ("client_timeout", "after which an operation's outcome is unknown (default twice cluster.request_timeout)"),
     ("overdue_skip", "an operation that would start so much too late is skipped (default 1s)"),

@@ -219,6 +219,10 @@ fn read_register(node: &Node, cluster: Option<&ClusterConfig>, reader: &mut Read
         }),
         None => Some(KeyChoice::Uniform),
     };
+    let key_life_ms = match fields.get("key_life") {
+        Some(node) => reader.duration_ms(node, "key_life", 100..=DURATION_MAX_MS),
+        None => Some(0),
+    };
     let client_timeout_ms = match fields.get("client_timeout") {
         Some(node) => reader.duration_ms(node, "client_timeout", 1..=DURATION_MAX_MS),
         None => Some(cluster.map_or(0, |cluster| (2 * cluster.request_timeout_ms).min(DURATION_MAX_MS))),
@@ -237,6 +241,7 @@ fn read_register(node: &Node, cluster: Option<&ClusterConfig>, reader: &mut Read
         write_level: write_level?,
         sticky_clients: sticky_clients?,
         key_choice: key_choice?,
+        key_life_ms: key_life_ms?,
         client_timeout_ms: client_timeout_ms?,
         overdue_skip_ms: overdue_skip_ms?,
     });

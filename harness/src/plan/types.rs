@@ -96,7 +96,7 @@ pub enum Fault {
         #[serde(with = "pairs")]
         blocked: Vec<(Endpoint, Endpoint)>,
     },
-    /// SIGKILL, all at once; healing starts them again with their disks.
+    /// SIGKILL, all at once, right after a client heard that a write is durable; healing starts them again with their disks.
     Crash {
         /// Whom.
         #[serde(with = "node_names")]

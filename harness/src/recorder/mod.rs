@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use hearsay_checkers::{Event, EventType};
+use hearsay_checkers::{Event, EventType, Function};
 
 /// Events wait in memory for at most this long before they are handed to the kernel.
 pub const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
@@ -92,6 +92,7 @@ struct Shared {
     wake: Condvar,
     failed: tokio::sync::watch::Sender<Option<RecorderError>>,
     counts: [AtomicU64; 4],
+    acknowledged_writes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +136,7 @@ impl Recorder {
             wake: Condvar::new(),
             failed: tokio::sync::watch::Sender::new(None),
             counts: Default::default(),
+            acknowledged_writes: AtomicU64::new(0),
         });
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::spawn(move || writer::write_events(&for_thread, file));
@@ -159,6 +161,7 @@ impl Recorder {
     pub fn record(&self, mut event: Event) -> Result<u64, RecorderError> {
         let shared = &*self.shared;
         let kind = event.kind;
+        let acknowledges = kind == EventType::Ok && event.f != Function::Read;
         let mut buffer = shared.lock();
         if let Some(error) = &buffer.failure {
             return Err(error.clone());
@@ -176,6 +179,9 @@ impl Recorder {
         buffer.events.push(event);
         drop(buffer);
         shared.counts[slot(kind)].fetch_add(1, Ordering::Relaxed);
+        if acknowledges {
+            shared.acknowledged_writes.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(time)
     }
 
@@ -184,6 +190,11 @@ impl Recorder {
         let [invoked, ok, fail, info] = [EventType::Invoke, EventType::Ok, EventType::Fail, EventType::Info]
             .map(|kind| self.shared.counts[slot(kind)].load(Ordering::Relaxed));
         Counts { invoked, ok, fail, info }
+    }
+
+    /// Writes and deletes acknowledged so far.
+    pub fn acknowledged_writes(&self) -> u64 {
+        self.shared.acknowledged_writes.load(Ordering::Relaxed)
     }
 
     /// Waits until the recorder has stopped with an error; for ever if it never does.

@@ -1,3 +1,5 @@
+//! Order, readability after a crash, and the bounds of the recorder.
+
 use std::io::Read;
 use std::time::{Duration, Instant};
 

@@ -40,6 +40,8 @@ use super::timeline::{Turn, broken_by, proof_of_healing, targets, timeline};
 pub(crate) const PROOF_WITHIN: Duration = Duration::from_secs(20);
 /// Longest wait, before a wipe, for all other nodes to be ready.
 pub(crate) const OTHERS_READY_WITHIN: Duration = Duration::from_secs(3);
+/// Longest wait, before a crash, for the acknowledgement it strikes after.
+pub(crate) const STRIKE_WITHIN: Duration = Duration::from_millis(100);
 /// Between two looks at the cluster.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -239,7 +241,8 @@ impl Nemesis {
         }
         lock(&self.scene.active).insert(planned.id.clone(), planned.fault.clone());
         self.progress.fault_begins(&planned.id, &format!("{} {}", report.name, report.nodes));
-        let evidence = self.act(Injector::inject, &planned).await?;
+        let strike = matches!(planned.fault, Fault::Crash { .. }).then(|| self.recorder.clone());
+        let evidence = self.act(Injector::inject, &planned, strike).await?;
         report.from = Some(self.recorder.now());
         report.bit_evidence = bit_text(&planned.fault, &evidence, None);
         report.bit = evidence.bit.unwrap_or(false);
@@ -255,7 +258,7 @@ impl Nemesis {
         if !in_force {
             return Ok(());
         }
-        let evidence = self.act(Injector::heal, &planned).await?;
+        let evidence = self.act(Injector::heal, &planned, None).await?;
         lock(&self.scene.active).remove(&planned.id);
         self.progress.fault_ends(&planned.id);
         let mut report = self.reports.remove(&index).expect("what is in force has a report");
@@ -297,10 +300,17 @@ impl Nemesis {
         &self,
         action: fn(&mut Injector, &PlannedFault) -> Result<Evidence, crate::faults::FaultError>,
         planned: &PlannedFault,
+        strike: Option<Recorder>,
     ) -> anyhow::Result<Evidence> {
         let injector = Arc::clone(&self.injector);
         let planned = planned.clone();
-        let acted = tokio::task::spawn_blocking(move || action(&mut lock(&injector), &planned));
+        let acted = tokio::task::spawn_blocking(move || {
+            let mut injector = lock(&injector);
+            if let Some(recorder) = strike {
+                wait_for_acknowledgement(&recorder);
+            }
+            action(&mut injector, &planned)
+        });
         acted.await.context("a fault's thread ended")?.context("a fault could not be carried out")
     }
 
@@ -373,6 +383,16 @@ pub fn name(fault: &Fault) -> String {
         Fault::Crash { .. } => "crash".to_owned(),
         Fault::Pause { .. } => "pause".to_owned(),
         Fault::Wipe { .. } => "wipe".to_owned(),
+    }
+}
+
+/// Returns right after a client has heard that a write is durable, the worst moment for a node that only said so; or after a
+/// while when none does. Spins, because what an early acknowledgement puts at risk is on disk a fraction of a millisecond later.
+fn wait_for_acknowledgement(recorder: &Recorder) {
+    let begun = Instant::now();
+    let before = recorder.acknowledged_writes();
+    while recorder.acknowledged_writes() == before && begun.elapsed() < STRIKE_WITHIN {
+        std::hint::spin_loop();
     }
 }
 

@@ -13,12 +13,12 @@ use crate::plan::{Fault, Plan, PlannedFault};
 use crate::report::FaultReport;
 use crate::run::evidence_text::{bit_text, heal_text};
 use crate::run::execute::WHOLE_WITHIN;
-use crate::run::nemesis::{LOOK_INTERVAL, Line, OTHERS_READY_WITHIN, PROOF_WITHIN, planned_report};
+use crate::run::nemesis::{LOOK_INTERVAL, Line, OTHERS_READY_WITHIN, PROOF_WITHIN, STRIKE_WITHIN, planned_report};
 use crate::run::proof::{InForce, Neighbourhood, Requirements, Statuses, missing, summary};
 use crate::run::timeline::{Turn, broken_by, proof_of_healing, timeline};
 
 use super::faults::Faults;
-use super::run::{Recording, Wake};
+use super::run::{Recording, Wake, nanoseconds};
 use super::settings::MILLISECOND;
 use super::streams::stream;
 use super::world::{Event, World};
@@ -29,6 +29,16 @@ struct Proof {
     required: Requirements,
     began: u64,
     within: Duration,
+}
+
+/// A crash that is about to happen.
+#[derive(Clone, Copy, Debug)]
+struct Strike {
+    index: usize,
+    /// Writes acknowledged when it was due.
+    acknowledged: u64,
+    /// When it happens at the latest.
+    until: u64,
 }
 
 /// What a look at the cluster told.
@@ -60,6 +70,8 @@ pub(super) struct Nemesis {
     turns: VecDeque<(u64, Turn, usize)>,
     /// A wipe that waits for all others to be ready: no further turn meanwhile.
     wipe: Option<(usize, Proof)>,
+    /// A crash that waits for an acknowledgement to strike after: no further turn meanwhile.
+    strike: Option<Strike>,
     proofs: BTreeMap<usize, Proof>,
     whole: Whole,
     former: BTreeMap<usize, BTreeMap<NodeId, u64>>,
@@ -80,6 +92,7 @@ impl Nemesis {
             active: BTreeMap::new(),
             turns: timeline(&plan.faults).into(),
             wipe: None,
+            strike: None,
             proofs: BTreeMap::new(),
             whole: Whole::NotYet,
             former: BTreeMap::new(),
@@ -120,7 +133,7 @@ impl Nemesis {
 
     /// Carries out the turns that are due, and plans the next.
     pub(super) fn turn(&mut self, world: &mut World, recording: &mut Recording) {
-        while self.wipe.is_none() {
+        while self.wipe.is_none() && self.strike.is_none() {
             let Some(&(at_ms, turn, index)) = self.turns.front() else { break };
             // Operations begin at whole milliseconds: faults that did, too, would always meet them at the same moments.
             let within = match turn {
@@ -185,14 +198,36 @@ impl Nemesis {
 
     fn inject(&mut self, world: &mut World, recording: &Recording, index: usize) {
         let planned = self.planned[index].clone();
-        let mut report = planned_report(&planned);
         if let Fault::Crash { .. } | Fault::Wipe { .. } = planned.fault {
             let nodes = broken_by([&planned.fault]).absent;
             let known = nodes.into_iter().filter_map(|node| Some((node, status(world, node).ok()?.incarnation)));
             let former = known.collect();
             self.former.insert(index, former);
         }
-        self.active.insert(index, planned.fault.clone());
+        self.active.insert(index, planned.fault);
+        if let Fault::Crash { .. } = self.planned[index].fault {
+            let until = world.now() + nanoseconds(STRIKE_WITHIN);
+            self.strike = Some(Strike { index, acknowledged: recording.acknowledged_writes(), until });
+            world.queue.push(until, Event::Wake(Wake::Strike));
+        } else {
+            self.make(world, recording, index);
+        }
+    }
+
+    /// Makes the crash that waits, once a write was acknowledged or its time is over.
+    pub(super) fn strike(&mut self, world: &mut World, recording: &mut Recording) {
+        let Some(strike) = self.strike else { return };
+        if recording.acknowledged_writes() == strike.acknowledged && world.now() < strike.until {
+            return;
+        }
+        self.strike = None;
+        self.make(world, recording, strike.index);
+        self.turn(world, recording);
+    }
+
+    fn make(&mut self, world: &mut World, recording: &Recording, index: usize) {
+        let planned = self.planned[index].clone();
+        let mut report = planned_report(&planned);
         let evidence = self.faults.inject(world, &planned);
         report.from = Some(recording.time(world.now()));
         report.bit_evidence = bit_words(&planned.fault, &evidence, None);
@@ -252,7 +287,7 @@ impl Nemesis {
 
     /// When all turns are done and all proofs have ended: waits for the end of the phase, then for the whole cluster.
     fn begin_whole(&mut self, world: &mut World, recording: &Recording) {
-        let done = self.turns.is_empty() && self.wipe.is_none() && self.proofs.is_empty();
+        let done = self.turns.is_empty() && self.wipe.is_none() && self.strike.is_none() && self.proofs.is_empty();
         if done && matches!(self.whole, Whole::NotYet) {
             let began = recording.world_time(self.faults_end).max(world.now());
             self.whole = Whole::Waiting(Proof { required: self.everything(), began, within: WHOLE_WITHIN });
@@ -311,7 +346,7 @@ impl Nemesis {
 }
 
 fn next_look(world: &World) -> u64 {
-    world.now() + u64::try_from(LOOK_INTERVAL.as_nanos()).expect("a short time")
+    world.now() + nanoseconds(LOOK_INTERVAL)
 }
 
 /// What a node says about itself.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hearsay_checkers::{Case, Event as HistoryEvent, FinalState, History, Phase};
+use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalState, Function, History, Phase};
 use hearsay_core::{ClientRequest, ClientResponse, Event as NodeEvent, LocalEntry, NodeId};
 
 use crate::plan::Plan;
@@ -40,6 +40,8 @@ pub(super) enum Wake {
     CallTimeout(u32, u64),
     /// Faults are due.
     Turn,
+    /// A crash has waited long enough for an acknowledgement.
+    Strike,
     /// A wipe waits for the others.
     OthersReady,
     /// A healing is to be proven, by index of the fault.
@@ -58,18 +60,24 @@ pub(super) struct Recording {
     start: u64,
     events: Vec<HistoryEvent>,
     lines: Vec<u8>,
+    acknowledged_writes: u64,
 }
 
 impl Recording {
     /// Nothing is recorded yet; the run begins at that time of the world.
     pub(super) fn starting_at(start: u64) -> Recording {
-        Recording { start, events: Vec::new(), lines: Vec::new() }
+        Recording { start, events: Vec::new(), lines: Vec::new(), acknowledged_writes: 0 }
     }
 
     /// The history so far.
     #[cfg(test)]
     pub(super) fn events(&self) -> &[HistoryEvent] {
         &self.events
+    }
+
+    /// Writes and deletes acknowledged so far.
+    pub(super) fn acknowledged_writes(&self) -> u64 {
+        self.acknowledged_writes
     }
 
     /// Nanoseconds since the start of the run.
@@ -88,6 +96,7 @@ impl Recording {
         event.time = self.time(world.now());
         let begin = self.lines.len();
         event.write_json_line(&mut self.lines);
+        self.acknowledged_writes += u64::from(event.kind == EventType::Ok && event.f != Function::Read);
         world.hash.line(&self.lines[begin..]);
         self.events.push(event);
     }
@@ -364,6 +373,7 @@ impl Run<'_> {
         }
         while let Some(event) = self.world.next_client_event() {
             self.clients.hear(&mut self.world, &mut self.recording, event);
+            self.nemesis.strike(&mut self.world, &mut self.recording);
         }
         true
     }
@@ -375,6 +385,7 @@ impl Run<'_> {
             Wake::ConnectTimeout(slot, call) => clients.connect_timeout(world, recording, slot, call),
             Wake::CallTimeout(slot, call) => clients.call_timeout(world, recording, slot, call),
             Wake::Turn => nemesis.turn(world, recording),
+            Wake::Strike => nemesis.strike(world, recording),
             Wake::OthersReady => nemesis.others_ready(world, recording),
             Wake::Proof(index) => nemesis.proof(world, recording, index),
             Wake::Whole => nemesis.whole(world, recording),
@@ -398,7 +409,7 @@ impl Run<'_> {
     }
 }
 
-fn nanoseconds(time: Duration) -> u64 {
+pub(super) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 

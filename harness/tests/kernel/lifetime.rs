@@ -261,7 +261,7 @@ fn nothing_left(signal: Signal) -> Outcome {
             });
         } else {
             // The moment is the parameter of this case, not a wait for a state.
-            std::thread::sleep(Duration::from_millis(number * number));
+            std::thread::sleep(Duration::from_millis(number * number)); // the case itself
         }
         let before = victim.holders();
         victim.signal(signal);

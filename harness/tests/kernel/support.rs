@@ -92,7 +92,7 @@ pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String
             Err(missing) if began.elapsed() > PATIENCE => {
                 panic!("{what}: not within {} s: {missing}", PATIENCE.as_secs())
             }
-            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            Err(_) => std::thread::sleep(Duration::from_millis(2)), // poll
         }
     }
 }

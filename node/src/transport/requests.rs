@@ -76,11 +76,9 @@ async fn request(context: Arc<Context>, mut send: SendStream, mut receive: RecvS
     if context.inbox.send(Arrival::Request { request, answer }).await.is_err() {
         return refuse(&mut send, &mut receive, code::ABANDONED);
     }
-    let response = tokio::select! {
-        response = answered => response.ok(),
-        _ = send.stopped() => None,
-    };
-    let Some(response) = response else {
+    // Not watched for a client that goes away meanwhile: the coordinator gives up soon by itself, and watching costs each
+    // request of the patient ones.
+    let Ok(response) = answered.await else {
         counters.transport_requests_abandoned.one();
         return refuse(&mut send, &mut receive, code::ABANDONED);
     };

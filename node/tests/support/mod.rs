@@ -116,7 +116,7 @@ impl Cluster {
                 return status;
             }
             assert!(Instant::now() < end, "n{id} still runs; its log:\n{}", self.log(id));
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await; // poll
         }
     }
 
@@ -128,7 +128,7 @@ impl Cluster {
                 return status;
             }
             assert!(Instant::now() < end, "n{id} still runs; its log:\n{}", self.log(id));
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(2)); // poll
         }
     }
 
@@ -153,7 +153,7 @@ impl Cluster {
                 Ok(connection) => return connection,
                 Err(error) if Instant::now() < end => {
                     drop(error);
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    tokio::time::sleep(Duration::from_millis(10)).await; // poll
                 }
                 Err(error) => panic!("n{id} can't be reached: {error}; its log:\n{}", self.log(id)),
             }
@@ -175,7 +175,7 @@ impl Cluster {
             }
             let id = connection.node().0;
             assert!(Instant::now() < end, "n{id} never: {what}: {report:#?}\nits log:\n{}", self.log(id));
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await; // poll
         }
     }
 

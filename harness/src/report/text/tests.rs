@@ -1,3 +1,5 @@
+//! Golden texts of reports.
+
 use std::collections::BTreeMap;
 
 use hearsay_checkers::{OpIndex, Phase, Verdict};
