@@ -11,6 +11,7 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod sandbox;
+pub mod sim;
 pub mod store;
 
 /// The commit this program was built from; `unknown` outside a checkout.

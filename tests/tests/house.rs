@@ -130,7 +130,7 @@ fn deterministic_rooms_take_time_and_chance_as_input() {
         "std::env",
         "std::thread",
     ];
-    for room in ["node/core/src", "checkers/src", "workloads/src", "harness/src/plan"] {
+    for room in ["node/core/src", "checkers/src", "workloads/src", "harness/src/plan", "harness/src/sim"] {
         for path in files(&top().join(room), ".rs") {
             let text = read(&path);
             let shipped = text.split("#[cfg(test)]\nmod ").next().unwrap_or("");

@@ -7,6 +7,7 @@ mod doctor;
 mod list;
 mod run;
 mod seeds;
+mod sim;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +35,7 @@ Exit codes: 0 as expected; 1 a violation, or a node died; 2 unknown: too little 
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a campaign, or a saved plan, against real nodes in a sandbox
+    /// Run a campaign, or a saved plan, against real nodes in a sandbox, or with --sim on virtual time
     Run(run::RunArgs),
     /// Judge a stored run, or a history by itself, again
     Check(check::CheckArgs),
@@ -142,6 +143,9 @@ mod tests {
             "hearsay run quickstart --seed 7 --firewall iptables --json --keep-data",
             "hearsay run quickstart --seeds 20",
             "hearsay run quickstart --seed 7 --seeds 20",
+            "hearsay run quickstart --sim --seed 7",
+            "hearsay run quickstart --sim --seeds 20 --jobs 2 --stop-after 1 --store-all",
+            "hearsay run --sim --plan p.yaml",
             "hearsay run --plan p.yaml",
             "hearsay check store/latest --model convergence,availability",
         ] {
@@ -155,6 +159,10 @@ mod tests {
             "hearsay run quickstart --seeds 0",
             "hearsay run quickstart --seed -1",
             "hearsay run quickstart --firewall pf",
+            "hearsay run quickstart --sim --firewall iptables",
+            "hearsay run quickstart --seeds 2 --jobs 2",
+            "hearsay run quickstart --sim --jobs 2",
+            "hearsay run quickstart --sim --seeds 2 --jobs 0",
             "hearsay check",
             "hearsay frobnicate",
         ] {

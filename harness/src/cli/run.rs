@@ -18,7 +18,7 @@ use crate::sandbox::doctor::{Needs, examine};
 use crate::sandbox::{self, Sandbox};
 use crate::store::{RunDirectory, write_json, write_whole};
 
-use super::{failed, misused, print, print_json, seeds};
+use super::{failed, misused, print, print_json, seeds, sim};
 
 /// Seeds that are drawn stay below, so that they can be read out and typed.
 const DRAWN_SEED_END: u64 = 1_000_000_000;
@@ -50,6 +50,18 @@ pub(super) struct RunArgs {
     /// Keep the nodes' disks even when all was as expected
     #[arg(long)]
     pub(super) keep_data: bool,
+    /// In one process on virtual time, bit-identical per seed, instead of real processes in a sandbox
+    #[arg(long, conflicts_with_all = ["firewall", "keep_data", "end_with"])]
+    pub(super) sim: bool,
+    /// Simulated runs at once; without it one per core
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024), requires_all = ["sim", "seeds"])]
+    pub(super) jobs: Option<u16>,
+    /// Start no further simulated run after so many that were not as expected
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..), requires_all = ["sim", "seeds"])]
+    pub(super) stop_after: Option<u64>,
+    /// Keep simulated runs that were as expected, too
+    #[arg(long, requires_all = ["sim", "seeds"])]
+    pub(super) store_all: bool,
     /// End with this parent process
     #[arg(long, value_name = "PID", hide = true)]
     pub(super) end_with: Option<i32>,
@@ -66,6 +78,9 @@ pub(super) fn run(args: &RunArgs, inside: Option<Sandbox>) -> ExitCode {
         Ok(plan) => plan,
         Err(error) => return misused(&error),
     };
+    if args.sim {
+        return sim::run(args, &plan);
+    }
     if args.seeds.is_some() {
         return seeds::run(args, plan.seed);
     }

@@ -157,7 +157,7 @@ fn wait(mut child: Child) -> (u8, Option<Box<RunReport>>) {
 }
 
 /// The first reason for an outcome that was not expected.
-fn why(report: &RunReport) -> String {
+pub(super) fn why(report: &RunReport) -> String {
     if report.outcome == Outcome::AsExpected {
         return String::new();
     }

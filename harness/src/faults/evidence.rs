@@ -35,7 +35,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn new(fault: &str, step: Step) -> Evidence {
+    pub(crate) fn new(fault: &str, step: Step) -> Evidence {
         Evidence {
             fault: fault.to_string(),
             step,
@@ -51,11 +51,11 @@ impl Evidence {
         self.took_us = micros(time);
     }
 
-    pub(super) fn number(&mut self, name: impl Into<String>, value: u64) {
+    pub(crate) fn number(&mut self, name: impl Into<String>, value: u64) {
         self.numbers.insert(name.into(), value);
     }
 
-    pub(super) fn say(&mut self, sentence: impl Into<String>) {
+    pub(crate) fn say(&mut self, sentence: impl Into<String>) {
         self.sentences.push(sentence.into());
     }
 }

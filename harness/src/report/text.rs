@@ -9,11 +9,16 @@ use hearsay_workloads::Expectation;
 
 use crate::exit::Outcome;
 
-use super::{FaultReport, JudgedVerdict, Problem, RunReport};
+use super::{FaultReport, JudgedVerdict, Problem, RunReport, Simulation};
 
 /// The first line: what is run, seed, commit.
 pub fn header(campaign: &str, seed: u64, commit: &str) -> String {
     format!("hearsay run {campaign}, seed {seed}, commit {commit}")
+}
+
+/// The first line of a simulated run.
+pub fn simulated_header(campaign: &str, seed: u64, commit: &str) -> String {
+    format!("hearsay run {campaign}, simulated, seed {seed}, commit {commit}")
 }
 
 /// The whole report, beginning with the [`header`].
@@ -46,7 +51,10 @@ pub fn render_judgement(
 }
 
 fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
-    writeln!(out, "{}", header(&report.campaign, report.seed, &report.commit))?;
+    match &report.simulation {
+        None => writeln!(out, "{}", header(&report.campaign, report.seed, &report.commit))?,
+        Some(_) => writeln!(out, "{}", simulated_header(&report.campaign, report.seed, &report.commit))?,
+    }
     writeln!(out, "{}", report.about)?;
     if !report.faults.is_empty() {
         writeln!(out, "\nFaults")?;
@@ -85,6 +93,9 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
     write_judgement(out, &report.verdicts, &report.problems)?;
     if report.interrupted {
         writeln!(out, "\ninterrupted: judged is what there was until then")?;
+    }
+    if let Some(Simulation { run_hash, events, virtual_ns }) = &report.simulation {
+        writeln!(out, "\nrun hash: {run_hash} ({events} events in {} s of virtual time)", seconds(*virtual_ns))?;
     }
     let words = report.outcome.words();
     let (code, directory, replay) = (report.exit_code, &report.directory, &report.replay);

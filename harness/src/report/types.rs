@@ -29,6 +29,9 @@ pub struct RunReport {
     pub replay: String,
     /// Whether somebody ended it early.
     pub interrupted: bool,
+    /// Of a simulated run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulation: Option<Simulation>,
     /// Phases that were run.
     pub phases: Vec<Phase>,
     /// What was done to the cluster, in the order of the plan.
@@ -43,6 +46,17 @@ pub struct RunReport {
     pub verdicts: Vec<JudgedVerdict>,
     /// What went wrong besides.
     pub problems: Vec<Problem>,
+}
+
+/// What only a simulated run has to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Simulation {
+    /// Hash over everything that happened, as hexadecimal digits: equal runs have equal hashes.
+    pub run_hash: String,
+    /// Events carried out.
+    pub events: u64,
+    /// Virtual time that passed, nanoseconds.
+    pub virtual_ns: u64,
 }
 
 /// A fault with its evidence.

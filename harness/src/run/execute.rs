@@ -15,10 +15,10 @@ use tokio::sync::watch;
 
 use crate::faults::firewall::pairs_max;
 use crate::faults::{FirewallKind, Injector};
-use crate::plan::Plan;
+use crate::plan::{Phases, Plan};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
-use crate::report::{FaultReport, Problem, ProblemKind};
+use crate::report::{FaultReport, Problem, ProblemKind, Simulation};
 use crate::sandbox::{NodeDied, Sandbox};
 use crate::store::{JsonLines, Observed, RunDirectory, write_json};
 
@@ -30,14 +30,14 @@ use super::nemesis::{Nemesis, Scene};
 use super::stop::{Stop, Watch, ended_early, stop_for, until_ended_early};
 
 /// Longest wait, when all faults are healed, for the whole cluster.
-const WHOLE_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks at what the nodes store.
-const SCAN_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const SCAN_INTERVAL: Duration = Duration::from_millis(100);
 /// Lines of a dead node's log in the report.
 const LOG_LINES_SHOWN: usize = 20;
 
 /// What a run brought, besides what is in its directory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ran {
     /// Phases that were run.
     pub phases: Vec<Phase>,
@@ -47,13 +47,37 @@ pub struct Ran {
     pub undone: Undone,
     /// What went wrong.
     pub problems: Vec<Problem>,
+    /// Of a simulated run.
+    pub simulation: Option<Simulation>,
     /// Whether somebody ended it early.
     pub interrupted: bool,
 }
 
 impl Ran {
-    fn problem(&mut self, kind: ProblemKind, message: impl Into<String>) {
+    pub(crate) fn problem(&mut self, kind: ProblemKind, message: impl Into<String>) {
         self.problems.push(Problem { kind, message: message.into() });
+    }
+
+    /// Makes problems of faults that did not bite, or whose healing is not proven.
+    pub(crate) fn note_faults(&mut self) {
+        for fault in self.faults.clone() {
+            let (id, name) = (&fault.id, &fault.name);
+            if !fault.bit {
+                self.problem(ProblemKind::FaultDidNotBite, format!("{id} ({name}) never bit: {}", fault.bit_evidence));
+            } else if !fault.healed {
+                let reason = &fault.heal_evidence;
+                self.problem(ProblemKind::HealNotProven, format!("no proof that {id} ({name}) was healed: {reason}"));
+            }
+        }
+    }
+
+    /// What the checkers need to know of it, at `now`, nanoseconds since the start of the run.
+    pub(crate) fn observed(&self, now: u64) -> Observed {
+        let windows = self.faults.iter().filter_map(|fault| {
+            let (id, name, from) = (fault.id.clone(), fault.name.clone(), fault.from?);
+            Some(FaultWindow { id, name, from, to: fault.to.unwrap_or(now) })
+        });
+        Observed { phases: self.phases.clone(), faults: windows.collect() }
     }
 
     fn died(&mut self, died: &NodeDied) {
@@ -203,9 +227,9 @@ impl Flow<'_> {
         );
         let load_ended = self.recorder.now();
         ran.faults = nemesis.into_reports();
-        ran.phases =
-            self.phases(faults.as_ref().ok().and_then(|healed| healed.as_ref().ok().copied().flatten()), load_ended);
-        self.note_faults(ran);
+        let healed = faults.as_ref().ok().and_then(|healed| healed.as_ref().ok().copied().flatten());
+        ran.phases = phases_until(&self.plan.phases, healed, load_ended);
+        ran.note_faults();
         // What was seen until here is kept, whatever happens next.
         self.save_observed(ran)?;
         ran.undone = undone?;
@@ -267,34 +291,8 @@ impl Flow<'_> {
         stop_for(self.stop, Stop::LoadEnded);
     }
 
-    /// The phases as they were, until `ended`; the healed one begins when that is proven.
-    fn phases(&self, healed: Option<u64>, ended: u64) -> Vec<Phase> {
-        let warmup = self.plan.phases.warmup_ms * 1_000_000;
-        let healed = healed.unwrap_or(u64::MAX);
-        let bounds = [("warmup", 0, warmup), ("faults", warmup, healed), ("healed", healed, u64::MAX)];
-        let until_the_end = bounds.into_iter().filter(|&(_, from, _)| from < ended);
-        until_the_end.map(|(name, from, to)| Phase { name: name.to_owned(), from, to: to.min(ended) }).collect()
-    }
-
-    fn note_faults(&self, ran: &mut Ran) {
-        for fault in ran.faults.clone() {
-            let (id, name) = (&fault.id, &fault.name);
-            if !fault.bit {
-                ran.problem(ProblemKind::FaultDidNotBite, format!("{id} ({name}) never bit: {}", fault.bit_evidence));
-            } else if !fault.healed {
-                let reason = &fault.heal_evidence;
-                ran.problem(ProblemKind::HealNotProven, format!("no proof that {id} ({name}) was healed: {reason}"));
-            }
-        }
-    }
-
     fn save_observed(&self, ran: &Ran) -> anyhow::Result<()> {
-        let windows = ran.faults.iter().filter_map(|fault| {
-            let (id, name, from) = (fault.id.clone(), fault.name.clone(), fault.from?);
-            Some(FaultWindow { id, name, from, to: fault.to.unwrap_or_else(|| self.recorder.now()) })
-        });
-        let observed = Observed { phases: ran.phases.clone(), faults: windows.collect() };
-        Ok(write_json(&self.directory.phases(), &observed)?)
+        Ok(write_json(&self.directory.phases(), &ran.observed(self.recorder.now()))?)
     }
 
     /// Looks at all that is stored until all replicas are equal or the time is over, and saves what was seen last.
@@ -325,6 +323,15 @@ impl Flow<'_> {
         };
         Ok(write_json(&self.directory.final_state(), &state)?)
     }
+}
+
+/// The phases as they were, until `ended`; the healed one begins when that is proven.
+pub(crate) fn phases_until(planned: &Phases, healed: Option<u64>, ended: u64) -> Vec<Phase> {
+    let warmup = planned.warmup_ms * 1_000_000;
+    let healed = healed.unwrap_or(u64::MAX);
+    let bounds = [("warmup", 0, warmup), ("faults", warmup, healed), ("healed", healed, u64::MAX)];
+    let until_the_end = bounds.into_iter().filter(|&(_, from, _)| from < ended);
+    until_the_end.map(|(name, from, to)| Phase { name: name.to_owned(), from, to: to.min(ended) }).collect()
 }
 
 /// An error with its causes, without saying again what it says already.

@@ -29,12 +29,7 @@ pub async fn read_all(
     recorder: &Recorder,
     timeout: Duration,
 ) -> Result<usize, RecorderError> {
-    let client = u32::try_from(slot).expect("few clients");
-    let read = |key: &String| PlannedOperation { at_ms: 0, client, node, action: Action::Read { key: key.clone() } };
-    // Each round is due since the start of the run, and none of it is too late.
-    let settings = ClientSettings { overdue_skip_ms: u64::MAX, ..settings };
-    let attempts = |key: &String| std::iter::repeat_n(read(key), ATTEMPTS_MAX);
-    let operations: VecDeque<_> = keys.iter().flat_map(attempts).collect();
+    let (settings, operations) = reads(slot, settings, node, keys);
     let mut client = ClientProcess::new(slot, slots, settings, operations);
     let mut unanswered = keys.clone();
     loop {
@@ -57,4 +52,18 @@ pub async fn read_all(
             }
         }
     }
+}
+
+/// The reads that the client of `slot` has to do, unless an earlier one of the same key was answered, and its settings.
+pub(crate) fn reads(
+    slot: u64,
+    settings: ClientSettings,
+    node: NodeId,
+    keys: &BTreeSet<String>,
+) -> (ClientSettings, VecDeque<PlannedOperation>) {
+    let client = u32::try_from(slot).expect("few clients");
+    let read = |key: &String| PlannedOperation { at_ms: 0, client, node, action: Action::Read { key: key.clone() } };
+    let attempts = |key: &String| std::iter::repeat_n(read(key), ATTEMPTS_MAX);
+    // Each round is due since the start of the run, and none of it is too late.
+    (ClientSettings { overdue_skip_ms: u64::MAX, ..settings }, keys.iter().flat_map(attempts).collect())
 }

@@ -40,26 +40,40 @@ pub fn options_of(plan: &Plan, ended: u64) -> CheckOptions {
 
 /// The report of a run that was carried out (or came as far as it came).
 pub fn report_of(plan: &Plan, directory: &RunDirectory, ran: Ran) -> RunReport {
+    // Without a history nothing was started that could be judged; the problems say why.
+    let there_is = directory.history().exists();
+    let case = there_is.then(|| load_case(directory.path()).map_err(|error| error.to_string()));
+    let case = case.as_ref().map(Result::as_ref);
+    let replay = format!("hearsay run --plan {}", shell_word(&directory.plan()));
+    judged_report(plan, case, (directory.path().display().to_string(), replay), ran)
+}
+
+/// The report of a run by the case it left (an error says why there is none that can be judged), with the place of its
+/// evidence and the command that does it again.
+pub(crate) fn judged_report(
+    plan: &Plan,
+    case: Option<Result<&Case, &String>>,
+    (directory, replay): (String, String),
+    ran: Ran,
+) -> RunReport {
     let mut problems = ran.problems;
     let mut verdicts = Vec::new();
     let mut operations = Vec::new();
-    // Without a history nothing was started that could be judged; the problems say why.
-    if directory.history().exists() {
-        match load_case(directory.path()) {
-            Ok(case) => {
-                if !case.history.operations.iter().any(|operation| operation.outcome == OperationOutcome::Ok) {
-                    let message = "no operation ever succeeded: there is nothing to judge".to_owned();
-                    problems.push(Problem { kind: ProblemKind::NothingRan, message });
-                }
-                let ended = ran.phases.last().map_or(0, |phase| phase.to);
-                match judge_case(&case, &plan.expect, &options_of(plan, ended)) {
-                    Ok(judged) => verdicts = judged,
-                    Err(error) => problems.push(Problem { kind: ProblemKind::Harness, message: error.to_string() }),
-                }
-                operations = operations_by_phase(&case.history, &ran.phases);
+    match case {
+        Some(Ok(case)) => {
+            if !case.history.operations.iter().any(|operation| operation.outcome == OperationOutcome::Ok) {
+                let message = "no operation ever succeeded: there is nothing to judge".to_owned();
+                problems.push(Problem { kind: ProblemKind::NothingRan, message });
             }
-            Err(error) => problems.push(Problem { kind: ProblemKind::Harness, message: error.to_string() }),
+            let ended = ran.phases.last().map_or(0, |phase| phase.to);
+            match judge_case(case, &plan.expect, &options_of(plan, ended)) {
+                Ok(judged) => verdicts = judged,
+                Err(error) => problems.push(Problem { kind: ProblemKind::Harness, message: error.to_string() }),
+            }
+            operations = operations_by_phase(&case.history, &ran.phases);
         }
+        Some(Err(message)) => problems.push(Problem { kind: ProblemKind::Harness, message: message.clone() }),
+        None => {}
     }
     let outcome = outcome_of(&verdicts, &problems);
     RunReport {
@@ -69,9 +83,10 @@ pub fn report_of(plan: &Plan, directory: &RunDirectory, ran: Ran) -> RunReport {
         seed: plan.seed,
         commit: crate::COMMIT.to_owned(),
         about: about(plan),
-        directory: directory.path().display().to_string(),
-        replay: format!("hearsay run --plan {}", shell_word(&directory.plan())),
+        directory,
+        replay,
         interrupted: ran.interrupted,
+        simulation: ran.simulation,
         phases: ran.phases,
         faults: ran.faults,
         operations,
@@ -100,7 +115,7 @@ pub fn about(plan: &Plan) -> String {
     )
 }
 
-fn shell_word(path: &Path) -> String {
+pub(crate) fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }

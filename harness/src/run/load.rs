@@ -8,7 +8,7 @@ use hearsay_workloads::{Level, WorkloadSpec};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedOperation};
 use crate::recorder::{Recorder, RecorderError};
 
 use super::client::{ClientProcess, ClientSettings, Connections, drive};
@@ -52,8 +52,13 @@ impl Load {
         self.timeout
     }
 
+    /// What all its clients have in common.
+    pub fn settings(&self) -> ClientSettings {
+        self.settings
+    }
+
     /// Clients take the first slots, the final readers, one a node, the rest.
-    fn slots(&self) -> u64 {
+    pub fn slots(&self) -> u64 {
         u64::from(self.clients) + self.nodes
     }
 
@@ -68,12 +73,8 @@ impl Load {
         recorder: &Recorder,
         stop: &watch::Receiver<Option<Stop>>,
     ) -> anyhow::Result<Undone> {
-        let mut by_client: BTreeMap<u32, VecDeque<_>> = BTreeMap::new();
-        for operation in &plan.operations {
-            by_client.entry(operation.client).or_default().push_back(operation.clone());
-        }
         let mut clients = JoinSet::new();
-        for (client, operations) in by_client {
+        for (client, operations) in operations_by_client(plan) {
             let process = ClientProcess::new(u64::from(client), self.slots(), self.settings, operations);
             let connections = Connections::new(cluster.clients.clone(), cluster.addresses.clone());
             clients.spawn(drive(process, connections, recorder.clone(), recorder.start(), self.timeout, stop.clone()));
@@ -97,8 +98,7 @@ impl Load {
     /// # Errors
     /// The recorder has stopped.
     pub async fn final_reads(&self, plan: &Plan, cluster: &Cluster, recorder: &Recorder) -> anyhow::Result<usize> {
-        let keys: BTreeSet<String> =
-            plan.operations.iter().map(|operation| operation.action.key().to_owned()).collect();
+        let keys = keys_of(plan);
         let mut readers = JoinSet::new();
         for (&node, slot) in cluster.addresses.keys().zip(u64::from(self.clients)..) {
             let connections = Connections::new(cluster.clients.clone(), cluster.addresses.clone());
@@ -112,6 +112,20 @@ impl Load {
         }
         Ok(unanswered)
     }
+}
+
+/// The operations of each client.
+pub(crate) fn operations_by_client(plan: &Plan) -> BTreeMap<u32, VecDeque<PlannedOperation>> {
+    let mut by_client: BTreeMap<u32, VecDeque<_>> = BTreeMap::new();
+    for operation in &plan.operations {
+        by_client.entry(operation.client).or_default().push_back(operation.clone());
+    }
+    by_client
+}
+
+/// Every key of a plan.
+pub(crate) fn keys_of(plan: &Plan) -> BTreeSet<String> {
+    plan.operations.iter().map(|operation| operation.action.key().to_owned()).collect()
 }
 
 /// The node's own type for the same thing.

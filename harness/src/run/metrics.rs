@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt::Write;
 use std::time::Duration;
 
-use hearsay_core::StatusReport;
+use hearsay_core::{NodeId, StatusReport};
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
@@ -15,10 +15,11 @@ use crate::store::{JsonLines, StoreError};
 use super::nemesis::Scene;
 
 /// Between two samples.
-const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A line of `metrics.jsonl`.
 #[derive(Serialize)]
-struct Sample<'a> {
+pub(crate) struct Sample<'a> {
     time: u64,
     node: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,10 +49,17 @@ pub async fn sample(scene: Scene, recorder: Recorder, mut file: JsonLines) -> Re
         let statuses = scene.observer.statuses(scene.present()).await;
         let time = recorder.now();
         for (node, status) in &statuses {
-            let said = status.as_ref().ok().map(said);
-            let error = status.as_ref().err().map(String::as_str);
-            file.append(&Sample { time, node: node.to_string(), error, said })?;
+            file.append(&Sample::of(time, *node, status))?;
         }
+    }
+}
+
+impl<'a> Sample<'a> {
+    /// What a node said at `time`, nanoseconds since the start of the run.
+    pub(crate) fn of(time: u64, node: NodeId, status: &'a Result<StatusReport, String>) -> Sample<'a> {
+        let said = status.as_ref().ok().map(said);
+        let error = status.as_ref().err().map(String::as_str);
+        Sample { time, node: node.to_string(), error, said }
     }
 }
 

@@ -37,13 +37,13 @@ use super::stop::{Stop, until_ended_early};
 use super::timeline::{Turn, broken_by, proof_of_healing, targets, timeline};
 
 /// Longest wait for a proof of healing.
-const PROOF_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const PROOF_WITHIN: Duration = Duration::from_secs(20);
 /// Longest wait, before a wipe, for all other nodes to be ready.
-const OTHERS_READY_WITHIN: Duration = Duration::from_secs(3);
+pub(crate) const OTHERS_READY_WITHIN: Duration = Duration::from_secs(3);
 /// Longest wait, before a crash, for the acknowledgement it strikes after.
-const STRIKE_WITHIN: Duration = Duration::from_millis(100);
+pub(crate) const STRIKE_WITHIN: Duration = Duration::from_millis(100);
 /// Between two looks at the cluster.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A cluster as faults and proofs see it.
 #[derive(Clone)]
@@ -62,15 +62,15 @@ pub struct Scene {
 
 /// A line of `faults.jsonl`.
 #[derive(Serialize)]
-struct Line<'a> {
-    time: u64,
-    fault: &'a str,
-    name: &'a str,
-    step: &'a str,
+pub(crate) struct Line<'a> {
+    pub(crate) time: u64,
+    pub(crate) fault: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) step: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    evidence: Option<&'a Evidence>,
+    pub(crate) evidence: Option<&'a Evidence>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
+    pub(crate) text: Option<&'a str>,
 }
 
 /// How a proof ended: the time it took, or what was still missing.
@@ -223,17 +223,7 @@ impl Nemesis {
 
     async fn inject(&mut self, index: usize, stop: &mut watch::Receiver<Option<Stop>>) -> anyhow::Result<()> {
         let planned = self.faults[index].clone();
-        let mut report = FaultReport {
-            id: planned.id.clone(),
-            name: name(&planned.fault),
-            nodes: targets(&planned.fault),
-            from: None,
-            to: None,
-            bit: false,
-            bit_evidence: String::new(),
-            healed: false,
-            heal_evidence: String::new(),
-        };
+        let mut report = planned_report(&planned);
         if let Fault::Wipe { node } = planned.fault
             && let Err(reason) = self.others_ready(node, &planned, stop).await
         {
@@ -368,6 +358,21 @@ impl Nemesis {
     ) -> anyhow::Result<()> {
         let time = self.recorder.now();
         Ok(self.log.append(&Line { time, fault: &report.id, name: &report.name, step, evidence, text })?)
+    }
+}
+
+/// The report of a fault that was not made yet.
+pub(crate) fn planned_report(planned: &PlannedFault) -> FaultReport {
+    FaultReport {
+        id: planned.id.clone(),
+        name: name(&planned.fault),
+        nodes: targets(&planned.fault),
+        from: None,
+        to: None,
+        bit: false,
+        bit_evidence: String::new(),
+        healed: false,
+        heal_evidence: String::new(),
     }
 }
 

@@ -1,0 +1,347 @@
+//! `hearsay run --sim`: one simulated run, or many at once with one summary. No sandbox, no rights, no waiting.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nix::sys::signal::{SigSet, Signal};
+use serde::Serialize;
+
+use crate::campaign::{self, Campaign};
+use crate::exit::Outcome;
+use crate::plan::{Plan, make_plan};
+use crate::report::{RunReport, render, simulated_header};
+use crate::run::judge::{about, shell_word};
+use crate::sim::{Settings, Simulated, simulate};
+use crate::store::{RunDirectory, write_json, write_whole};
+
+use super::run::RunArgs;
+use super::seeds::why;
+use super::{failed, misused, print, print_json};
+
+/// Runs the plan, or with `--seeds` its campaign with the seeds that follow.
+pub(super) fn run(args: &RunArgs, plan: &Plan) -> ExitCode {
+    match (args.seeds, &args.campaign) {
+        (Some(count), Some(name)) => match campaign::load(name) {
+            Ok(campaign) => run_many(args, name, &campaign, plan.seed, count),
+            Err(error) => misused(&error),
+        },
+        _ => run_one(args, plan),
+    }
+}
+
+fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
+    if !args.json {
+        print(&format!("{}\n{}\n", simulated_header(&plan.campaign, plan.seed, crate::COMMIT), about(plan)));
+    }
+    let simulated = simulate(plan, Settings::default());
+    let mut report = simulated.report(plan, String::new(), String::new());
+    if let Err(error) = keep(&args.store, plan, &simulated, &mut report) {
+        return failed(&error);
+    }
+    if args.json {
+        print_json(&report);
+    } else {
+        // Its first two lines were printed at the start.
+        print(render(&report).splitn(3, '\n').nth(2).expect("a report has more than two lines"));
+    }
+    ExitCode::from(report.exit_code)
+}
+
+/// Writes a run into the store; the report then says where it is.
+fn keep(store: &Path, plan: &Plan, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
+    let time = jiff::Zoned::now().strftime("%Y%m%dT%H%M%S").to_string();
+    let directory = RunDirectory::create(store, &plan.campaign, &time, plan.seed)
+        .map_err(|error| format!("{error}; give a place that can be written with --store"))?;
+    plan.save(&directory.plan()).map_err(|error| error.to_string())?;
+    report.directory = directory.path().display().to_string();
+    report.replay = format!("hearsay run --sim --plan {}", shell_word(&directory.plan()));
+    let written = simulated
+        .write(&directory)
+        .and_then(|()| directory.remove_data())
+        .and_then(|()| write_json(&directory.verdict(), report))
+        .and_then(|()| write_whole(&directory.report(), render(report).as_bytes()));
+    written.map_err(|error| error.to_string())
+}
+
+/// The summary of all runs, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Summary {
+    campaign: String,
+    outcome: Outcome,
+    exit_code: u8,
+    interrupted: bool,
+    /// How many runs there were.
+    runs: u64,
+    by_outcome: BTreeMap<Outcome, u64>,
+    /// What was found, with the seeds that found it.
+    findings: BTreeMap<String, Vec<u64>>,
+    /// Runs that were not as expected, by seed.
+    failing: Vec<Failing>,
+    /// Hash over the hashes of all runs, in the order of their seeds.
+    hash_of_all: String,
+    events: u64,
+    virtual_s: f64,
+    real_s: f64,
+}
+
+/// A run that was not as expected.
+#[derive(Debug, Serialize)]
+struct Failing {
+    seed: u64,
+    outcome: Outcome,
+    directory: String,
+    why: String,
+}
+
+/// What a worker brings back.
+struct Done {
+    report: RunReport,
+    /// Of a run that is to be kept.
+    kept: Option<Box<(Plan, Simulated)>>,
+}
+
+fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: u64) -> ExitCode {
+    let stop = Arc::new(AtomicBool::new(false));
+    let interrupted = match watch_signals(Arc::clone(&stop)) {
+        Ok(interrupted) => interrupted,
+        Err(error) => return failed(&format!("signals can't be blocked: {error}")),
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.map_or(cores, usize::from).min(usize::try_from(count).unwrap_or(usize::MAX));
+    if !args.json {
+        let commit = crate::COMMIT;
+        print(&format!("hearsay run {name}, simulated, {count} seeds from {first}, {jobs} at once, commit {commit}\n"));
+    }
+    let bar = progress_bar(count);
+    let began = Instant::now();
+    let next = AtomicU64::new(0);
+    let (sender, done) = mpsc::sync_channel(2 * jobs);
+    let gathered = thread::scope(|scope| {
+        for _ in 0..jobs {
+            let (sender, next, stop) = (sender.clone(), &next, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let offset = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(seed) = first.checked_add(offset).filter(|_| offset < count) else { return };
+                    if sender.send(run_seed(args, name, campaign, seed)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut gathered = Gathered::default();
+        for Done { mut report, kept } in done {
+            if let Some(kept) = kept {
+                let (plan, simulated) = *kept;
+                if let Err(error) = keep(&args.store, &plan, &simulated, &mut report) {
+                    stop.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            gathered.add(&report);
+            if report.outcome != Outcome::AsExpected && !args.json {
+                let line =
+                    format!("seed {}: {}  {}{}\n", report.seed, report.outcome.words(), report.directory, why(&report));
+                bar.suspend(|| print(&line));
+            }
+            let enough = args.stop_after.is_some_and(|most| gathered.failing.len() as u64 >= most);
+            if enough {
+                stop.store(true, Ordering::Relaxed);
+            }
+            let rate = gathered.hashes.len() as f64 / began.elapsed().as_secs_f64().max(1e-3);
+            bar.set_message(format!("{} not as expected, {rate:.1} runs/s", gathered.failing.len()));
+            bar.inc(1);
+        }
+        Ok(gathered)
+    });
+    bar.finish_and_clear();
+    let summary = match gathered {
+        Ok(gathered) => gathered.summary(name, interrupted.load(Ordering::Relaxed), began.elapsed().as_secs_f64()),
+        Err(error) => return failed(&error),
+    };
+    if args.json {
+        print_json(&summary);
+    } else {
+        print(&text(&summary, count));
+    }
+    ExitCode::from(summary.exit_code)
+}
+
+fn run_seed(args: &RunArgs, name: &str, campaign: &Campaign, seed: u64) -> Done {
+    let plan = make_plan(campaign, seed);
+    let simulated = simulate(&plan, Settings::default());
+    let word = shell_word(Path::new(name));
+    let report = simulated.report(&plan, String::new(), format!("hearsay run {word} --sim --seed {seed}"));
+    let keeps = args.store_all || report.outcome != Outcome::AsExpected;
+    Done { report, kept: keeps.then(|| Box::new((plan, simulated))) }
+}
+
+/// The first signal lets the runs under way come to their end; the second ends everything.
+fn watch_signals(stop: Arc<AtomicBool>) -> nix::Result<Arc<AtomicBool>> {
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    signals.thread_block()?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&interrupted);
+    // Lives as long as the process; the other threads inherit the blocked signals.
+    thread::spawn(move || {
+        while signals.wait().is_ok() {
+            if told.swap(true, Ordering::Relaxed) {
+                std::process::exit(i32::from(Outcome::HarnessFailed.exit_code()));
+            }
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+    Ok(interrupted)
+}
+
+/// On stderr when that is a terminal, hidden elsewhere.
+fn progress_bar(count: u64) -> ProgressBar {
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template("{spinner} {pos} of {len} runs, {msg}").expect("a constant template");
+    ProgressBar::with_draw_target(Some(count), target).with_style(style)
+}
+
+/// What the runs so far brought.
+#[derive(Default)]
+struct Gathered {
+    hashes: BTreeMap<u64, String>,
+    by_outcome: BTreeMap<Outcome, u64>,
+    findings: BTreeMap<String, Vec<u64>>,
+    failing: BTreeMap<u64, Failing>,
+    events: u64,
+    virtual_ns: u128,
+}
+
+impl Gathered {
+    fn add(&mut self, report: &RunReport) {
+        let seed = report.seed;
+        *self.by_outcome.entry(report.outcome).or_default() += 1;
+        if let Some(simulation) = &report.simulation {
+            self.hashes.insert(seed, simulation.run_hash.clone());
+            self.events += simulation.events;
+            self.virtual_ns += u128::from(simulation.virtual_ns);
+        }
+        for finding in findings(report) {
+            self.findings.entry(finding).or_default().push(seed);
+        }
+        if report.outcome != Outcome::AsExpected {
+            let (outcome, directory) = (report.outcome, report.directory.clone());
+            self.failing.insert(seed, Failing { seed, outcome, directory, why: why(report).trim().to_owned() });
+        }
+    }
+
+    fn summary(mut self, campaign: &str, interrupted: bool, real_s: f64) -> Summary {
+        let outcome = self.by_outcome.keys().max().copied().unwrap_or(Outcome::NothingRan);
+        let mut hasher = blake3::Hasher::new();
+        for (seed, hash) in &self.hashes {
+            hasher.update(&seed.to_le_bytes());
+            hasher.update(hash.as_bytes());
+        }
+        self.findings.values_mut().for_each(|seeds| seeds.sort_unstable());
+        Summary {
+            campaign: campaign.to_owned(),
+            outcome,
+            exit_code: outcome.exit_code(),
+            interrupted,
+            runs: self.by_outcome.values().sum(),
+            by_outcome: self.by_outcome,
+            findings: self.findings,
+            failing: self.failing.into_values().collect(),
+            hash_of_all: hasher.finalize().to_hex().to_string(),
+            events: self.events,
+            virtual_s: self.virtual_ns as f64 / 1e9,
+            real_s,
+        }
+    }
+}
+
+/// What kinds of things were not as expected.
+fn findings(report: &RunReport) -> Vec<String> {
+    let mut findings: Vec<String> = Vec::new();
+    for judged in report.verdicts.iter().filter(|judged| judged.outcome != Outcome::AsExpected) {
+        findings.push(format!("{} {}", judged.verdict.checker, judged.verdict.judgement));
+    }
+    for problem in &report.problems {
+        let kind = serde_json::to_value(problem.kind).ok();
+        findings.push(kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or("a problem").replace('-', " "));
+    }
+    findings.sort();
+    findings.dedup();
+    findings
+}
+
+fn text(summary: &Summary, asked: u64) -> String {
+    let mut text = String::new();
+    let written = write_text(&mut text, summary, asked);
+    written.expect("a String takes all that is written");
+    text
+}
+
+fn write_text(out: &mut String, summary: &Summary, asked: u64) -> std::fmt::Result {
+    let word = shell_word(Path::new(&summary.campaign));
+    if summary.interrupted {
+        writeln!(out, "interrupted after {} of {asked} runs", summary.runs)?;
+    }
+    if !summary.findings.is_empty() {
+        writeln!(out, "\nFindings")?;
+        for (finding, seeds) in &summary.findings {
+            let (count, first) = (seeds.len(), seeds.first().copied().unwrap_or_default());
+            writeln!(out, "  {count:>5}  {finding}; first: hearsay run {word} --sim --seed {first}")?;
+        }
+    }
+    let counts: Vec<String> =
+        summary.by_outcome.iter().map(|(outcome, count)| format!("{count} {}", outcome.words())).collect();
+    let Summary { runs, events, virtual_s, real_s, hash_of_all, outcome, exit_code, .. } = summary;
+    let faster = virtual_s / real_s.max(1e-3);
+    writeln!(out, "\n{runs} runs: {}", counts.join(", "))?;
+    writeln!(out, "{events} events, {virtual_s:.0} s of virtual time in {real_s:.1} s, {faster:.0} times real time")?;
+    writeln!(out, "hash of all runs: {hash_of_all}")?;
+    let worst = summary.failing.iter().find(|failing| failing.outcome == *outcome);
+    let again = worst.map_or(String::new(), |failing| {
+        format!("; evidence: {}; again: hearsay run {word} --sim --seed {}", failing.directory, failing.seed)
+    });
+    writeln!(out, "verdict: {} (exit code {exit_code}){again}", outcome.words())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_by_kind_of_finding() {
+        let summary = Summary {
+            campaign: "q".to_owned(),
+            outcome: Outcome::Violation,
+            exit_code: 1,
+            interrupted: false,
+            runs: 5,
+            by_outcome: [(Outcome::AsExpected, 3), (Outcome::Violation, 2)].into(),
+            findings: [("convergence violated".to_owned(), vec![3, 4])].into(),
+            failing: vec![Failing {
+                seed: 3,
+                outcome: Outcome::Violation,
+                directory: "store/q/3".to_owned(),
+                why: String::new(),
+            }],
+            hash_of_all: "ab".to_owned(),
+            events: 1_000,
+            virtual_s: 300.0,
+            real_s: 2.0,
+        };
+        let expected = "\nFindings\n      2  convergence violated; first: hearsay run q --sim --seed 3\n\n\
+                        5 runs: 3 as expected, 2 VIOLATION\n1000 events, 300 s of virtual time in 2.0 s, 150 times real time\n\
+                        hash of all runs: ab\n\
+                        verdict: VIOLATION (exit code 1); evidence: store/q/3; again: hearsay run q --sim --seed 3\n";
+        assert_eq!(text(&summary, 5), expected);
+    }
+}

@@ -1,0 +1,41 @@
+//! The deterministic simulator: the same plan in one process on virtual time, bit-identical per seed.
+//!
+//! ```text
+//!            clients, nemesis, proofs, convergence          (run, nemesis, faults, clients)
+//!                              |
+//!   world: events by (time, sequence) -> nodes, links, disks -> rolling hash
+//!                              |
+//!     node = hearsay_core::Replica + disk + outputs that wait for the disk + its links
+//! ```
+//!
+//! What is shared with runs on real processes: plan, client state machine, what proves a healing, what counts as
+//! converged, formats of the store, checkers, report, exit codes. What stands in for the real thing is here: connections
+//! and streams ([`connection`], [`links`]), disks ([`disk`]), processes ([`node`]), the firewall and signals ([`faults`]).
+//!
+//! Invariants:
+//! - No clock, no thread, no ambient randomness: equal plans and settings give equal runs, to the bit.
+//! - Every random draw comes from a stream named by its purpose and its object ([`streams`]).
+//! - *Durable first* holds by construction: what an output sends waits until its batch is synced ([`node`]).
+//!
+//! Left out: the time that computing takes, congestion windows, datagrams, limits on accepted connections, logs of
+//! transport refusals (certificates and configurations always fit here).
+
+mod clients;
+mod connection;
+mod disk;
+mod event_queue;
+mod faults;
+mod links;
+mod nemesis;
+mod node;
+mod run;
+mod run_hash;
+mod settings;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod world;
+
+pub use run::{Simulated, simulate};
+pub use settings::{ClockSettings, DiskSettings, LinkSettings, Settings};

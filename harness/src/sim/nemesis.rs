@@ -1,0 +1,373 @@
+//! Carries out the plan's faults in virtual time: each at its time, healed at its time, and proven by the nodes' own words,
+//! step for step as the nemesis of real runs does it ([`crate::run::nemesis`]), with the same timeline, requirements and
+//! proofs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use hearsay_core::{ClientRequest, ClientResponse, NodeId, StatusReport};
+use rand::Rng;
+
+use crate::faults::Evidence;
+use crate::plan::{Fault, Plan, PlannedFault};
+use crate::report::FaultReport;
+use crate::run::evidence_text::{bit_text, heal_text};
+use crate::run::execute::WHOLE_WITHIN;
+use crate::run::nemesis::{LOOK_INTERVAL, Line, OTHERS_READY_WITHIN, PROOF_WITHIN, STRIKE_WITHIN, planned_report};
+use crate::run::proof::{InForce, Neighbourhood, Requirements, Statuses, missing, summary};
+use crate::run::timeline::{Turn, broken_by, proof_of_healing, timeline};
+
+use super::faults::Faults;
+use super::run::{Recording, Wake, nanoseconds};
+use super::settings::MILLISECOND;
+use super::streams::stream;
+use super::world::{Event, World};
+
+/// The cluster, waiting to prove something.
+#[derive(Debug)]
+struct Proof {
+    required: Requirements,
+    began: u64,
+    within: Duration,
+}
+
+/// A crash that is about to happen.
+#[derive(Clone, Copy, Debug)]
+struct Strike {
+    index: usize,
+    /// Writes acknowledged when it was due.
+    acknowledged: u64,
+    /// When it happens at the latest.
+    until: u64,
+}
+
+/// What a look at the cluster told.
+enum Look {
+    /// Proven so long after the begin.
+    Proven(Duration),
+    NotYet,
+    /// What was still missing at the deadline.
+    GivenUp(String),
+}
+
+/// The proof at the end of the fault phase that nothing is broken any more.
+#[derive(Debug)]
+enum Whole {
+    NotYet,
+    Waiting(Proof),
+    Ended(Result<u64, String>),
+}
+
+/// The one that carries out faults.
+#[derive(Debug)]
+pub(super) struct Nemesis {
+    planned: Vec<PlannedFault>,
+    faults_end: u64,
+    neighbourhood: Neighbourhood,
+    members: BTreeSet<NodeId>,
+    faults: Faults,
+    active: BTreeMap<usize, Fault>,
+    turns: VecDeque<(u64, Turn, usize)>,
+    /// A wipe that waits for all others to be ready: no further turn meanwhile.
+    wipe: Option<(usize, Proof)>,
+    /// A crash that waits for an acknowledgement to strike after: no further turn meanwhile.
+    strike: Option<Strike>,
+    proofs: BTreeMap<usize, Proof>,
+    whole: Whole,
+    former: BTreeMap<usize, BTreeMap<NodeId, u64>>,
+    injected: BTreeMap<usize, Evidence>,
+    reports: BTreeMap<usize, FaultReport>,
+    lines: Vec<u8>,
+}
+
+impl Nemesis {
+    /// One that has done nothing yet.
+    pub(super) fn new(plan: &Plan) -> Nemesis {
+        Nemesis {
+            planned: plan.faults.clone(),
+            faults_end: plan.phases.faults_until_ms() * MILLISECOND,
+            neighbourhood: Neighbourhood::of(&plan.cluster),
+            members: plan.cluster.members.iter().copied().collect(),
+            faults: Faults::default(),
+            active: BTreeMap::new(),
+            turns: timeline(&plan.faults).into(),
+            wipe: None,
+            strike: None,
+            proofs: BTreeMap::new(),
+            whole: Whole::NotYet,
+            former: BTreeMap::new(),
+            injected: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// When the cluster was whole again, or what was missing; `None` while that is not known.
+    pub(super) fn outcome(&self) -> Option<&Result<u64, String>> {
+        match &self.whole {
+            Whole::Ended(outcome) => Some(outcome),
+            Whole::NotYet | Whole::Waiting(_) => None,
+        }
+    }
+
+    /// The faults that were reached, in the order of the plan, and the lines of `faults.jsonl`.
+    pub(super) fn into_reports(self) -> (Vec<FaultReport>, Vec<u8>) {
+        (self.reports.into_values().collect(), self.lines)
+    }
+
+    /// Proves, before the run, that the whole cluster serves; what was missing at the deadline otherwise.
+    pub(super) fn prove_ready(&self, world: &mut World, began: u64, within: Duration) -> Option<Result<(), String>> {
+        match self.look(world, &Proof { required: self.everything(), began, within }) {
+            Look::Proven(_) => Some(Ok(())),
+            Look::NotYet => None,
+            Look::GivenUp(missing) => Some(Err(missing)),
+        }
+    }
+
+    /// Members that are up as far as the faults in force are concerned, each with what it says.
+    pub(super) fn statuses(&self, world: &mut World) -> Statuses {
+        let absent = self.in_force().absent;
+        let present = self.members.iter().filter(|node| !absent.contains(node));
+        present.map(|&node| (node, status(world, node))).collect()
+    }
+
+    /// Carries out the turns that are due, and plans the next.
+    pub(super) fn turn(&mut self, world: &mut World, recording: &mut Recording) {
+        while self.wipe.is_none() && self.strike.is_none() {
+            let Some(&(at_ms, turn, index)) = self.turns.front() else { break };
+            // Operations begin at whole milliseconds: faults that did, too, would always meet them at the same moments.
+            let within = match turn {
+                Turn::Inject => stream(world.seed, "fault time", &[index as u64]).next_u64() % MILLISECOND,
+                Turn::Heal => 0,
+            };
+            let due = recording.world_time(at_ms * MILLISECOND + within);
+            if due > world.now() {
+                world.queue.push(due, Event::Wake(Wake::Turn));
+                return;
+            }
+            self.turns.pop_front();
+            match turn {
+                Turn::Inject => self.reach(world, recording, index),
+                Turn::Heal => self.heal(world, recording, index),
+            }
+        }
+        self.begin_whole(world, recording);
+    }
+
+    fn reach(&mut self, world: &mut World, recording: &mut Recording, index: usize) {
+        let planned = &self.planned[index];
+        let Fault::Wipe { node } = planned.fault else { return self.inject(world, recording, index) };
+        // A second copy lost before the first was made good would lose data by the plan's fault, not the cluster's.
+        if let Some(absent) = self.in_force().absent.first() {
+            let reason = format!("another fault keeps {absent} away");
+            return self.skip(world, recording, index, &reason);
+        }
+        let ready = self.members.iter().copied().filter(|&other| other != node).collect();
+        let within = OTHERS_READY_WITHIN.min(Duration::from_millis(planned.duration_ms / 2));
+        let required = Requirements { ready, ..Requirements::default() };
+        self.wipe = Some((index, Proof { required, began: world.now(), within }));
+        self.look_for_wipe(world, recording);
+    }
+
+    /// Makes the wipe that waits, or gives it up, when that is decided.
+    pub(super) fn others_ready(&mut self, world: &mut World, recording: &mut Recording) {
+        self.look_for_wipe(world, recording);
+        if self.wipe.is_none() {
+            self.turn(world, recording);
+        }
+    }
+
+    fn look_for_wipe(&mut self, world: &mut World, recording: &mut Recording) {
+        let Some((index, proof)) = self.wipe.take() else { return };
+        match self.look(world, &proof) {
+            Look::Proven(_) => self.inject(world, recording, index),
+            Look::GivenUp(reason) => self.skip(world, recording, index, &reason),
+            Look::NotYet => {
+                self.wipe = Some((index, proof));
+                world.queue.push(next_look(world), Event::Wake(Wake::OthersReady));
+            }
+        }
+    }
+
+    fn skip(&mut self, world: &mut World, recording: &Recording, index: usize, reason: &str) {
+        let mut report = planned_report(&self.planned[index]);
+        report.bit_evidence = format!("not made, {reason}");
+        self.write(world, recording, &report, "skipped", None, Some(&report.bit_evidence));
+        self.reports.insert(index, report);
+    }
+
+    fn inject(&mut self, world: &mut World, recording: &Recording, index: usize) {
+        let planned = self.planned[index].clone();
+        if let Fault::Crash { .. } | Fault::Wipe { .. } = planned.fault {
+            let nodes = broken_by([&planned.fault]).absent;
+            let known = nodes.into_iter().filter_map(|node| Some((node, status(world, node).ok()?.incarnation)));
+            let former = known.collect();
+            self.former.insert(index, former);
+        }
+        self.active.insert(index, planned.fault);
+        if let Fault::Crash { .. } = self.planned[index].fault {
+            let until = world.now() + nanoseconds(STRIKE_WITHIN);
+            self.strike = Some(Strike { index, acknowledged: recording.acknowledged_writes(), until });
+            world.queue.push(until, Event::Wake(Wake::Strike));
+        } else {
+            self.make(world, recording, index);
+        }
+    }
+
+    /// Makes the crash that waits, once a write was acknowledged or its time is over.
+    pub(super) fn strike(&mut self, world: &mut World, recording: &mut Recording) {
+        let Some(strike) = self.strike else { return };
+        if recording.acknowledged_writes() == strike.acknowledged && world.now() < strike.until {
+            return;
+        }
+        self.strike = None;
+        self.make(world, recording, strike.index);
+        self.turn(world, recording);
+    }
+
+    fn make(&mut self, world: &mut World, recording: &Recording, index: usize) {
+        let planned = self.planned[index].clone();
+        let mut report = planned_report(&planned);
+        let evidence = self.faults.inject(world, &planned);
+        report.from = Some(recording.time(world.now()));
+        report.bit_evidence = bit_words(&planned.fault, &evidence, None);
+        report.bit = evidence.bit.unwrap_or(false);
+        self.write(world, recording, &report, "inject", Some(&evidence), None);
+        self.injected.insert(index, evidence);
+        self.reports.insert(index, report);
+    }
+
+    fn heal(&mut self, world: &mut World, recording: &mut Recording, index: usize) {
+        if !self.active.contains_key(&index) {
+            return;
+        }
+        let planned = self.planned[index].clone();
+        let evidence = self.faults.heal(world, &planned);
+        self.active.remove(&index);
+        let mut report = self.reports.remove(&index).expect("what is in force has a report");
+        report.to = Some(recording.time(world.now()));
+        report.bit = evidence.bit.unwrap_or(false);
+        let injected = self.injected.remove(&index).expect("what is in force was made");
+        report.bit_evidence = bit_words(&planned.fault, &injected, Some(&evidence));
+        report.heal_evidence = heal_text(&planned.fault, &evidence);
+        self.write(world, recording, &report, "heal", Some(&evidence), None);
+        self.reports.insert(index, report);
+        if evidence.healed == Some(true) {
+            let required = proof_of_healing(&planned.fault, self.former.remove(&index).unwrap_or_default());
+            self.proofs.insert(index, Proof { required, began: world.now(), within: PROOF_WITHIN });
+            self.proof(world, recording, index);
+        }
+    }
+
+    /// Looks whether the healing of a fault is proven by now.
+    pub(super) fn proof(&mut self, world: &mut World, recording: &mut Recording, index: usize) {
+        let Some(proof) = self.proofs.remove(&index) else { return };
+        let mut report = self.reports.remove(&index).expect("what is proven was made");
+        let ended = match self.look(world, &proof) {
+            Look::Proven(took) => {
+                report.healed = true;
+                Some(("proven", format!("whole again {:.1} s later", took.as_secs_f64())))
+            }
+            Look::GivenUp(missing) => Some(("not-proven", format!("not proven by the cluster: {missing}"))),
+            Look::NotYet => None,
+        };
+        match ended {
+            Some((step, text)) => {
+                report.heal_evidence = format!("{}; {text}", report.heal_evidence);
+                self.write(world, recording, &report, step, None, Some(&text));
+            }
+            None => {
+                self.proofs.insert(index, proof);
+                world.queue.push(next_look(world), Event::Wake(Wake::Proof(index)));
+            }
+        }
+        self.reports.insert(index, report);
+        self.begin_whole(world, recording);
+    }
+
+    /// When all turns are done and all proofs have ended: waits for the end of the phase, then for the whole cluster.
+    fn begin_whole(&mut self, world: &mut World, recording: &Recording) {
+        let done = self.turns.is_empty() && self.wipe.is_none() && self.strike.is_none() && self.proofs.is_empty();
+        if done && matches!(self.whole, Whole::NotYet) {
+            let began = recording.world_time(self.faults_end).max(world.now());
+            self.whole = Whole::Waiting(Proof { required: self.everything(), began, within: WHOLE_WITHIN });
+            world.queue.push(began, Event::Wake(Wake::Whole));
+        }
+    }
+
+    /// Looks whether the whole cluster is well.
+    pub(super) fn whole(&mut self, world: &mut World, recording: &Recording) {
+        let Whole::Waiting(proof) = &self.whole else { return };
+        match self.look(world, proof) {
+            Look::Proven(_) => self.whole = Whole::Ended(Ok(recording.time(world.now()))),
+            Look::GivenUp(missing) => self.whole = Whole::Ended(Err(missing)),
+            Look::NotYet => world.queue.push(next_look(world), Event::Wake(Wake::Whole)),
+        }
+    }
+
+    fn look(&self, world: &mut World, proof: &Proof) -> Look {
+        let in_force = self.in_force();
+        let missing = missing(&proof.required, &in_force, &self.neighbourhood, &self.statuses(world));
+        let waited = Duration::from_nanos(world.now() - proof.began);
+        if missing.is_empty() {
+            Look::Proven(waited)
+        } else if waited >= proof.within {
+            Look::GivenUp(format!("after {:.0} s still: {}", proof.within.as_secs_f64(), summary(&missing)))
+        } else {
+            Look::NotYet
+        }
+    }
+
+    fn in_force(&self) -> InForce {
+        broken_by(self.active.values())
+    }
+
+    fn everything(&self) -> Requirements {
+        let all = self.members.clone();
+        Requirements { ready: all.clone(), linked: all, ..Requirements::default() }
+    }
+
+    fn write(
+        &mut self,
+        world: &mut World,
+        recording: &Recording,
+        report: &FaultReport,
+        step: &str,
+        evidence: Option<&Evidence>,
+        text: Option<&str>,
+    ) {
+        let time = recording.time(world.now());
+        let line = Line { time, fault: &report.id, name: &report.name, step, evidence, text };
+        let begin = self.lines.len();
+        serde_json::to_writer(&mut self.lines, &line).expect("the store's own types always serialize");
+        self.lines.push(b'\n');
+        world.hash.line(&self.lines[begin..]);
+    }
+}
+
+fn next_look(world: &World) -> u64 {
+    world.now() + nanoseconds(LOOK_INTERVAL)
+}
+
+/// What a node says about itself.
+fn status(world: &mut World, node: NodeId) -> Result<StatusReport, String> {
+    match world.ask(node, ClientRequest::Status)? {
+        ClientResponse::Status(report) => Ok(report),
+        _ => Err("it gave another request's answer".to_owned()),
+    }
+}
+
+/// How it is known that the fault bit, in a few words: without the times that nothing takes here.
+fn bit_words(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> String {
+    let bit = heal.map_or(inject.bit, |heal| heal.bit) == Some(true);
+    let sum = |ending: &str| -> u64 {
+        inject.numbers.iter().filter(|(name, _)| name.ends_with(ending)).map(|(_, number)| number).sum()
+    };
+    match fault {
+        Fault::Crash { .. } if bit => format!("killed, {} unsynced batches lost", sum("_batches_lost")),
+        Fault::Wipe { .. } if bit => format!("killed, {} bytes removed", sum("bytes_removed")),
+        Fault::Pause { .. } if bit && heal.is_some() => "stopped, nothing handled".to_owned(),
+        Fault::Pause { .. } if heal.is_none() => "stopped".to_owned(),
+        _ => bit_text(fault, inject, heal),
+    }
+}

@@ -1,0 +1,128 @@
+//! The rolling hash of a run: over every (time, sequence, node, input, output), in the order in which they happened, and
+//! over every event of the history. Two runs that differ anywhere differ here.
+//!
+//! A message is hashed where it is sent, with the number it gets there; where it arrives, the number stands for it.
+
+use hearsay_core::message::PeerMessage;
+use hearsay_core::{ClientRequest, ClientResponse, Event, Input, Lane, Link, NodeId, WriteBatch};
+use serde::Serialize;
+
+/// Encodings gather up to this before they are hashed: many small updates cost more than one large.
+const BUFFER_BYTES: usize = 32 << 10;
+
+/// The hash while it rolls.
+#[derive(Debug)]
+pub(super) struct RunHash {
+    hasher: blake3::Hasher,
+    buffer: Vec<u8>,
+}
+
+impl RunHash {
+    pub(super) fn new() -> RunHash {
+        RunHash { hasher: blake3::Hasher::new(), buffer: Vec::with_capacity(2 * BUFFER_BYTES) }
+    }
+
+    /// A node is about to take an input. `number` is that of the message, where it is one.
+    pub(super) fn input(&mut self, (time, sequence): (u64, u64), node: NodeId, input: &Input, number: u64) {
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.hasher.update(&self.buffer);
+            self.buffer.clear();
+        }
+        self.tag(1, &[time, sequence, u64::from(node.0)]);
+        match input {
+            Input::Peer { from, message: _ } => self.tag(2, &[u64::from(from.0), number]),
+            Input::Client { request_id, request } => {
+                self.tag(3, &[request_id.0]);
+                self.request(request);
+            }
+            Input::Deadline => self.tag(4, &[]),
+            Input::Link { peer, state: Link::Up } => self.tag(5, &[u64::from(peer.0)]),
+            Input::Link { peer, state: Link::Down } => self.tag(6, &[u64::from(peer.0)]),
+        }
+    }
+
+    /// A node boots.
+    pub(super) fn boot(&mut self, (time, sequence): (u64, u64), node: NodeId, incarnation: u64, entries: u64) {
+        self.tag(7, &[time, sequence, u64::from(node.0), incarnation, entries]);
+    }
+
+    /// Part of an output.
+    pub(super) fn durable(&mut self, batch: &WriteBatch) {
+        self.tag(8, &[batch.puts.len() as u64, batch.deletes.len() as u64]);
+        for bytes in batch.puts.iter().flat_map(|(key, value)| [key, value]).chain(&batch.deletes) {
+            self.bytes(bytes);
+        }
+    }
+
+    /// Part of an output: a message with the number it gets. Its length on the wire, in bytes.
+    pub(super) fn send(&mut self, to: NodeId, lane: Lane, number: u64, message: &PeerMessage) -> u32 {
+        let lane = match lane {
+            Lane::Control => 0,
+            Lane::Data => 1,
+            Lane::Bulk => 2,
+        };
+        self.tag(9, &[u64::from(to.0), lane, number]);
+        self.encode(message)
+    }
+
+    /// Part of an output. Its length on the wire, in bytes.
+    pub(super) fn reply(&mut self, request: u64, response: &ClientResponse) -> u32 {
+        self.tag(10, &[request]);
+        self.encode(response)
+    }
+
+    /// Part of an output.
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::PeerUp(peer) => self.tag(11, &[u64::from(peer.0)]),
+            Event::PeerDown(peer) => self.tag(12, &[u64::from(peer.0)]),
+            Event::CatchingUp => self.tag(13, &[]),
+            Event::CaughtUp => self.tag(14, &[]),
+            Event::Warning(sentence) => {
+                self.tag(15, &[]);
+                self.bytes(sentence.as_bytes());
+            }
+        }
+    }
+
+    /// An event of the history, or a line on a fault.
+    pub(super) fn line(&mut self, line: &[u8]) {
+        self.tag(16, &[]);
+        self.bytes(line);
+    }
+
+    /// A request. Its length on the wire, in bytes.
+    pub(super) fn request(&mut self, request: &ClientRequest) -> u32 {
+        self.encode(request)
+    }
+
+    /// The hash of all that happened, as hexadecimal digits.
+    pub(super) fn finish(mut self) -> String {
+        self.hasher.update(&self.buffer);
+        self.hasher.finalize().to_hex().to_string()
+    }
+
+    fn encode<T: Serialize>(&mut self, value: &T) -> u32 {
+        let before = self.buffer.len();
+        let buffer = std::mem::take(&mut self.buffer);
+        self.buffer = postcard::to_extend(value, buffer).expect("messages of the core always serialize");
+        // The frame's version byte and length come on top.
+        u32::try_from(self.buffer.len() - before + 5).expect("frames stay below their limit")
+    }
+
+    fn tag(&mut self, tag: u8, numbers: &[u64]) {
+        self.buffer.push(tag);
+        for &(mut number) in numbers {
+            while number >= 0x80 {
+                self.buffer.push(number as u8 | 0x80);
+                number >>= 7;
+            }
+            self.buffer.push(number as u8);
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.tag(17, &[bytes.len() as u64]);
+        self.buffer.extend_from_slice(bytes);
+    }
+}

@@ -1,0 +1,101 @@
+//! Whole runs: repeatable, as expected, and able to catch what is broken on purpose.
+
+use super::*;
+use crate::campaign;
+use crate::exit::Outcome;
+use crate::plan::{Fault, Plan, make_plan};
+use crate::report::{RunReport, render};
+use crate::sim::settings::MILLISECOND;
+use crate::sim::simulate;
+
+fn plan(campaign: &str, seed: u64) -> Plan {
+    make_plan(&campaign::load(campaign).unwrap(), seed)
+}
+
+fn report(plan: &Plan, settings: Settings) -> RunReport {
+    let replay = format!("hearsay run {} --sim --seed {}", plan.campaign, plan.seed);
+    simulate(plan, settings).report(plan, String::new(), replay)
+}
+
+fn as_expected(campaign: &str, seeds: impl IntoIterator<Item = u64>) {
+    for seed in seeds {
+        let report = report(&plan(campaign, seed), Settings::default());
+        assert_eq!(report.outcome, Outcome::AsExpected, "{}", render(&report));
+        assert!(report.faults.iter().all(|fault| fault.bit && fault.healed), "{}", render(&report));
+    }
+}
+
+#[test]
+fn quickstart_is_as_expected_1() {
+    as_expected("quickstart", 1..=15);
+}
+
+#[test]
+fn quickstart_is_as_expected_2() {
+    as_expected("quickstart", 16..=30);
+}
+
+#[test]
+fn stale_reads_are_found() {
+    as_expected("stale-reads", 1..=10);
+}
+
+#[test]
+fn a_seed_gives_one_run_and_another_seed_another() {
+    let hash = |seed| simulate(&plan("stale-reads", seed), Settings::default()).run_hash().to_owned();
+    assert_eq!(hash(5), hash(5));
+    assert_ne!(hash(5), hash(6));
+}
+
+#[test]
+fn a_fault_taken_out_leaves_the_run_before_it_as_it_was() {
+    let whole = plan("stale-reads", 4);
+    let mut without = whole.clone();
+    let removed = without.faults.pop().unwrap();
+    let runs = [whole, without].map(|plan| report(&plan, Settings::default()));
+    let until = removed.at_ms * MILLISECOND;
+    let faults = runs.each_ref().map(|run| {
+        let before = run.faults.iter().filter(|fault| fault.to.is_some_and(|to| to + 2 * SECOND < until));
+        before.map(|fault| format!("{fault:?}")).collect::<Vec<_>>()
+    });
+    assert!(!faults[0].is_empty());
+    assert_eq!(faults[0], faults[1]);
+    assert_ne!(runs[0].simulation, runs[1].simulation);
+}
+
+/// A slow disk opens a window between an answer and its durability for a node that answers too early.
+fn slow_disk() -> Settings {
+    let mut settings = Settings::default();
+    settings.disk.sync_ns = 60 * MILLISECOND;
+    settings
+}
+
+#[test]
+fn a_node_that_answers_before_it_is_durable_is_caught() {
+    let broken = Settings { releases_early: true, ..slow_disk() };
+    // All nodes at once, and nothing is written afterwards: what is lost stays lost.
+    let mut plan = plan("quickstart", 1);
+    let everybody = Fault::Crash { nodes: plan.cluster.members.clone() };
+    plan.faults.retain(|planned| planned.fault == everybody);
+    plan.faults.truncate(1);
+    let crash_ms = plan.faults[0].at_ms;
+    plan.operations.retain(|operation| operation.at_ms <= crash_ms);
+    let lost = |settings: Settings| {
+        let report = report(&plan, settings);
+        let judged = report.verdicts.iter().find(|judged| judged.verdict.checker == "acknowledged-writes").unwrap();
+        (judged.verdict.violations, render(&report))
+    };
+    let (violations, text) = lost(broken);
+    assert!(violations > 0, "every node was killed at once, and no acknowledged write was lost:\n{text}");
+    let (violations, text) = lost(slow_disk());
+    assert_eq!(violations, 0, "the disk is as slow, but nobody answers early:\n{text}");
+}
+
+#[test]
+fn a_cluster_that_can_not_work_is_said() {
+    let mut plan = plan("stale-reads", 1);
+    plan.cluster.members[0] = NodeId(9);
+    let report = report(&plan, Settings::default());
+    assert_eq!(report.outcome, Outcome::HarnessFailed);
+    assert!(report.problems[0].message.contains("without a gap"), "{:?}", report.problems);
+}

@@ -1,0 +1,298 @@
+//! Packets and streams: what a link does to them, and what partitions do.
+//!
+//! - A packet into a blocked direction is dropped and counted for its pair.
+//! - A stream whose frames are dropped, or go to a process that is not there, stalls: it keeps them, tries again after longer
+//!   and longer times, and at once when a fresh packet gets through. The connection's end loses them.
+//! - Lanes keep their order; the lane with the higher priority takes the line first; the line has a bandwidth.
+//! - A lost packet of a stream comes late instead, and what follows on its lane waits for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearsay_core::Lane;
+use rand::Rng;
+
+use crate::plan::Endpoint;
+
+use super::connection::{Connection, ConnectionId, Frame, Packet, Party, Side, lane_index};
+use super::node::Node;
+use super::settings::{LinkSettings, PROBE_TIMEOUT, RETRY_DOUBLINGS_MAX, SECOND};
+use super::world::{Event, Happening, World, place};
+
+/// Frames that may reach a dialler before its link is up.
+const EARLY_MAX: usize = 1_024;
+
+/// A directed pair.
+pub(super) type Pair = (Endpoint, Endpoint);
+
+/// The network between the parties.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) link: LinkSettings,
+    blocked: BTreeSet<Pair>,
+    dropped: BTreeMap<Pair, u64>,
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Open,
+    /// A partition drops it.
+    Blocked(Pair),
+    /// Nobody is there to take it.
+    Silent,
+}
+
+impl Wire {
+    pub(super) fn new(link: LinkSettings) -> Wire {
+        assert!(link.bandwidth > 0, "a link without bandwidth carries nothing");
+        Wire { link, blocked: BTreeSet::new(), dropped: BTreeMap::new() }
+    }
+
+    /// Blocks exactly these pairs from now on.
+    pub(super) fn block(&mut self, pairs: BTreeSet<Pair>) {
+        self.blocked = pairs;
+    }
+
+    /// Packets dropped so far, by pair.
+    pub(super) fn dropped(&self) -> &BTreeMap<Pair, u64> {
+        &self.dropped
+    }
+
+    fn drop_packet(&mut self, pair: Pair) {
+        *self.dropped.entry(pair).or_default() += 1;
+    }
+
+    fn route(&self, nodes: &[Node], connection: &Connection, from: Side) -> Route {
+        let (source, destination) = (connection.party(from), connection.party(from.other()));
+        if !self.blocked.is_empty() {
+            let pair = (source.endpoint(), destination.endpoint());
+            if self.blocked.contains(&pair) {
+                return Route::Blocked(pair);
+            }
+        }
+        match destination {
+            Party::Node(node) if !nodes[place(node)].exists() => Route::Silent,
+            _ => Route::Open,
+        }
+    }
+
+    /// How long the way takes this time.
+    fn latency(&self, random: &mut impl Rng) -> u64 {
+        let drawn = random.next_u64();
+        let jitter = ((drawn & 0xffff_ffff) * self.link.jitter_ns) >> 32;
+        let lost = ((drawn >> 32) * 1_000_000) >> 32 < u64::from(self.link.loss_per_million);
+        self.link.latency_ns + jitter + if lost { PROBE_TIMEOUT } else { 0 }
+    }
+
+    /// How long the line is busy with so many bytes.
+    fn transmission(&self, bytes: u32) -> u64 {
+        u64::from(bytes) * SECOND / self.link.bandwidth
+    }
+
+    /// There and back, about.
+    fn round_trip(&self) -> u64 {
+        2 * self.link.latency_ns + self.link.jitter_ns
+    }
+}
+
+impl World {
+    /// Sends a packet outside of the streams. Nobody sends it again but who asked.
+    pub(super) fn send_packet(&mut self, id: ConnectionId, from: Side, packet: Packet) {
+        let now = self.now();
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        match self.wire.route(&self.nodes, connection, from) {
+            Route::Open => {
+                let at = now + self.wire.latency(&mut connection.direction(from).random);
+                self.queue.push(at, Event::At(Happening::Packet { connection: id, to: from.other(), packet }));
+            }
+            Route::Blocked(pair) => self.wire.drop_packet(pair),
+            Route::Silent => {}
+        }
+    }
+
+    /// Sends a frame on a stream, or queues it behind others. A closed side sends nothing.
+    pub(super) fn send_frame(&mut self, id: ConnectionId, from: Side, lane: Lane, frame: Frame, bytes: u32) {
+        let now = self.now();
+        let Some(connection) = self.connections.get_mut(id).filter(|connection| connection.is_open(from)) else {
+            return;
+        };
+        let sender = connection.party(from);
+        let direction = connection.direction(from);
+        if !direction.stalled && !direction.draining && direction.busy_until <= now {
+            self.put_on_line(id, from, lane, frame, bytes);
+            return;
+        }
+        if !direction.queues.push(lane, frame, bytes) {
+            if let Party::Node(node) = sender {
+                self.nodes[place(node)].counters.dropped_full += 1;
+            }
+        } else if !direction.stalled && !direction.draining {
+            direction.draining = true;
+            self.queue.push(direction.busy_until, Event::At(Happening::Drain { connection: id, from }));
+        }
+        self.nudge(id, from);
+    }
+
+    /// Something fresh was sent on a stalled stream: when it gets through, its acknowledgement tells what was lost before.
+    pub(super) fn nudge(&mut self, id: ConnectionId, from: Side) {
+        let again_at = self.now() + self.wire.round_trip();
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if !connection.direction(from).stalled {
+            return;
+        }
+        match self.wire.route(&self.nodes, connection, from) {
+            Route::Open => {
+                let direction = connection.direction(from);
+                if !direction.nudged {
+                    direction.nudged = true;
+                    direction.retry += 1;
+                    let retry = direction.retry;
+                    self.queue.push(again_at, Event::At(Happening::Retry { connection: id, from, retry }));
+                }
+            }
+            Route::Blocked(pair) => self.wire.drop_packet(pair),
+            Route::Silent => {}
+        }
+    }
+
+    /// Whether the frame left.
+    fn put_on_line(&mut self, id: ConnectionId, from: Side, lane: Lane, frame: Frame, bytes: u32) -> bool {
+        let now = self.now();
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        let route = self.wire.route(&self.nodes, connection, from);
+        let direction = connection.direction(from);
+        if route == Route::Open {
+            direction.busy_until = now + self.wire.transmission(bytes);
+            let last = &mut direction.last_arrival[lane_index(lane)];
+            let at = (direction.busy_until + self.wire.latency(&mut direction.random)).max(*last + 1);
+            *last = at;
+            let packet = Packet::Frame(lane, frame);
+            self.queue.push(at, Event::At(Happening::Packet { connection: id, to: from.other(), packet }));
+            return true;
+        }
+        direction.queues.put_back(lane, frame, bytes);
+        direction.stalled = true;
+        direction.draining = false;
+        direction.nudged = false;
+        direction.retries = 0;
+        direction.retry += 1;
+        let retry = direction.retry;
+        self.queue.push(now + PROBE_TIMEOUT, Event::At(Happening::Retry { connection: id, from, retry }));
+        if let Route::Blocked(pair) = route {
+            self.wire.drop_packet(pair);
+        }
+        false
+    }
+
+    /// Sends what is queued as far as the line allows.
+    pub(super) fn drain(&mut self, id: ConnectionId, from: Side) {
+        let now = self.now();
+        loop {
+            let Some(connection) = self.connections.get_mut(id).filter(|connection| connection.is_open(from)) else {
+                return;
+            };
+            let direction = connection.direction(from);
+            if direction.stalled {
+                return;
+            }
+            if direction.queues.is_empty() {
+                direction.draining = false;
+                return;
+            }
+            direction.draining = true;
+            if direction.busy_until > now {
+                self.queue.push(direction.busy_until, Event::At(Happening::Drain { connection: id, from }));
+                return;
+            }
+            let (lane, frame, bytes) = direction.queues.pop().expect("just seen");
+            if !self.put_on_line(id, from, lane, frame, bytes) {
+                return;
+            }
+        }
+    }
+
+    /// A stalled stream tries again.
+    pub(super) fn retry(&mut self, id: ConnectionId, from: Side, retry: u32) {
+        let now = self.now();
+        let Some(connection) = self.connections.get_mut(id).filter(|connection| connection.is_open(from)) else {
+            return;
+        };
+        let route = self.wire.route(&self.nodes, connection, from);
+        let direction = connection.direction(from);
+        if !direction.stalled || direction.retry != retry {
+            return;
+        }
+        direction.nudged = false;
+        if route == Route::Open {
+            direction.stalled = false;
+            self.drain(id, from);
+            return;
+        }
+        direction.retries += 1;
+        direction.retry += 1;
+        let retry = direction.retry;
+        let wait = PROBE_TIMEOUT << direction.retries.min(RETRY_DOUBLINGS_MAX);
+        self.queue.push(now + wait, Event::At(Happening::Retry { connection: id, from, retry }));
+        if let Route::Blocked(pair) = route {
+            self.wire.drop_packet(pair);
+        }
+    }
+
+    /// A side hears something, and its acknowledgement, if it gets through, is heard on the other side.
+    fn heard(&mut self, id: ConnectionId, to: Side) {
+        let now = self.now();
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connection.end(to).heard = now;
+        match self.wire.route(&self.nodes, connection, to) {
+            Route::Open => {
+                let back = now + self.wire.link.latency_ns;
+                let other = connection.end(to.other());
+                other.heard = other.heard.max(back);
+            }
+            Route::Blocked(pair) => self.wire.drop_packet(pair),
+            Route::Silent => {}
+        }
+    }
+
+    /// A packet comes to a side whose process takes it.
+    pub(super) fn arrive(&mut self, id: ConnectionId, to: Side, packet: Packet) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let open = connection.is_open(to);
+        match packet {
+            Packet::Initial => self.accept(id),
+            Packet::Frame(..) | Packet::Ping if !open => self.send_packet(id, to, Packet::Reset),
+            _ if !open => {}
+            Packet::Accepted => self.answered(id),
+            Packet::Ping => self.heard(id, to),
+            Packet::Reset => self.lost(id, to, "reset by peer", false),
+            Packet::Close { duplicate } => self.lost(id, to, "closed by peer", duplicate),
+            Packet::Frame(lane, frame) => {
+                self.heard(id, to);
+                self.take_frame(id, to, lane, frame);
+            }
+        }
+    }
+
+    pub(super) fn take_frame(&mut self, id: ConnectionId, to: Side, lane: Lane, frame: Frame) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let (receiver, sender) = (connection.party(to), connection.party(to.other()));
+        let up = connection.ends[to as usize].up;
+        match (frame, receiver, sender) {
+            (Frame::Probe, ..) => {}
+            (Frame::Hello, ..) if to == Side::Acceptor => self.offer_accepted(id),
+            (Frame::Hello, ..) => self.offer_dialled(id),
+            (Frame::Message(number, message), Party::Node(node), Party::Node(from)) => {
+                if up {
+                    self.input(node, hearsay_core::Input::Peer { from, message }, number);
+                } else if to == Side::Dialler && connection.early.len() < EARLY_MAX {
+                    connection.early.push((lane, Frame::Message(number, message)));
+                }
+            }
+            (Frame::Request(call, request), Party::Node(node), _) => self.take_request(id, node, call, request),
+            (Frame::Response(call, response), Party::Client(slot), _) => {
+                self.tell_client(super::world::ClientEvent::Response { slot, connection: id, call, response });
+            }
+            (frame, receiver, sender) => unreachable!("{sender:?} sends {frame:?} to {receiver:?}"),
+        }
+    }
+}

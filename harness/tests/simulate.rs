@@ -1,0 +1,75 @@
+//! Simulated runs by the program itself, each in a process of its own: a seed gives the same run to the bit, and the same
+//! files, and a saved plan replays it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs the program; exit code and what it printed, as JSON.
+fn hearsay(store: &Path, arguments: &[&str]) -> (i32, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearsay"));
+    let ran = command.arg("run").args(arguments).args(["--sim", "--json", "--store"]).arg(store).output().unwrap();
+    let printed = String::from_utf8_lossy(&ran.stdout);
+    let told = String::from_utf8_lossy(&ran.stderr);
+    let json = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}{told}"));
+    (ran.status.code().unwrap(), json)
+}
+
+fn hash(report: &Value) -> &str {
+    report["simulation"]["run_hash"].as_str().expect("a simulated run has a hash")
+}
+
+fn directory(report: &Value) -> PathBuf {
+    report["directory"].as_str().expect("a stored run has a place").into()
+}
+
+#[test]
+fn a_seed_is_one_run_in_every_process_and_its_plan_replays_it() {
+    let store = tempfile::tempdir().unwrap();
+    let seven = ["quickstart", "--seed", "7"];
+    let (code, first) = hearsay(store.path(), &seven);
+    assert_eq!(code, 0, "{first}");
+    let plan = directory(&first).join("plan.yaml");
+    let again = ["--plan", plan.to_str().unwrap()];
+    for arguments in [&seven[..], &again[..]] {
+        let (_, second) = hearsay(store.path(), arguments);
+        assert_eq!(hash(&first), hash(&second), "{arguments:?}");
+        assert_eq!(first["verdicts"], second["verdicts"]);
+        for file in ["plan.yaml", "history.jsonl", "faults.jsonl", "metrics.jsonl", "phases.json", "final_state.json"] {
+            let read = |report| fs::read(directory(report).join(file)).unwrap();
+            assert!(read(&first) == read(&second), "{file} differs between two runs of one seed ({arguments:?})");
+        }
+    }
+    let (_, other) = hearsay(store.path(), &["quickstart", "--seed", "8"]);
+    assert_ne!(hash(&first), hash(&other));
+    let report = fs::read_to_string(directory(&first).join("report.txt")).unwrap();
+    assert!(report.lines().next().unwrap().contains("simulated"), "{report}");
+    assert!(report.contains(&format!("run hash: {}", hash(&first))), "{report}");
+}
+
+#[test]
+fn many_seeds_give_one_hash_however_many_at_once_and_keep_only_what_failed() {
+    let store = tempfile::tempdir().unwrap();
+    let many = |jobs: &str| hearsay(store.path(), &["stale-reads", "--seed", "1", "--seeds", "4", "--jobs", jobs]);
+    let ((code, one), (_, two)) = (many("1"), many("2"));
+    assert_eq!((code, &one["runs"], &one["by_outcome"]["as-expected"]), (0, &4.into(), &4.into()), "{one}");
+    assert_eq!(one["hash_of_all"], two["hash_of_all"]);
+    assert_eq!(fs::read_dir(store.path()).unwrap().count(), 0, "what is as expected is not kept");
+
+    // Reads that go backward, where none may: every run fails.
+    let campaign = store.path().join("strict.yaml");
+    let shipped = include_str!("../../workloads/campaigns/stale-reads.yaml");
+    fs::write(&campaign, shipped.replace("monotonic-reads: violated", "monotonic-reads: holds")).unwrap();
+    let arguments = [campaign.to_str().unwrap(), "--seed", "1", "--seeds", "50", "--jobs", "1", "--stop-after", "2"];
+    let (code, stopped) = hearsay(store.path(), &arguments);
+    assert_eq!((code, &stopped["exit_code"]), (1, &1.into()), "{stopped}");
+    let runs = stopped["runs"].as_u64().unwrap();
+    assert!((2..10).contains(&runs), "{runs} runs although two were enough");
+    let seeds = stopped["findings"]["monotonic-reads violated"].as_array().unwrap();
+    assert_eq!(seeds.len() as u64, runs);
+    let failing = stopped["failing"].as_array().unwrap();
+    let kept = failing.iter().filter(|run| directory(run).join("history.jsonl").exists()).count();
+    assert_eq!(kept, failing.len(), "{stopped}");
+}
