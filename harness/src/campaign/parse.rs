@@ -87,6 +87,9 @@ pub(crate) fn is_campaign_name(name: &str) -> bool {
     (1..=NAME_LENGTH_MAX).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('-')
 }
 
+/// Beyond so many nodes heartbeats are rarer by default, in proportion.
+const CROWD_NODES: u16 = 25;
+
 fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
     let fields = reader.fields(node, "cluster", CLUSTER_KEYS)?;
     let default = ClusterConfig::default();
@@ -111,8 +114,12 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
     };
     let request_timeout_ms = duration("request_timeout", default.request_timeout_ms, 1, DURATION_MAX_MS);
     let repair_patience_ms = duration("repair_patience", default.repair_patience_ms, 1, DURATION_MAX_MS);
-    let heartbeat_interval_ms = duration("heartbeat_interval", default.heartbeat_interval_ms, 10, DURATION_MAX_MS);
-    let heartbeat_timeout_ms = duration("heartbeat_timeout", default.heartbeat_timeout_ms, 10, DURATION_MAX_MS);
+    // Each node has dozens of peers in a large cluster that shares one machine: their heartbeats alone would fill it.
+    let crowd = u64::from(nodes.unwrap_or(1) / CROWD_NODES).max(1);
+    let interval_default_ms = default.heartbeat_interval_ms * crowd;
+    let heartbeat_interval_ms = duration("heartbeat_interval", interval_default_ms, 10, DURATION_MAX_MS);
+    let timeout_default_ms = default.heartbeat_timeout_ms.max(3 * interval_default_ms);
+    let heartbeat_timeout_ms = duration("heartbeat_timeout", timeout_default_ms, 10, DURATION_MAX_MS);
     let merkle_interval_ms = duration("merkle_interval", default.merkle_interval_ms, 0, DURATION_MAX_MS);
     let tombstone_grace_ms = duration("tombstone_grace", default.tombstone_grace_ms, 1, YEAR_MS);
     if let (Some(interval_ms), Some(timeout_ms)) = (heartbeat_interval_ms, heartbeat_timeout_ms)

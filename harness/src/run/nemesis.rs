@@ -44,6 +44,8 @@ pub(crate) const OTHERS_READY_WITHIN: Duration = Duration::from_secs(3);
 pub(crate) const STRIKE_WITHIN: Duration = Duration::from_millis(100);
 /// Between two looks at the cluster.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// For each node, in large clusters.
+const LOOK_INTERVAL_PER_NODE: Duration = Duration::from_millis(5);
 
 /// A cluster as faults and proofs see it.
 #[derive(Clone)]
@@ -120,7 +122,8 @@ impl Scene {
                 let waited = within.as_secs_f64();
                 return Err(format!("after {waited:.0} s still: {}", summary(&missing)));
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            // Looking is work for the nodes, too: at many of them not so often.
+            tokio::time::sleep(LOOK_INTERVAL.max(LOOK_INTERVAL_PER_NODE * self.members.len() as u32)).await;
         }
     }
 

@@ -26,8 +26,9 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// How long the other side's own connection is awaited after it refused ours as a duplicate.
 const EXPECTATION: Duration = Duration::from_millis(500);
-/// Dials under way at once: bounds the storm after a partition has healed.
-const DIALS_MAX: usize = 64;
+/// Dials under way at once: bounds the storm when a large cluster starts, or a partition has healed. Hundreds of nodes on one
+/// machine that dial all their peers at once only make each other's dials time out.
+const DIALS_MAX: usize = 8;
 
 /// One attempt to dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
