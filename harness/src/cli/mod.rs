@@ -9,9 +9,10 @@ mod run;
 mod seeds;
 mod sim;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
@@ -63,6 +64,7 @@ enum Command {
 pub fn main() -> ExitCode {
     // A panic is the harness's own failure, whatever code the runtime would give it.
     match catch_unwind(AssertUnwindSafe(dispatch)) {
+        Ok(_) if RESULTS_LOST.load(Ordering::Relaxed) => ExitCode::from(Outcome::HarnessFailed.exit_code()),
         Ok(code) => code,
         Err(_) => ExitCode::from(Outcome::HarnessFailed.exit_code()),
     }
@@ -104,10 +106,19 @@ fn dispatch() -> ExitCode {
     }
 }
 
+/// Results went nowhere: the run must not look green.
+static RESULTS_LOST: AtomicBool = AtomicBool::new(false);
+
 /// Prints to stdout. A reader that has gone away (`| head`) is no reason to end a run.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("hearsay: the results could not be written to the standard output: {error}");
+            RESULTS_LOST.store(true, Ordering::Relaxed);
+        }
+        _ => {}
+    }
 }
 
 fn print_json<T: serde::Serialize>(value: &T) {

@@ -85,6 +85,10 @@ pub(super) fn run(args: &RunArgs, first: u64) -> ExitCode {
             break;
         }
     }
+    if summary.interrupted {
+        // What was asked for is not what was run.
+        summary.outcome = summary.outcome.max(Outcome::Unknown);
+    }
     summary.exit_code = summary.outcome.exit_code();
     if args.json {
         print_json(&summary);

@@ -241,7 +241,9 @@ impl Gathered {
     }
 
     fn summary(mut self, campaign: &str, interrupted: bool, real_s: f64) -> Summary {
-        let outcome = self.by_outcome.keys().max().copied().unwrap_or(Outcome::NothingRan);
+        let worst = self.by_outcome.keys().max().copied().unwrap_or(Outcome::NothingRan);
+        // Interrupted: what was asked for is not what was run.
+        let outcome = if interrupted { worst.max(Outcome::Unknown) } else { worst };
         let mut hasher = blake3::Hasher::new();
         for (seed, hash) in &self.hashes {
             hasher.update(&seed.to_le_bytes());

@@ -60,6 +60,9 @@ pub enum PlanError {
     },
 }
 
+/// YAML's end of a document.
+const END_MARK: &str = "...\n";
+
 impl Plan {
     /// The plan saved at `path`, checked.
     ///
@@ -73,7 +76,14 @@ impl Plan {
             let message = format!("it has {size} bytes, a plan at most {FILE_SIZE_MAX}");
             return Err(unreadable(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message)));
         }
-        Plan::from_yaml(path, &std::fs::read_to_string(path).map_err(unreadable)?)
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let plan = Plan::from_yaml(path, &text)?;
+        // A plan that was cut between two operations is a plan still, but another one.
+        if !text.ends_with(END_MARK) {
+            let message = "it was cut: a plan ends in a line `...`".to_owned();
+            return Err(PlanError::Malformed { path: path.to_owned(), message });
+        }
+        Ok(plan)
     }
 
     /// The plan in `text`, checked; `path` is how errors call it.
@@ -107,7 +117,8 @@ impl Plan {
     ///
     /// The file can't be written.
     pub fn save(&self, path: &Path) -> Result<(), PlanError> {
-        std::fs::write(path, self.to_yaml()).map_err(|source| PlanError::Unwritable { path: path.to_owned(), source })
+        let text = self.to_yaml() + END_MARK;
+        std::fs::write(path, text).map_err(|source| PlanError::Unwritable { path: path.to_owned(), source })
     }
 }
 

@@ -24,7 +24,8 @@ pub fn required_outcome(expectation: Expectation, verdict: &Verdict) -> Outcome 
 pub fn outcome_of(verdicts: &[JudgedVerdict], problems: &[Problem]) -> Outcome {
     let judged = verdicts.iter().map(|judged| judged.outcome);
     let others = problems.iter().map(|problem| problem.kind.outcome());
-    judged.chain(others).max().unwrap_or(Outcome::AsExpected)
+    // Nothing judged is nothing known.
+    judged.chain(others).max().unwrap_or(Outcome::Unknown)
 }
 
 #[cfg(test)]

@@ -90,7 +90,11 @@ impl Ran {
     fn ended_by(&mut self, reason: Option<&Stop>) {
         match reason {
             None | Some(Stop::LoadEnded) => {}
-            Some(Stop::Interrupted) => self.interrupted = true,
+            Some(Stop::Interrupted) => {
+                self.interrupted = true;
+                let rest = "the run was interrupted: the rest of the plan was not carried out";
+                self.problem(ProblemKind::DidNotEnd, rest);
+            }
             Some(Stop::NodeDied(died)) => self.died(died),
             Some(Stop::Recorder(error)) => self.problem(ProblemKind::Harness, error.to_string()),
         }
