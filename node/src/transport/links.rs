@@ -91,6 +91,8 @@ enum State<C> {
 struct Peer<C> {
     address: SocketAddr,
     failures: u32,
+    /// The process that another one of the same identity has taken over from.
+    superseded: Option<u64>,
     state: State<C>,
 }
 
@@ -115,8 +117,12 @@ fn cleared(queues: &Queues) -> u64 {
 impl<C: Closable> Links<C> {
     pub(crate) fn new(own: NodeId, members: &BTreeMap<NodeId, SocketAddr>, counters: Arc<Counters>) -> Links<C> {
         let others = members.iter().filter(|(id, _)| **id != own);
-        let peer =
-            |address: &SocketAddr| Peer { address: *address, failures: 0, state: State::Idle { not_before: None } };
+        let peer = |address: &SocketAddr| Peer {
+            address: *address,
+            failures: 0,
+            superseded: None,
+            state: State::Idle { not_before: None },
+        };
         let peers = others.map(|(id, address)| (*id, peer(address))).collect();
         Links { own, peers, dials: 0, last_id: 0, counters }
     }
@@ -196,7 +202,16 @@ impl<C: Closable> Links<C> {
         let queues = match std::mem::replace(&mut peer.state, State::Idle { not_before: None }) {
             State::Idle { .. } => new_queues(),
             State::Dialling { queues, .. } | State::Expecting { queues, .. } => queues,
-            State::Up { connection, queues, .. } => {
+            State::Up { connection, queues, incarnation, .. } => {
+                if incarnation != offer.incarnation {
+                    // A restart. But a process that comes back after another has taken its place was never gone.
+                    if peer.superseded == Some(offer.incarnation) {
+                        self.counters.transport_identity_contested.one();
+                        let mend = "stop one of them, or give it the certificate and the data of another node";
+                        tracing::warn!("two processes say that they are {id}: {mend}");
+                    }
+                    peer.superseded = Some(incarnation);
+                }
                 connection.close(code::REPLACED, b"a newer connection of this pair takes over");
                 self.counters.transport_links_down.one();
                 self.counters.transport_dropped_lost.many(cleared(&queues));

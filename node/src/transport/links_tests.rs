@@ -257,3 +257,14 @@ fn whatever_the_order_of_hellos_both_sides_end_with_one_connection() {
         assert!(world.has_common_link(), "seed {seed}: {:?} and {:?}", world.nodes[0].peers, world.nodes[1].peers);
     }
 }
+
+#[test]
+fn two_processes_of_one_identity_are_counted_and_a_restart_is_not() {
+    let mut links = links(1);
+    offer(&mut links, 2, 10, None);
+    offer(&mut links, 2, 11, None);
+    offer(&mut links, 2, 12, None);
+    assert_eq!(links.counters.transport_identity_contested.count(), 0, "each start of a node is another process");
+    offer(&mut links, 2, 11, None);
+    assert_eq!(links.counters.transport_identity_contested.count(), 1, "the second start is still there");
+}
