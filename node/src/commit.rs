@@ -7,7 +7,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use hearsay_core::WriteBatch;
 use tokio::sync::Notify;
@@ -17,12 +16,6 @@ use crate::store::{Store, StoreError};
 
 /// Most batches of one group: bounds how long a commit can take.
 const GROUP_BATCHES_MAX: usize = 8_192;
-
-/// A group that is smaller than expected waits for the rest for this share of the last commit's time: without it the
-/// clients fall into two halves that take turns, and each commit serves one half only.
-const PATIENCE_SHARE: u32 = 4;
-/// And never longer than this.
-const PATIENCE_MAX: Duration = Duration::from_micros(250);
 
 /// Orders the batches: a ticket is durable when all lower ones are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,20 +134,11 @@ impl Drop for Committer {
 }
 
 fn commit_loop(shared: &Shared, counters: &Counters, mut apply: impl FnMut(&[WriteBatch]) -> Result<(), StoreError>) {
-    // What is expected to gather: what was just released, whose clients come back at once, and what waits already.
-    let mut expected = 0;
-    let mut patience = Duration::ZERO;
     loop {
         let group: Vec<WriteBatch> = {
             let mut gathered = lock(&shared.gathered);
-            let until = Instant::now() + patience;
             loop {
                 if !gathered.batches.is_empty() {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if gathered.batches.len() < expected && !left.is_zero() && !gathered.closing {
-                        gathered = shared.filled.wait_timeout(gathered, left).unwrap_or_else(PoisonError::into_inner).0;
-                        continue;
-                    }
                     let size = gathered.batches.len().min(GROUP_BATCHES_MAX);
                     let rest = gathered.batches.split_off(size);
                     break std::mem::replace(&mut gathered.batches, rest);
@@ -165,7 +149,6 @@ fn commit_loop(shared: &Shared, counters: &Counters, mut apply: impl FnMut(&[Wri
                 gathered = shared.filled.wait(gathered).unwrap_or_else(PoisonError::into_inner);
             }
         };
-        let begun = Instant::now();
         if let Err(error) = apply(&group) {
             *lock(&shared.failure) = Some(error);
             shared.progress.notify_one();
@@ -173,8 +156,6 @@ fn commit_loop(shared: &Shared, counters: &Counters, mut apply: impl FnMut(&[Wri
         }
         counters.store_commits.one();
         counters.store_batches.many(group.len() as u64);
-        expected = group.len() + lock(&shared.gathered).batches.len();
-        patience = (begun.elapsed() / PATIENCE_SHARE).min(PATIENCE_MAX);
         shared.durable.fetch_add(group.len() as u64, Ordering::Release);
         shared.progress.notify_one();
     }
