@@ -63,7 +63,7 @@ pub(super) const PHASES_KEYS: &[KeyDoc] = &[
 pub(super) const FAULTS_KEYS: &[KeyDoc] = &[
     ("between", "from the healing of a fault to the next, such as [1s, 2s]"),
     ("at_once", "faults in force at the same time, of different kinds, 1 to 4 (default 1)"),
-    ("kinds", "a list of partition, crash, pause, wipe, each with its parameters"),
+    ("kinds", "a list of partition, crash, pause, wipe, clock, leave, each with its parameters"),
 ];
 
 /// An item of `faults.kinds`.
@@ -72,6 +72,8 @@ pub const FAULT_KINDS: &[KeyDoc] = &[
     ("crash", "nodes are killed at once, and started again with their disks"),
     ("pause", "nodes are frozen, and go on"),
     ("wipe", "one node is killed, and started again with an empty disk"),
+    ("clock", "wall clocks are off and drift; last-write-wins then may drop later writes"),
+    ("leave", "nodes end in order (SIGTERM), and join again with their disk or an empty one; the ring stays"),
 ];
 
 /// `partition`.
@@ -90,8 +92,29 @@ pub(super) const NODES_KEYS: &[KeyDoc] =
 /// `wipe`.
 pub(super) const WIPE_KEYS: &[KeyDoc] = &[FOR, QUIET, AT_LEAST, WEIGHT];
 
+/// `clock`.
+pub(super) const CLOCK_KEYS: &[KeyDoc] = &[
+    ("nodes", "how many: one, minority, majority, all, a number, or a list of these"),
+    ("offset", "how far ahead, behind when negative, such as 500ms or [-2s, 2s]"),
+    ("drift", "how fast it gains, loses when negative, such as [-500ppm, 500ppm] (default 0ppm)"),
+    FOR,
+    QUIET,
+    AT_LEAST,
+    WEIGHT,
+];
+
+/// `leave`.
+pub(super) const LEAVE_KEYS: &[KeyDoc] = &[
+    ("nodes", "how many: one, minority, majority, all, a number, or a list of these"),
+    ("join", "with which disk they come back: kept, empty (one node only), or a list of these (default kept)"),
+    FOR,
+    QUIET,
+    AT_LEAST,
+    WEIGHT,
+];
+
 const FOR: KeyDoc = ("for", "how long, such as 3s or [2s, 4s]");
-const QUIET: KeyDoc = ("quiet", "no other fault for so long before and after (default 0s; wipe 3s)");
+const QUIET: KeyDoc = ("quiet", "no other fault for so long before and after (default 0s; 3s where a disk is emptied)");
 const AT_LEAST: KeyDoc = ("at_least", "so many in every run (default: each shape or number of nodes once)");
 const WEIGHT: KeyDoc = ("weight", "how often it is drawn for the rest of the phase, 0 to 1000 (default 1)");
 
@@ -109,4 +132,6 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("faults.kinds.crash", NODES_KEYS),
     ("faults.kinds.pause", NODES_KEYS),
     ("faults.kinds.wipe", WIPE_KEYS),
+    ("faults.kinds.clock", CLOCK_KEYS),
+    ("faults.kinds.leave", LEAVE_KEYS),
 ];

@@ -1,11 +1,13 @@
 //! The faults of a campaign file.
 
-use super::keys::{FAULT_KINDS, FAULTS_KEYS, NODES_KEYS, PARTITION_KEYS, WIPE_KEYS};
+use super::keys::{CLOCK_KEYS, FAULT_KINDS, FAULTS_KEYS, LEAVE_KEYS, NODES_KEYS, PARTITION_KEYS, WIPE_KEYS};
 use super::mistakes::{Mistake, Place};
+use super::parse_clock::read_clocks;
+use super::parse_leave::read_leaves;
 use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
 use super::tree::Node;
 use super::types::{FaultKind, FaultSchedule, SIZES_ALLOWED, Size, Variant};
-use crate::plan::{FAULTS_MAX, PartitionShape};
+use crate::plan::{Disk, FAULTS_MAX, PartitionShape};
 
 /// Shortest fault: below, it is over before anything has noticed.
 const FAULT_MIN_MS: u64 = 100;
@@ -83,6 +85,18 @@ fn read_kind(item: &Node, nodes: Option<u16>, reader: &mut Reader) -> Option<Fau
             let fields = reader.fields(parameters, "wipe", WIPE_KEYS)?;
             finish_kind(&fields, Some(vec![Variant::Wipe]), WIPE_QUIET_MS, reader)
         }
+        "clock" => {
+            let fields = reader.fields(parameters, "clock", CLOCK_KEYS)?;
+            let variants = read_clocks(&fields, nodes, reader);
+            finish_kind(&fields, variants, 0, reader)
+        }
+        "leave" => {
+            let fields = reader.fields(parameters, "leave", LEAVE_KEYS)?;
+            let variants = read_leaves(&fields, nodes, reader);
+            let empties = |variant: &Variant| matches!(variant, Variant::Leave(_, Disk::Empty));
+            let quiet_ms = if variants.iter().flatten().any(empties) { WIPE_QUIET_MS } else { 0 };
+            finish_kind(&fields, variants, quiet_ms, reader)
+        }
         other => unreachable!("the fault {other} has keys, but no reader"),
     }
 }
@@ -141,10 +155,10 @@ fn read_shapes(fields: &Fields<'_>, nodes: Option<u16>, reader: &mut Reader) -> 
     })
 }
 
-fn read_sizes(
+pub(super) fn read_sizes(
     fields: &Fields<'_>,
     nodes: Option<u16>,
-    variant: fn(Size) -> Variant,
+    variant: impl Fn(Size) -> Variant,
     reader: &mut Reader,
 ) -> Option<Vec<Variant>> {
     let node = fields.need("nodes", reader)?;
@@ -159,7 +173,7 @@ fn read_sizes(
     })
 }
 
-fn read_variants(
+pub(super) fn read_variants(
     items: &[Node],
     reader: &mut Reader,
     read: impl Fn(&Node, &mut Reader) -> Option<Variant>,

@@ -131,6 +131,14 @@ const CASES: &[&[(&str, &str)]] = &[
     &[("        for: [2s, 3s]", "        for: [2s, 3h]")],
     &[("        for: [2s, 3s]", "        for: 50ms")],
     &[("    - wipe:\n        for: 2s\n", "    - wipe: {for: 2s, nodes: all}\n")],
+    &[("    - wipe:\n        for: 2s\n", "    - clock: {nodes: one, for: 2s}\n")],
+    &[("    - wipe:\n        for: 2s\n", "    - clock: {nodes: one, for: 2s, offset: [2s, -2s], drift: 5}\n")],
+    &[("    - wipe:\n        for: 2s\n", "    - clock: {nodes: one, for: 2s, offset: 2h, drift: 500}\n")],
+    &[("    - wipe:\n        for: 2s\n", "    - clock: {nodes: one, for: 2s, offset: 61m, drift: [1ppm]}\n")],
+    &[("    - wipe:\n        for: 2s\n", "    - clock: {nodes: one, for: 2s, offset: [-9ms, 9ms]}\n")],
+    &[("    - wipe:\n        for: 2s\n", "    - leave: {nodes: [one, minority], join: empty, for: 2s}\n")],
+    &[("    - wipe:\n        for: 2s\n", "    - leave: {nodes: one, join: [kept, kept], for: 2s}\n")],
+    &[("    - wipe:\n        for: 2s\n", "    - leave: {nodes: one, join: full, for: 2s}\n")],
 ];
 
 #[test]
@@ -212,7 +220,8 @@ fn campaigns_are_found_by_name_and_path() {
     assert_eq!(load("quickstart").expect("it ships").name, "quickstart");
     let unknown = load("quickstat").expect_err("no such").to_string();
     assert!(
-        unknown.starts_with("there is no campaign `quickstat`\n  allowed: quickstart, stale-reads, or"),
+        unknown
+            .starts_with("there is no campaign `quickstat`\n  allowed: churn, clock-skew, quickstart, stale-reads, or"),
         "{unknown}"
     );
     let missing = load("no/such.yaml").expect_err("no such").to_string();

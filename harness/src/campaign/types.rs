@@ -7,7 +7,7 @@ use std::str::FromStr;
 use hearsay_core::ClusterConfig;
 use hearsay_workloads::{Expectation, WorkloadSpec};
 
-use crate::plan::{PartitionShape, Phases};
+use crate::plan::{Disk, PartitionShape, Phases};
 
 /// Most nodes of a cluster.
 pub const NODES_MAX: u16 = 250;
@@ -84,6 +84,17 @@ pub enum Variant {
     Pause(Size),
     /// One node loses its disk.
     Wipe,
+    /// So many nodes have wall clocks that are off.
+    Clock {
+        /// How many.
+        size: Size,
+        /// Smallest and largest offset, nanoseconds.
+        offset_ns: (i64, i64),
+        /// Slowest and fastest drift, parts per thousand million.
+        drift_ppb: (i64, i64),
+    },
+    /// So many nodes leave in order, and join again with this disk.
+    Leave(Size, Disk),
 }
 
 /// How many nodes a fault takes.

@@ -61,9 +61,10 @@ fn judge(args: &CheckArgs) -> Result<Judged, String> {
     let case = load_case(path).map_err(|error| error.to_string())?;
     let plan = load_plan(path)?;
     let ended = case.phases.last().map_or(0, |phase| phase.to);
-    let options = plan.as_ref().map_or_else(CheckOptions::default, |plan| options_of(plan, ended));
+    let options =
+        |checker: &str| plan.as_ref().map_or_else(CheckOptions::default, |plan| options_of(plan, ended, checker));
     let expect = expectations(args, &case, plan.as_ref());
-    let verdicts = judge_case(&case, &expect, &options).map_err(|error| error.to_string())?;
+    let verdicts = judge_case(&case, &expect, options).map_err(|error| error.to_string())?;
     // What the run itself had to say stays said: a fault that never bit does not bite by judging again.
     let problems = if plan.is_some() && args.model.is_empty() { earlier_problems(path)? } else { Vec::new() };
     let outcome = outcome_of(&verdicts, &problems);

@@ -1,6 +1,7 @@
 //! A plan: everything a run will do, as data. `campaign + seed -> plan` is pure; execution, replay and shrinking take the
 //! plan, never the seed.
 
+mod clocks;
 mod file;
 mod make;
 mod schedule;
@@ -11,7 +12,8 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use clocks::{CLOCK_DRIFT_MAX_PPB, CLOCK_OFFSET_MAX_NS, CLOCK_SKEW_MIN_NS, ClockSkew};
 pub use file::{FORMAT, PlanError};
 pub use make::make_plan;
 pub use schedule::FAULTS_MAX;
-pub use types::{Endpoint, Fault, PartitionShape, Phases, Plan, PlannedFault, PlannedOperation};
+pub use types::{Disk, Endpoint, Fault, PartitionShape, Phases, Plan, PlannedFault, PlannedOperation};

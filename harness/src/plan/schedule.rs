@@ -17,7 +17,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
 use super::shapes::draw_blocked;
-use super::{Fault, PartitionShape, Phases, PlannedFault};
+use super::{CLOCK_SKEW_MIN_NS, ClockSkew, Disk, Fault, PartitionShape, Phases, PlannedFault};
 use crate::campaign::{FaultKind, FaultSchedule, Size, Span, Variant};
 
 /// Most faults of a plan. More than fit into an hour of faults that are long enough to matter.
@@ -99,6 +99,9 @@ fn variant_code(variant: Variant) -> u64 {
         }
         Variant::Crash(size) => 2_000_000 + size_code(size),
         Variant::Pause(size) => 3_000_000 + size_code(size),
+        Variant::Clock { size, .. } => 10_000_000 + size_code(size),
+        Variant::Leave(size, Disk::Kept) => 11_000_000 + size_code(size),
+        Variant::Leave(size, Disk::Empty) => 12_000_000 + size_code(size),
     }
 }
 
@@ -116,7 +119,22 @@ fn draw_fault(variant: Variant, nodes: u16, random: &mut impl Rng) -> Fault {
         Variant::Crash(size) => Fault::Crash { nodes: draw_nodes(size) },
         Variant::Pause(size) => Fault::Pause { nodes: draw_nodes(size) },
         Variant::Wipe => Fault::Wipe { node: draw_nodes(Size::Count(1))[0] },
+        Variant::Leave(size, join) => Fault::Leave { nodes: draw_nodes(size), join },
+        Variant::Clock { size, offset_ns, drift_ppb } => {
+            let nodes = draw_nodes(size);
+            let clock = |node| draw_clock(node, offset_ns, drift_ppb, random);
+            Fault::Clock { clocks: nodes.into_iter().map(clock).collect() }
+        }
     }
+}
+
+/// A clock that is off by enough to be seen: where chance has it nearly right, it takes the end of the range that is
+/// farther off.
+fn draw_clock(node: NodeId, offset_ns: (i64, i64), drift_ppb: (i64, i64), random: &mut impl Rng) -> ClockSkew {
+    let drawn_ns = random.random_range(offset_ns.0..=offset_ns.1);
+    let farther_ns = if offset_ns.0.abs() > offset_ns.1 { offset_ns.0 } else { offset_ns.1 };
+    let offset_ns = if drawn_ns.abs() < CLOCK_SKEW_MIN_NS { farther_ns } else { drawn_ns };
+    ClockSkew { node, offset_ns, drift_ppb: random.random_range(drift_ppb.0..=drift_ppb.1) }
 }
 
 /// The faults that every plan has, in their random order.
@@ -244,7 +262,6 @@ impl Timeline {
 
 /// Whether two faults may not be in force together.
 pub(super) fn exclude_each_other(one: &Fault, other: &Fault) -> bool {
-    let is_wipe = |fault: &Fault| matches!(fault, Fault::Wipe { .. });
-    let shares_process = one.processes().iter().any(|node| other.processes().contains(node));
-    one.same_kind(other) || is_wipe(one) || is_wipe(other) || shares_process
+    let shares_node = one.processes().iter().any(|node| other.processes().contains(node));
+    one.same_kind(other) || !one.empties().is_empty() || !other.empties().is_empty() || shares_node
 }

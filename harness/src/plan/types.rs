@@ -8,6 +8,8 @@ use hearsay_core::{ClusterConfig, NodeId};
 use hearsay_workloads::ACTIONS_ALLOWED;
 use serde::{Deserialize, Serialize};
 
+use super::ClockSkew;
+
 /// Everything a run will do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,6 +116,46 @@ pub enum Fault {
         #[serde(with = "node_name")]
         node: NodeId,
     },
+    /// Wall clocks are off; healing sets them right. No other clock of the node is touched.
+    Clock {
+        /// Whose, by how much, and how fast they drift.
+        clocks: Vec<ClockSkew>,
+    },
+    /// SIGTERM, to all at once: they finish and answer what they have taken, close their connections and end. Healing lets
+    /// them join again. Their tokens stay theirs meanwhile: it is no change of the ring.
+    Leave {
+        /// Whom.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+        /// What they join with. Empty: one node at a time, as with a wipe.
+        join: Disk,
+    },
+}
+
+/// What a node finds when it starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disk {
+    /// Its disk, as it was.
+    Kept,
+    /// An empty disk.
+    Empty,
+}
+
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Disk::Kept => "kept",
+            Disk::Empty => "empty",
+        })
+    }
+}
+
+impl FromStr for Disk {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Disk, ()> {
+        [Disk::Kept, Disk::Empty].into_iter().find(|disk| disk.to_string() == text).ok_or(())
+    }
 }
 
 impl Fault {
@@ -128,15 +170,31 @@ impl Fault {
             Fault::Crash { nodes } => with_nodes("crash", nodes),
             Fault::Pause { nodes } => with_nodes("pause", nodes),
             Fault::Wipe { node } => with_nodes("wipe", &[*node]),
+            Fault::Clock { .. } => with_nodes("clock", &self.processes()),
+            Fault::Leave { nodes, .. } => with_nodes("leave", nodes),
         }
     }
 
-    /// The nodes whose processes it touches: none for a partition.
-    pub fn processes(&self) -> &[NodeId] {
+    /// The nodes that it touches themselves, so that no other such fault may take them meanwhile: none for a partition.
+    pub fn processes(&self) -> Vec<NodeId> {
         match self {
-            Fault::Partition { .. } => &[],
-            Fault::Crash { nodes } | Fault::Pause { nodes } => nodes,
+            Fault::Partition { .. } => Vec::new(),
+            Fault::Crash { nodes } | Fault::Pause { nodes } | Fault::Leave { nodes, .. } => nodes.clone(),
+            Fault::Wipe { node } => vec![*node],
+            Fault::Clock { clocks } => clocks.iter().map(|clock| clock.node).collect(),
+        }
+    }
+
+    /// The nodes whose disk it empties. They have to catch up afterwards, and nothing else may happen meanwhile.
+    pub fn empties(&self) -> &[NodeId] {
+        match self {
             Fault::Wipe { node } => std::slice::from_ref(node),
+            Fault::Leave { nodes, join: Disk::Empty } => nodes,
+            Fault::Partition { .. }
+            | Fault::Crash { .. }
+            | Fault::Pause { .. }
+            | Fault::Clock { .. }
+            | Fault::Leave { join: Disk::Kept, .. } => &[],
         }
     }
 
@@ -349,15 +407,15 @@ mod node_names {
 }
 
 /// One node, as `n1`.
-mod node_name {
+pub(super) mod node_name {
     use hearsay_core::NodeId;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(node: &NodeId, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::plan) fn serialize<S: Serializer>(node: &NodeId, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(node)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NodeId, D::Error> {
+    pub(in crate::plan) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NodeId, D::Error> {
         super::node_names::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use hearsay_node::client::ClientEndpoint;
 use hearsay_node::config::{CertificatePaths, Member, NodeConfig};
 use tokio::sync::mpsc;
 
-use crate::plan::Plan;
+use crate::plan::{Fault, Plan};
 use crate::sandbox::{Network, NodeDied, NodePlaces, Nodes, Sandbox};
 use crate::store::RunDirectory;
 
@@ -44,6 +44,8 @@ pub struct Cluster {
     pub clients: Arc<ClientEndpoint>,
     /// Where clients reach the nodes.
     pub addresses: Arc<BTreeMap<NodeId, SocketAddr>>,
+    /// Where the nodes look for the correction of their wall clocks; empty: they don't.
+    pub clock_files: BTreeMap<NodeId, PathBuf>,
 }
 
 impl Cluster {
@@ -72,6 +74,10 @@ impl Cluster {
         // Nodes start elsewhere: relative paths would depend on it.
         let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("no such path: {path:?}"));
         let (data, logs) = (absolute(&directory.data())?, absolute(&directory.logs())?);
+        let skewed = plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Clock { .. }));
+        let clock_file = |&node: &NodeId| (node, configurations.join(format!("{node}.clock")));
+        let clock_files: BTreeMap<_, _> =
+            if skewed { members.iter().map(clock_file).collect() } else { BTreeMap::new() };
         let mut places = BTreeMap::new();
         for &node in members {
             let name = node.to_string();
@@ -89,6 +95,7 @@ impl Cluster {
                 },
                 members: addresses.iter().map(|(&node, &address)| (Member(node), address)).collect(),
                 settings: hearsay_core::ClusterConfig { members: Vec::new(), ..plan.cluster.clone() },
+                clock_correction: clock_files.get(&node).cloned(),
                 log: "info".to_owned(),
             };
             let path = configurations.join(format!("{name}.yaml"));
@@ -116,7 +123,7 @@ impl Cluster {
         let observer = Arc::new(Observer::new(endpoint("harness", own_socket)?, &addresses));
         let clients_socket = network.clients_socket().context("no socket for the clients")?;
         let clients = endpoint("clients", clients_socket)?;
-        Ok((Cluster { network, nodes, observer, clients, addresses }, died))
+        Ok((Cluster { network, nodes, observer, clients, addresses, clock_files }, died))
     }
 
     /// How long the nodes may take until all of them serve.

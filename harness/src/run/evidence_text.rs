@@ -3,7 +3,7 @@
 use hearsay_core::NodeId;
 
 use crate::faults::Evidence;
-use crate::plan::Fault;
+use crate::plan::{Disk, Fault};
 
 /// How it is known that the fault bit; `heal` when it was healed by now.
 pub fn bit_text(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> String {
@@ -30,6 +30,11 @@ pub fn bit_text(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> St
                 nodes.iter().map(|node: &NodeId| number(heal, &format!("{node}_cpu_while_paused_ns"))).sum();
             format!("stopped in {}, {} us of CPU used", milliseconds(inject.took_us), used / 1000)
         }
+        Fault::Leave { .. } => format!("ended with exit code 0 in {}", milliseconds(inject.took_us)),
+        Fault::Clock { clocks } => {
+            let off = clocks.iter().map(|clock| number(heal.or(Some(inject)), &format!("{}_off_us", clock.node)));
+            format!("off by up to {} as they say", milliseconds(off.max().unwrap_or(0)))
+        }
         Fault::Wipe { .. } => format!("killed, {} bytes removed", number(Some(inject), "bytes_removed")),
     }
 }
@@ -44,6 +49,9 @@ pub fn heal_text(fault: &Fault, heal: &Evidence) -> String {
         Fault::Crash { .. } => "started again",
         Fault::Pause { .. } => "going on",
         Fault::Wipe { .. } => "started again, empty",
+        Fault::Clock { .. } => "set right",
+        Fault::Leave { join: Disk::Kept, .. } => "joined again",
+        Fault::Leave { join: Disk::Empty, .. } => "joined again, empty",
     };
     words.to_owned()
 }

@@ -6,6 +6,8 @@
 //! | crash | a process was there and is gone | a new process starts |
 //! | pause | a process ran, and handled nothing until the end | it runs |
 //! | wipe | as a crash, and the disk held something and then nothing until the start | a new process starts |
+//! | clock | the nodes say that their clocks are off as planned, asked by the nemesis | they are right |
+//! | leave | it ended in order, with all answered; where it joins empty, the disk as with a wipe | a new process starts |
 //!
 //! Several faults may be in force at once: the union of all partitions is blocked; a node that two faults hold down, or
 //! paused, is up again, or runs again, when the last of them is healed.
@@ -15,9 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearsay_core::NodeId;
 
 use crate::faults::{Evidence, Step};
-use crate::plan::{Endpoint, Fault, PlannedFault};
+use crate::plan::{ClockSkew, Disk as DiskAtStart, Endpoint, Fault, PlannedFault};
 
 use super::node::Process;
+use super::settings::ClockSettings;
 use super::wire::Pair;
 use super::world::{World, place};
 
@@ -36,6 +39,8 @@ enum InForce {
     Crash { nodes: Vec<NodeId>, bit: bool },
     Pause { nodes: BTreeMap<NodeId, Option<Paused>> },
     Wipe { node: NodeId, bit: bool },
+    Clock { nodes: Vec<NodeId> },
+    Leave { nodes: Vec<NodeId>, join: DiskAtStart, bit: bool },
 }
 
 /// A process at the moment it was paused.
@@ -59,6 +64,8 @@ impl Faults {
             }
             Fault::Pause { nodes } => inject_pause(world, &mut evidence, nodes),
             Fault::Wipe { node } => inject_wipe(world, &mut evidence, *node),
+            Fault::Clock { clocks } => inject_clocks(world, &mut evidence, clocks),
+            Fault::Leave { nodes, join } => inject_leave(world, &mut evidence, nodes, *join),
         };
         self.in_force.insert(planned.id.clone(), state);
         evidence
@@ -79,14 +86,53 @@ impl Faults {
             }
             InForce::Pause { nodes } => self.heal_pause(world, &mut evidence, &nodes),
             InForce::Wipe { node, bit } => {
-                let found = world.nodes[place(node)].disk.entries();
-                evidence.number("entries_before_start", found);
-                evidence.say(format!("The disk of {node} held {found} entries before its start."));
-                evidence.bit = Some(bit && found == 0);
+                let still_empty = is_still_empty(world, &mut evidence, node);
+                evidence.bit = Some(bit && still_empty);
                 self.start_again(world, &mut evidence, &[node]);
+            }
+            InForce::Clock { nodes } => {
+                for node in nodes {
+                    world.nodes[place(node)].clock = world.settings.clock;
+                }
+                evidence.healed = Some(true);
+            }
+            InForce::Leave { nodes, join, bit } => {
+                evidence.bit = Some(bit);
+                for &node in nodes.iter().filter(|_| join == DiskAtStart::Empty) {
+                    let still_empty = is_still_empty(world, &mut evidence, node);
+                    evidence.bit = evidence.bit.map(|bit| bit && still_empty);
+                }
+                self.start_again(world, &mut evidence, &nodes);
             }
         }
         evidence
+    }
+
+    /// Notes how the nodes of a `leave` ended, once all of them have; `None` while one is still at it.
+    pub(super) fn left(&mut self, world: &mut World, planned: &PlannedFault, evidence: &mut Evidence) -> Option<()> {
+        let Some(InForce::Leave { nodes, join, bit }) = self.in_force.get_mut(&planned.id) else {
+            panic!("{} is no leave in force", planned.id)
+        };
+        if nodes.iter().any(|&node| world.nodes[place(node)].leaving.is_some()) {
+            return None;
+        }
+        for &node in nodes.iter() {
+            let Some(left) = world.nodes[place(node)].left.take() else { continue };
+            evidence.number(format!("{node}_ended_us"), left.took / 1_000);
+            evidence.number(format!("{node}_unanswered"), left.unanswered);
+            evidence.say(format!(
+                "{node} ended {} us after it was asked to, with {} requests unanswered.",
+                left.took / 1_000,
+                left.unanswered
+            ));
+            evidence.took_us = evidence.took_us.max(left.took / 1_000);
+            *bit &= left.unanswered == 0;
+            if *join == DiskAtStart::Empty {
+                *bit &= empty_disk(world, evidence, node);
+            }
+        }
+        evidence.bit = Some(*bit);
+        Some(())
     }
 
     fn inject_partition(
@@ -146,7 +192,11 @@ impl Faults {
     fn blocked_by_all(&self) -> BTreeSet<Pair> {
         let partitions = self.in_force.values().filter_map(|state| match state {
             InForce::Partition { pairs, .. } => Some(pairs),
-            InForce::Crash { .. } | InForce::Pause { .. } | InForce::Wipe { .. } => None,
+            InForce::Crash { .. }
+            | InForce::Pause { .. }
+            | InForce::Wipe { .. }
+            | InForce::Clock { .. }
+            | InForce::Leave { .. } => None,
         });
         partitions.flatten().copied().collect()
     }
@@ -205,16 +255,20 @@ impl Faults {
 impl InForce {
     fn holds_down(&self, id: NodeId) -> bool {
         match self {
-            InForce::Crash { nodes, .. } => nodes.contains(&id),
+            InForce::Crash { nodes, .. } | InForce::Leave { nodes, .. } => nodes.contains(&id),
             InForce::Wipe { node, .. } => *node == id,
-            InForce::Partition { .. } | InForce::Pause { .. } => false,
+            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Clock { .. } => false,
         }
     }
 
     fn holds_paused(&self, id: NodeId) -> bool {
         match self {
             InForce::Pause { nodes } => nodes.contains_key(&id),
-            InForce::Partition { .. } | InForce::Crash { .. } | InForce::Wipe { .. } => false,
+            InForce::Partition { .. }
+            | InForce::Crash { .. }
+            | InForce::Wipe { .. }
+            | InForce::Clock { .. }
+            | InForce::Leave { .. } => false,
         }
     }
 }
@@ -262,11 +316,46 @@ fn inject_pause(world: &mut World, evidence: &mut Evidence, nodes: &[NodeId]) ->
 
 fn inject_wipe(world: &mut World, evidence: &mut Evidence, node: NodeId) -> InForce {
     let killed = kill(world, evidence, &[node]);
+    let bit = killed & empty_disk(world, evidence, node);
+    evidence.bit = Some(bit);
+    InForce::Wipe { node, bit }
+}
+
+/// The nodes' own words prove that they follow.
+fn inject_clocks(world: &mut World, evidence: &mut Evidence, clocks: &[ClockSkew]) -> InForce {
+    let since_ns = world.now();
+    for &ClockSkew { node, offset_ns, drift_ppb } in clocks {
+        world.nodes[place(node)].clock = ClockSettings { offset_ns, drift_ns_per_s: drift_ppb, since_ns };
+        evidence.say(format!("The wall clock of {node} is off by {offset_ns} ns and drifts by {drift_ppb} ppb."));
+    }
+    InForce::Clock { nodes: clocks.iter().map(|clock| clock.node).collect() }
+}
+
+/// How they ended is seen later.
+fn inject_leave(world: &mut World, evidence: &mut Evidence, nodes: &[NodeId], join: DiskAtStart) -> InForce {
+    let mut bit = !nodes.is_empty();
+    for &node in nodes {
+        if !world.leave(node) {
+            bit = false;
+            evidence.say(format!("{node} was not running, so it could not leave."));
+        }
+    }
+    InForce::Leave { nodes: nodes.to_vec(), join, bit }
+}
+
+/// Whether a disk that was emptied still is.
+fn is_still_empty(world: &World, evidence: &mut Evidence, node: NodeId) -> bool {
+    let found = world.nodes[place(node)].disk.entries();
+    evidence.number("entries_before_start", found);
+    evidence.say(format!("The disk of {node} held {found} entries before its start."));
+    found == 0
+}
+
+/// Empties a disk; true when there was something on it.
+fn empty_disk(world: &mut World, evidence: &mut Evidence, node: NodeId) -> bool {
     let (entries, bytes) = world.nodes[place(node)].disk.wipe();
     evidence.number("entries_removed", entries);
     evidence.number("bytes_removed", bytes);
     evidence.say(format!("{entries} entries with {bytes} bytes removed from the disk of {node}."));
-    let bit = killed && entries > 0;
-    evidence.bit = Some(bit);
-    InForce::Wipe { node, bit }
+    entries > 0
 }

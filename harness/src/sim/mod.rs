@@ -25,6 +25,7 @@ mod connection;
 mod disk;
 mod event_queue;
 mod faults;
+mod leave;
 mod links;
 mod nemesis;
 mod node;

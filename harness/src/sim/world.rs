@@ -67,6 +67,11 @@ pub(super) enum Event {
         node: NodeId,
         starts: u64,
     },
+    /// A process that was asked to end looks whether it may.
+    Leaving {
+        node: NodeId,
+        starts: u64,
+    },
     /// For the harness around the world.
     Wake(Wake),
 }
@@ -171,6 +176,11 @@ impl World {
         self.queue.now()
     }
 
+    /// How long a coordinator works for one request, nanoseconds.
+    pub(super) fn request_timeout(&self) -> u64 {
+        self.config.request_timeout_ms.saturating_mul(1_000_000)
+    }
+
     /// Events so far.
     pub(super) fn events(&self) -> u64 {
         self.events
@@ -191,6 +201,7 @@ impl World {
             Event::Boot { node, starts } => self.boot(node, starts),
             Event::Deadline { node, time } => self.deadline(node, time),
             Event::Synced { node, starts } => self.synced(node, starts),
+            Event::Leaving { node, starts } => self.leaving(node, starts),
             Event::Wake(wake) => return Step::Wake(wake),
         }
         Step::World
@@ -450,6 +461,9 @@ impl World {
 
     pub(super) fn take_request(&mut self, connection: ConnectionId, id: NodeId, call: u64, request: ClientRequest) {
         let node = &mut self.nodes[place(id)];
+        if node.leaving.is_some() {
+            return self.refuse_request(connection, id, call);
+        }
         node.counters.requests += 1;
         node.last_request += 1;
         let request_id = RequestId(node.last_request);

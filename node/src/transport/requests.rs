@@ -74,7 +74,7 @@ async fn request(context: Arc<Context>, mut send: SendStream, mut receive: RecvS
     let (answer, answered) = oneshot::channel();
     counters.transport_requests.one();
     if context.inbox.send(Arrival::Request { request, answer }).await.is_err() {
-        return refuse(&mut send, &mut receive, code::ABANDONED);
+        return refuse(&mut send, &mut receive, code::NOT_TAKEN);
     }
     // Not watched for a client that goes away meanwhile: the coordinator gives up soon by itself, and watching costs each
     // request of the patient ones.
@@ -84,7 +84,13 @@ async fn request(context: Arc<Context>, mut send: SendStream, mut receive: RecvS
     };
     let frame = codec::encode(&response);
     match timeout(PATIENCE, send.write_all(&frame)).await {
-        Ok(Ok(())) => drop(send.finish()),
+        Ok(Ok(())) => {
+            let finished = send.finish().is_ok();
+            if finished && context.stopping.load(std::sync::atomic::Ordering::Relaxed) {
+                // Soon the connection is closed, which drops what it still holds.
+                let _ = timeout(PATIENCE, send.stopped()).await;
+            }
+        }
         Ok(Err(_)) | Err(_) => {
             counters.transport_requests_abandoned.one();
             let _ = send.reset(code::ABANDONED);

@@ -1,5 +1,6 @@
 //! Tests of the simulated world: its links, its processes, and whole runs.
 
+mod clocks_and_leaves;
 mod links;
 mod processes;
 mod runs;
