@@ -2,15 +2,16 @@
 
 use super::keys::{FAULT_KINDS, FAULTS_KEYS, NODES_KEYS, PARTITION_KEYS, WIPE_KEYS};
 use super::mistakes::{Mistake, Place};
+use super::parse_links::read_links;
 use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
 use super::tree::Node;
 use super::types::{FaultKind, FaultSchedule, SIZES_ALLOWED, Size, Variant};
 use crate::plan::{FAULTS_MAX, PartitionShape};
 
 /// Shortest fault: below, it is over before anything has noticed.
-const FAULT_MIN_MS: u64 = 100;
+pub(super) const FAULT_MIN_MS: u64 = 100;
 const AT_ONCE_MAX: u64 = 4;
-const AT_LEAST_MAX: u64 = 1000;
+pub(super) const AT_LEAST_MAX: u64 = 1000;
 const WEIGHT_MAX: u64 = 1000;
 const WIPE_QUIET_MS: u64 = 3_000;
 const KINDS_EXAMPLE: &str = "a list such as [{crash: {nodes: one, for: 2s}}, {wipe: {for: 2s}}]";
@@ -83,6 +84,7 @@ fn read_kind(item: &Node, nodes: Option<u16>, reader: &mut Reader) -> Option<Fau
             let fields = reader.fields(parameters, "wipe", WIPE_KEYS)?;
             finish_kind(&fields, Some(vec![Variant::Wipe]), WIPE_QUIET_MS, reader)
         }
+        "links" => read_links(parameters, nodes, reader),
         other => unreachable!("the fault {other} has keys, but no reader"),
     }
 }
@@ -159,11 +161,11 @@ fn read_sizes(
     })
 }
 
-fn read_variants(
+pub(super) fn read_variants<T: PartialEq>(
     items: &[Node],
     reader: &mut Reader,
-    read: impl Fn(&Node, &mut Reader) -> Option<Variant>,
-) -> Option<Vec<Variant>> {
+    read: impl Fn(&Node, &mut Reader) -> Option<T>,
+) -> Option<Vec<T>> {
     let mut variants = Vec::new();
     for item in items {
         let Some(variant) = read(item, reader) else { continue };

@@ -8,6 +8,8 @@ use hearsay_core::{ClusterConfig, NodeId};
 use hearsay_workloads::ACTIONS_ALLOWED;
 use serde::{Deserialize, Serialize};
 
+use super::{LinkConditions, LinkScope};
+
 /// Everything a run will do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,6 +116,16 @@ pub enum Fault {
         #[serde(with = "node_name")]
         node: NodeId,
     },
+    /// Packets from the first to the second of each pair are held, lost, duplicated, overtaken.
+    Links {
+        /// The scope that the pairs were drawn for.
+        scope: LinkScope,
+        /// Directed (source, destination) pairs.
+        #[serde(with = "pairs")]
+        impaired: Vec<(Endpoint, Endpoint)>,
+        /// What happens to their packets.
+        conditions: LinkConditions,
+    },
 }
 
 impl Fault {
@@ -128,16 +140,22 @@ impl Fault {
             Fault::Crash { nodes } => with_nodes("crash", nodes),
             Fault::Pause { nodes } => with_nodes("pause", nodes),
             Fault::Wipe { node } => with_nodes("wipe", &[*node]),
+            Fault::Links { scope, .. } => format!("links {scope}"),
         }
     }
 
-    /// The nodes whose processes it touches: none for a partition.
+    /// The nodes whose processes it touches: none for a partition or bad links.
     pub fn processes(&self) -> &[NodeId] {
         match self {
-            Fault::Partition { .. } => &[],
+            Fault::Partition { .. } | Fault::Links { .. } => &[],
             Fault::Crash { nodes } | Fault::Pause { nodes } => nodes,
             Fault::Wipe { node } => std::slice::from_ref(node),
         }
+    }
+
+    /// Whether it is in force beside all others: it takes no process and no data away, and does not count for `at_once`.
+    pub fn is_beside(&self) -> bool {
+        matches!(self, Fault::Links { .. })
     }
 
     /// Whether the two are of the same kind.
@@ -382,7 +400,7 @@ mod pairs {
     fn parse(text: &str) -> Result<(Endpoint, Endpoint), String> {
         let (from, to) = text
             .split_once(" -> ")
-            .ok_or_else(|| format!("`{text}` is no blocked pair; allowed: SOURCE -> DESTINATION, such as n1 -> n3"))?;
+            .ok_or_else(|| format!("`{text}` is no pair; allowed: SOURCE -> DESTINATION, such as n1 -> n3"))?;
         Ok((Endpoint::try_from(from.to_owned())?, Endpoint::try_from(to.to_owned())?))
     }
 }

@@ -3,6 +3,7 @@
 use hearsay_core::NodeId;
 
 use crate::faults::Evidence;
+use crate::links::{healed_text as links_healed_text, text as links_text};
 use crate::plan::Fault;
 
 /// How it is known that the fault bit; `heal` when it was healed by now.
@@ -30,6 +31,7 @@ pub fn bit_text(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> St
                 nodes.iter().map(|node: &NodeId| number(heal, &format!("{node}_cpu_while_paused_ns"))).sum();
             format!("stopped in {}, {} us of CPU used", milliseconds(inject.took_us), used / 1000)
         }
+        Fault::Links { impaired, .. } => links_text(heal.unwrap_or(inject), impaired.len()),
         Fault::Wipe { .. } => format!("killed, {} bytes removed", number(Some(inject), "bytes_removed")),
     }
 }
@@ -44,6 +46,7 @@ pub fn heal_text(fault: &Fault, heal: &Evidence) -> String {
         Fault::Crash { .. } => "started again",
         Fault::Pause { .. } => "going on",
         Fault::Wipe { .. } => "started again, empty",
+        Fault::Links { .. } => return links_healed_text(heal),
     };
     words.to_owned()
 }
@@ -68,6 +71,7 @@ mod tests {
             healed,
             numbers: numbers.iter().map(|&(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
             sentences: vec![format!("All of {step:?}.")],
+            left_out: None,
         }
     }
 

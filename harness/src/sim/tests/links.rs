@@ -24,7 +24,7 @@ fn received(world: &mut World, nanoseconds: u64) -> Vec<(Lane, u64)> {
     let mut received = Vec::new();
     while world.queue.next_time().is_some_and(|next| next < until) {
         let (_, event) = world.queue.pop().unwrap();
-        if let Event::At(Happening::Packet { packet: Packet::Frame(lane, Frame::Message(number, _)), .. }) = &event
+        if let Event::At(Happening::Packet { packet: Packet::Frame(lane, Frame::Message(number, _), _), .. }) = &event
             && *number >= NUMBERS
         {
             received.push((*lane, *number - NUMBERS));
