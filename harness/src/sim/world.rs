@@ -200,7 +200,7 @@ impl World {
         Step::World
     }
 
-    fn happen(&mut self, happening: Happening) {
+    pub(super) fn happen(&mut self, happening: Happening) {
         let (id, side) = happening.place();
         let Some(connection) = self.connections.get_mut(id) else { return };
         if let Party::Node(node) = connection.party(side) {
