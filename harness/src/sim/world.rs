@@ -187,7 +187,11 @@ impl World {
         self.sequence = sequence;
         self.events += 1;
         match event {
-            Event::At(happening) => self.happen(happening),
+            Event::At(happening) => {
+                if let Some(happening) = self.cross(happening) {
+                    self.happen(happening);
+                }
+            }
             Event::Boot { node, starts } => self.boot(node, starts),
             Event::Deadline { node, time } => self.deadline(node, time),
             Event::Synced { node, starts } => self.synced(node, starts),
@@ -196,7 +200,7 @@ impl World {
         Step::World
     }
 
-    fn happen(&mut self, happening: Happening) {
+    pub(super) fn happen(&mut self, happening: Happening) {
         let (id, side) = happening.place();
         let Some(connection) = self.connections.get_mut(id) else { return };
         if let Party::Node(node) = connection.party(side) {
