@@ -5,6 +5,8 @@ pub mod campaign;
 pub mod cli;
 pub mod exit;
 pub mod faults;
+pub mod input;
+pub mod links;
 pub mod plan;
 pub mod progress;
 pub mod recorder;

@@ -63,7 +63,11 @@ pub(super) const PHASES_KEYS: &[KeyDoc] = &[
 pub(super) const FAULTS_KEYS: &[KeyDoc] = &[
     ("between", "from the healing of a fault to the next, such as [1s, 2s]"),
     ("at_once", "faults in force at the same time, of different kinds, 1 to 4 (default 1)"),
-    ("kinds", "a list of partition, crash, pause, wipe, clock, leave, each with its parameters"),
+    (
+        "kinds",
+        "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, links, clock, leave, each with its \
+         parameters",
+    ),
 ];
 
 /// An item of `faults.kinds`.
@@ -72,6 +76,10 @@ pub const FAULT_KINDS: &[KeyDoc] = &[
     ("crash", "nodes are killed at once, and started again with their disks"),
     ("pause", "nodes are frozen, and go on"),
     ("wipe", "one node is killed, and started again with an empty disk"),
+    ("power-cut", "nodes are killed at once while their disks hold back syncs; what was not synced is lost or torn"),
+    ("slow-disk", "every sync of some nodes takes longer"),
+    ("failing-disk", "the disks of some nodes refuse to sync, so that these have to stop; they are started again"),
+    ("links", "packets are held, lost, duplicated, overtaken, beside all other faults"),
     ("clock", "wall clocks are off and drift; last-write-wins then may drop later writes"),
     ("leave", "nodes end in order (SIGTERM), and join again with their disk or an empty one; the ring stays"),
 ];
@@ -85,12 +93,36 @@ pub(super) const PARTITION_KEYS: &[KeyDoc] = &[
     WEIGHT,
 ];
 
-/// `crash` and `pause`.
+/// `crash`, `pause`, `power-cut` and `failing-disk`.
 pub(super) const NODES_KEYS: &[KeyDoc] =
     &[("nodes", "how many: one, minority, majority, all, a number, or a list of these"), FOR, QUIET, AT_LEAST, WEIGHT];
 
+/// `slow-disk`.
+pub(super) const SLOW_DISK_KEYS: &[KeyDoc] = &[
+    NODES_KEYS[0],
+    ("sync", "how much longer each sync takes, such as 20ms or [5ms, 50ms] (default [5ms, 50ms])"),
+    FOR,
+    QUIET,
+    AT_LEAST,
+    WEIGHT,
+];
+
 /// `wipe`.
 pub(super) const WIPE_KEYS: &[KeyDoc] = &[FOR, QUIET, AT_LEAST, WEIGHT];
+
+/// `links`.
+pub(super) const LINKS_KEYS: &[KeyDoc] = &[
+    ("between", "which links, a list of nodes, clients, all, one-node, random-pairs (default nodes)"),
+    ("latency", "every packet is held so long, up to 1s, such as 5ms or [2ms, 20ms]"),
+    ("jitter", "and up to so much longer, up to 1s, such as 50ms or [10ms, 100ms]"),
+    ("distribution", "of the jitter: uniform, normal or pareto (default uniform)"),
+    ("loss", "share of the packets that is lost, such as 1%, up to 50%"),
+    ("duplicate", "share of the packets that comes twice, up to 50%"),
+    ("reorder", "share of the packets that is not held, and overtakes those that are, up to 50%"),
+    ("bandwidth", "of each directed link, such as 500kbit/s, 10Mbit/s or 1Gbit/s"),
+    FOR,
+    ("at_least", "so many in every run, spread over the phase (default: each scope once)"),
+];
 
 /// `clock`.
 pub(super) const CLOCK_KEYS: &[KeyDoc] = &[
@@ -132,6 +164,10 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("faults.kinds.crash", NODES_KEYS),
     ("faults.kinds.pause", NODES_KEYS),
     ("faults.kinds.wipe", WIPE_KEYS),
+    ("faults.kinds.power-cut", NODES_KEYS),
+    ("faults.kinds.slow-disk", SLOW_DISK_KEYS),
+    ("faults.kinds.failing-disk", NODES_KEYS),
+    ("faults.kinds.links", LINKS_KEYS),
     ("faults.kinds.clock", CLOCK_KEYS),
     ("faults.kinds.leave", LEAVE_KEYS),
 ];

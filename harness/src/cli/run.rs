@@ -1,10 +1,10 @@
 //! `hearsay run`.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::campaign;
 use crate::exit::Outcome;
@@ -13,13 +13,15 @@ use crate::plan::{Plan, make_plan};
 use crate::progress::Progress;
 use crate::report::{RunReport, header, render};
 use crate::run::execute::execute;
-use crate::run::judge::{about, report_of};
+use crate::run::judge::{about, report_of, shell_word};
 use crate::sandbox::doctor::{Needs, examine};
 use crate::sandbox::{self, Sandbox};
 use crate::store::{RunDirectory, write_json, write_whole};
 
 use super::{failed, misused, print, print_json, seeds, sim};
 
+/// Where runs are kept unless another place is given.
+const STORE: &str = "store";
 /// Seeds that are drawn stay below, so that they can be read out and typed.
 const DRAWN_SEED_END: u64 = 1_000_000_000;
 
@@ -42,7 +44,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(super) firewall: FirewallKind,
     /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = "store")]
+    #[arg(long, value_name = "DIR", default_value = STORE)]
     pub(super) store: PathBuf,
     /// Print the verdict as one JSON object
     #[arg(long)]
@@ -65,6 +67,22 @@ pub(super) struct RunArgs {
     /// End with this parent process
     #[arg(long, value_name = "PID", hide = true)]
     pub(super) end_with: Option<i32>,
+}
+
+impl RunArgs {
+    /// What a replay needs besides the plan to be the same run with its evidence in the same place; each with a space in
+    /// front.
+    pub(super) fn replay_options(&self) -> String {
+        let mut options = String::new();
+        if self.firewall != FirewallKind::default() {
+            let value = self.firewall.to_possible_value().expect("every kind of firewall has a name");
+            options.push_str(&format!(" --firewall {}", value.get_name()));
+        }
+        if self.store != Path::new(STORE) {
+            options.push_str(&format!(" --store {}", shell_word(&self.store)));
+        }
+        options
+    }
 }
 
 /// Runs: outside the sandbox everything is checked first, so that nothing is started in vain; inside it happens.
@@ -143,7 +161,7 @@ fn run_inside(args: &RunArgs, plan: &Plan, sandbox: &Sandbox) -> ExitCode {
     let progress = Progress::new();
     let ran = runtime.block_on(execute(plan, &directory, args.firewall, sandbox, &progress));
     progress.phase("judging", None);
-    let report = report_of(plan, &directory, ran);
+    let report = report_of(plan, &directory, &args.replay_options(), ran);
     progress.clear();
     let text = render(&report);
     let kept = keep(args, &directory, &report, &text);

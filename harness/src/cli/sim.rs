@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use crate::exit::Outcome;
 use crate::plan::{Plan, make_plan};
 use crate::report::{RunReport, render, simulated_header};
 use crate::run::judge::{about, shell_word};
+use crate::sandbox::enter::SAME_ORDER_WITHIN;
 use crate::sim::{Settings, Simulated, simulate};
 use crate::store::{RunDirectory, write_json, write_whole};
 
@@ -41,9 +43,13 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
     if !args.json {
         print(&format!("{}\n{}\n", simulated_header(&plan.campaign, plan.seed, crate::COMMIT), about(plan)));
     }
-    let simulated = simulate(plan, Settings::default());
+    let simulated = match simulate_until_interrupted(plan) {
+        Ok(simulated) => simulated,
+        Err(Ended::Interrupted) => return interrupted(args, plan),
+        Err(Ended::Failed(error)) => return failed(&error),
+    };
     let mut report = simulated.report(plan, String::new(), String::new());
-    if let Err(error) = keep(&args.store, plan, &simulated, &mut report) {
+    if let Err(error) = keep(args, plan, &simulated, &mut report) {
         return failed(&error);
     }
     if args.json {
@@ -55,14 +61,70 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
     ExitCode::from(report.exit_code)
 }
 
+/// Why a simulated run brought nothing.
+enum Ended {
+    Interrupted,
+    Failed(String),
+}
+
+/// Simulates beside a look at the signals: whatever comes first. Nothing of an interrupted run is there to be judged, and
+/// nothing of it needs to be taken down.
+fn simulate_until_interrupted(plan: &Plan) -> Result<Simulated, Ended> {
+    let signals = block_signals().map_err(|error| Ended::Failed(format!("signals can't be blocked: {error}")))?;
+    let (sender, heard) = mpsc::channel();
+    let done = sender.clone();
+    thread::spawn(move || {
+        if signals.wait().is_ok() {
+            // Nobody listens any more when the run has ended.
+            let _ = sender.send(None);
+        }
+    });
+    let plan = plan.clone();
+    thread::spawn(move || {
+        let simulated = catch_unwind(AssertUnwindSafe(|| Box::new(simulate(&plan, Settings::default()))));
+        let _ = done.send(Some(simulated));
+    });
+    match heard.recv() {
+        Ok(Some(Ok(simulated))) => Ok(*simulated),
+        Ok(None) => Err(Ended::Interrupted),
+        // The panic has said what it was.
+        Ok(Some(Err(_))) | Err(_) => Err(Ended::Failed("the simulator broke an invariant of its own".to_owned())),
+    }
+}
+
+/// What is left to say of a run that somebody ended.
+fn interrupted(args: &RunArgs, plan: &Plan) -> ExitCode {
+    #[derive(Serialize)]
+    struct Interrupted<'a> {
+        campaign: &'a str,
+        seed: u64,
+        outcome: Outcome,
+        exit_code: u8,
+        interrupted: bool,
+    }
+    let outcome = Outcome::Unknown;
+    let exit_code = outcome.exit_code();
+    if args.json {
+        print_json(&Interrupted { campaign: &plan.campaign, seed: plan.seed, outcome, exit_code, interrupted: true });
+    } else {
+        print(&format!(
+            "The run was interrupted; nothing of it is stored, and the same plan gives the same run again.\n\n\
+             verdict: {} (exit code {exit_code})\n",
+            outcome.words()
+        ));
+    }
+    ExitCode::from(exit_code)
+}
+
 /// Writes a run into the store; the report then says where it is.
-fn keep(store: &Path, plan: &Plan, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
+fn keep(args: &RunArgs, plan: &Plan, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
     let time = jiff::Zoned::now().strftime("%Y%m%dT%H%M%S").to_string();
-    let directory = RunDirectory::create(store, &plan.campaign, &time, plan.seed)
+    let options = args.replay_options();
+    let directory = RunDirectory::create(&args.store, &plan.campaign, &time, plan.seed)
         .map_err(|error| format!("{error}; give a place that can be written with --store"))?;
     plan.save(&directory.plan()).map_err(|error| error.to_string())?;
     report.directory = directory.path().display().to_string();
-    report.replay = format!("hearsay run --sim --plan {}", shell_word(&directory.plan()));
+    report.replay = format!("hearsay run --sim --plan {}{options}", shell_word(&directory.plan()));
     let written = simulated
         .write(&directory)
         .and_then(|()| directory.remove_data())
@@ -142,7 +204,7 @@ fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: 
         for Done { mut report, kept } in done {
             if let Some(kept) = kept {
                 let (plan, simulated) = *kept;
-                if let Err(error) = keep(&args.store, &plan, &simulated, &mut report) {
+                if let Err(error) = keep(args, &plan, &simulated, &mut report) {
                     stop.store(true, Ordering::Relaxed);
                     return Err(error);
                 }
@@ -185,15 +247,27 @@ fn run_seed(args: &RunArgs, name: &str, campaign: &Campaign, seed: u64) -> Done 
     Done { report, kept: keeps.then(|| Box::new((plan, simulated))) }
 }
 
-/// The first signal lets the runs under way come to their end; the second ends everything.
-fn watch_signals(stop: Arc<AtomicBool>) -> nix::Result<Arc<AtomicBool>> {
+/// Blocks the signals that end a run, for this thread and those it starts.
+fn block_signals() -> nix::Result<SigSet> {
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
     signals.thread_block()?;
+    Ok(signals)
+}
+
+/// The first signal lets the runs under way come to their end; the second ends everything.
+fn watch_signals(stop: Arc<AtomicBool>) -> nix::Result<Arc<AtomicBool>> {
+    let signals = block_signals()?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&interrupted);
     // Lives as long as the process; the other threads inherit the blocked signals.
     thread::spawn(move || {
+        let mut first: Option<Instant> = None;
         while signals.wait().is_ok() {
+            // What comes at once is the same order given twice, as by `timeout` (to the process and to its group).
+            if first.is_some_and(|first| first.elapsed() < SAME_ORDER_WITHIN) {
+                continue;
+            }
+            first.get_or_insert_with(Instant::now);
             if told.swap(true, Ordering::Relaxed) {
                 std::process::exit(i32::from(Outcome::HarnessFailed.exit_code()));
             }

@@ -14,6 +14,8 @@
 //! | clock | the nodes say that their clocks are off as planned, asked by the run | the correction is gone |
 //! | leave | exit code 0 within the time for it; where it joins empty, an empty disk as with a wipe | a new process runs |
 //!
+//! Faults of the disks themselves are in [`super::disk_faults`].
+//!
 //! Errors are for what keeps the harness from doing its work. A fault that was made and did not bite is no error, but evidence.
 //! Calls block for milliseconds: use `spawn_blocking` or a thread of its own.
 
@@ -29,6 +31,7 @@ use hearsay_core::NodeId;
 mod clocks;
 mod leave;
 
+use super::disk_faults::DiskFault;
 use super::evidence::{Evidence, Step, micros};
 use super::firewall::{Firewall, FirewallError, Pair};
 use crate::plan::{Disk, Endpoint, Fault, PlannedFault};
@@ -94,7 +97,7 @@ pub enum FaultError {
 /// Makes and heals faults.
 pub struct Injector {
     firewall: Box<dyn Firewall>,
-    nodes: Nodes,
+    pub(super) nodes: Nodes,
     in_force: BTreeMap<String, InForce>,
     clock_files: BTreeMap<NodeId, PathBuf>,
     leave_within: Duration,
@@ -105,6 +108,7 @@ enum InForce {
     Crash { nodes: Vec<NodeId>, bit: bool },
     Pause { nodes: BTreeMap<NodeId, Paused> },
     Wipe { node: NodeId, bit: bool },
+    Disk(DiskFault),
     Clock { nodes: Vec<NodeId> },
     Leave { nodes: Vec<NodeId>, join: Disk, bit: bool },
 }
@@ -159,6 +163,13 @@ impl Injector {
             Fault::Crash { nodes } => self.inject_crash(&mut evidence, nodes)?,
             Fault::Pause { nodes } => self.inject_pause(&mut evidence, nodes)?,
             Fault::Wipe { node } => self.inject_wipe(&mut evidence, *node)?,
+            Fault::PowerCut { .. } | Fault::SlowDisk { .. } | Fault::FailingDisk { .. } => {
+                InForce::Disk(self.inject_disk_fault(&mut evidence, &planned.fault)?)
+            }
+            Fault::Links { .. } => {
+                evidence.left_out = Some("nothing here makes links bad".to_owned());
+                return Ok(evidence);
+            }
             Fault::Clock { clocks } => self.inject_clocks(&mut evidence, clocks)?,
             Fault::Leave { nodes, join } => self.inject_leave(&mut evidence, nodes, *join)?,
         };
@@ -182,6 +193,7 @@ impl Injector {
             }
             InForce::Pause { nodes } => self.heal_pause(&mut evidence, &nodes)?,
             InForce::Wipe { node, bit } => self.heal_wipe(&mut evidence, node, bit)?,
+            InForce::Disk(fault) => self.heal_disk_fault(&mut evidence, fault)?,
             InForce::Clock { nodes } => self.heal_clocks(&mut evidence, &nodes)?,
             InForce::Leave { nodes, join, bit } => self.heal_leave(&mut evidence, &nodes, join, bit)?,
         }
@@ -279,6 +291,7 @@ impl Injector {
             InForce::Crash { .. }
             | InForce::Pause { .. }
             | InForce::Wipe { .. }
+            | InForce::Disk(_)
             | InForce::Clock { .. }
             | InForce::Leave { .. } => None,
         });
@@ -292,7 +305,7 @@ impl Injector {
     }
 
     /// Kills those that run; true when all of them did and died of it.
-    fn kill(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<bool, FaultError> {
+    pub(super) fn kill(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<bool, FaultError> {
         let (up, down): (Vec<NodeId>, Vec<NodeId>) =
             nodes.iter().copied().partition(|&node| self.nodes.pid(node).is_some());
         for node in &down {
@@ -319,7 +332,7 @@ impl Injector {
     }
 
     /// Starts nodes that no other fault holds down.
-    fn start_again(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<(), FaultError> {
+    pub(super) fn start_again(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<(), FaultError> {
         let held: BTreeSet<NodeId> = self.down();
         let began = Instant::now();
         let mut healed = true;
@@ -478,6 +491,7 @@ impl InForce {
         match self {
             InForce::Crash { nodes, .. } | InForce::Leave { nodes, .. } => nodes.clone(),
             InForce::Wipe { node, .. } => vec![*node],
+            InForce::Disk(fault) => fault.down(),
             InForce::Partition { .. } | InForce::Pause { .. } | InForce::Clock { .. } => Vec::new(),
         }
     }
@@ -488,6 +502,7 @@ impl InForce {
             InForce::Partition { .. }
             | InForce::Crash { .. }
             | InForce::Wipe { .. }
+            | InForce::Disk(_)
             | InForce::Clock { .. }
             | InForce::Leave { .. } => Vec::new(),
         }

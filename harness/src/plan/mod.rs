@@ -3,6 +3,7 @@
 
 mod clocks;
 mod file;
+mod links;
 mod make;
 mod schedule;
 mod shapes;
@@ -14,6 +15,11 @@ mod tests;
 
 pub use clocks::{CLOCK_DRIFT_MAX_PPB, CLOCK_OFFSET_MAX_NS, CLOCK_SKEW_MIN_NS, ClockSkew};
 pub use file::{FORMAT, PlanError};
+pub use links::{
+    Distribution, Fate, LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_SHARE_MAX_PER_MILLION, LinkConditions,
+    LinkScope,
+};
 pub use make::make_plan;
 pub use schedule::FAULTS_MAX;
 pub use types::{Disk, Endpoint, Fault, PartitionShape, Phases, Plan, PlannedFault, PlannedOperation};
+pub(crate) use validate::DISK_WAIT_MAX_MS;

@@ -8,7 +8,7 @@ use hearsay_core::{ClusterConfig, NodeId};
 use hearsay_workloads::ACTIONS_ALLOWED;
 use serde::{Deserialize, Serialize};
 
-use super::ClockSkew;
+use super::{ClockSkew, LinkConditions, LinkScope};
 
 /// Everything a run will do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,6 +116,43 @@ pub enum Fault {
         #[serde(with = "node_name")]
         node: NodeId,
     },
+    /// The disks hold their syncs for a while, then SIGKILL, all at once, and what was not synced is gone; healing starts
+    /// them again with what is left. What a node acknowledges while its syncs are held it acknowledges too early.
+    PowerCut {
+        /// Whom.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+        /// How long syncs are held, milliseconds.
+        hold_ms: u64,
+        /// Whether parts of what was not synced are there afterwards.
+        torn: bool,
+        /// Which parts those are is drawn from it.
+        seed: u64,
+    },
+    /// Every sync takes longer; healing ends that.
+    SlowDisk {
+        /// Whose.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+        /// How much longer, milliseconds.
+        sync_ms: u64,
+    },
+    /// Every sync is refused (EIO), and a node has to end by itself; what was not synced is gone, and healing starts it again.
+    FailingDisk {
+        /// Whose.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+    },
+    /// Packets from the first to the second of each pair are held, lost, duplicated, overtaken.
+    Links {
+        /// The scope that the pairs were drawn for.
+        scope: LinkScope,
+        /// Directed (source, destination) pairs.
+        #[serde(with = "pairs")]
+        impaired: Vec<(Endpoint, Endpoint)>,
+        /// What happens to their packets.
+        conditions: LinkConditions,
+    },
     /// Wall clocks are off; healing sets them right. No other clock of the node is touched.
     Clock {
         /// Whose, by how much, and how fast they drift.
@@ -170,17 +207,24 @@ impl Fault {
             Fault::Crash { nodes } => with_nodes("crash", nodes),
             Fault::Pause { nodes } => with_nodes("pause", nodes),
             Fault::Wipe { node } => with_nodes("wipe", &[*node]),
+            Fault::PowerCut { nodes, .. } => with_nodes("power-cut", nodes),
+            Fault::SlowDisk { nodes, .. } => with_nodes("slow-disk", nodes),
+            Fault::FailingDisk { nodes } => with_nodes("failing-disk", nodes),
+            Fault::Links { scope, .. } => format!("links {scope}"),
             Fault::Clock { .. } => with_nodes("clock", &self.processes()),
             Fault::Leave { nodes, .. } => with_nodes("leave", nodes),
         }
     }
 
-    /// The nodes that it touches themselves, so that no other such fault may take them meanwhile: none for a partition.
+    /// The nodes whose processes, disks or clocks it touches: none for a partition or bad links.
     pub fn processes(&self) -> Vec<NodeId> {
         match self {
-            Fault::Partition { .. } => Vec::new(),
+            Fault::Partition { .. } | Fault::Links { .. } => Vec::new(),
             Fault::Crash { nodes } | Fault::Pause { nodes } | Fault::Leave { nodes, .. } => nodes.clone(),
             Fault::Wipe { node } => vec![*node],
+            Fault::PowerCut { nodes, .. } | Fault::SlowDisk { nodes, .. } | Fault::FailingDisk { nodes } => {
+                nodes.clone()
+            }
             Fault::Clock { clocks } => clocks.iter().map(|clock| clock.node).collect(),
         }
     }
@@ -193,9 +237,28 @@ impl Fault {
             Fault::Partition { .. }
             | Fault::Crash { .. }
             | Fault::Pause { .. }
+            | Fault::PowerCut { .. }
+            | Fault::SlowDisk { .. }
+            | Fault::FailingDisk { .. }
+            | Fault::Links { .. }
             | Fault::Clock { .. }
             | Fault::Leave { join: Disk::Kept, .. } => &[],
         }
+    }
+
+    /// Whether healing it starts processes again.
+    pub fn restarts(&self) -> bool {
+        match self {
+            Fault::Partition { .. } | Fault::Links { .. } | Fault::Pause { .. } | Fault::SlowDisk { .. } => false,
+            Fault::Clock { .. } => false,
+            Fault::Leave { .. } => true,
+            Fault::Crash { .. } | Fault::Wipe { .. } | Fault::PowerCut { .. } | Fault::FailingDisk { .. } => true,
+        }
+    }
+
+    /// Whether it is in force beside all others: it takes no process and no data away, and does not count for `at_once`.
+    pub fn is_beside(&self) -> bool {
+        matches!(self, Fault::Links { .. })
     }
 
     /// Whether the two are of the same kind.
@@ -440,7 +503,7 @@ mod pairs {
     fn parse(text: &str) -> Result<(Endpoint, Endpoint), String> {
         let (from, to) = text
             .split_once(" -> ")
-            .ok_or_else(|| format!("`{text}` is no blocked pair; allowed: SOURCE -> DESTINATION, such as n1 -> n3"))?;
+            .ok_or_else(|| format!("`{text}` is no pair; allowed: SOURCE -> DESTINATION, such as n1 -> n3"))?;
         Ok((Endpoint::try_from(from.to_owned())?, Endpoint::try_from(to.to_owned())?))
     }
 }

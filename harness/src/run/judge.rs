@@ -49,13 +49,14 @@ pub fn options_of(plan: &Plan, ended: u64, checker: &str) -> CheckOptions {
 /// Checkers of promises about real time itself.
 const ABOUT_REAL_TIME: [&str; 2] = ["acknowledged-writes", "linearizable"];
 
-/// The report of a run that was carried out (or came as far as it came).
-pub fn report_of(plan: &Plan, directory: &RunDirectory, ran: Ran) -> RunReport {
+/// The report of a run that was carried out (or came as far as it came). `options`: those of the command line that the run
+/// would not be the same without, each with a space in front.
+pub fn report_of(plan: &Plan, directory: &RunDirectory, options: &str, ran: Ran) -> RunReport {
     // Without a history nothing was started that could be judged; the problems say why.
     let there_is = directory.history().exists();
     let case = there_is.then(|| load_case(directory.path()).map_err(|error| error.to_string()));
     let case = case.as_ref().map(Result::as_ref);
-    let replay = format!("hearsay run --plan {}", shell_word(&directory.plan()));
+    let replay = format!("hearsay run --plan {}{options}", shell_word(&directory.plan()));
     judged_report(plan, case, (directory.path().display().to_string(), replay), ran)
 }
 

@@ -5,9 +5,12 @@
 //! | partition | packets were dropped on its pairs | only the pairs of other partitions are blocked |
 //! | crash | a process was there and is gone | a new process starts |
 //! | pause | a process ran, and handled nothing until the end | it runs |
+//! | links | packets were held, lost or doubled as planned, and got the delays | no link of it is bad |
 //! | wipe | as a crash, and the disk held something and then nothing until the start | a new process starts |
 //! | clock | the nodes say that their clocks are off as planned, asked by the nemesis | they are right |
 //! | leave | it ended in order, with all answered; where it joins empty, the disk as with a wipe | a new process starts |
+//!
+//! Faults of the disks themselves are in [`super::disk_faults`].
 //!
 //! Several faults may be in force at once: the union of all partitions is blocked; a node that two faults hold down, or
 //! paused, is up again, or runs again, when the last of them is healed.
@@ -17,8 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearsay_core::NodeId;
 
 use crate::faults::{Evidence, Step};
-use crate::plan::{ClockSkew, Disk as DiskAtStart, Endpoint, Fault, PlannedFault};
+use crate::plan::{ClockSkew, Disk as DiskAtStart, Endpoint, Fault, LinkConditions, PlannedFault};
 
+use super::disk_faults::{self, DiskFault};
 use super::node::Process;
 use super::settings::ClockSettings;
 use super::wire::Pair;
@@ -39,6 +43,8 @@ enum InForce {
     Crash { nodes: Vec<NodeId>, bit: bool },
     Pause { nodes: BTreeMap<NodeId, Option<Paused>> },
     Wipe { node: NodeId, bit: bool },
+    Disk(DiskFault),
+    Links { conditions: LinkConditions },
     Clock { nodes: Vec<NodeId> },
     Leave { nodes: Vec<NodeId>, join: DiskAtStart, bit: bool },
 }
@@ -64,6 +70,16 @@ impl Faults {
             }
             Fault::Pause { nodes } => inject_pause(world, &mut evidence, nodes),
             Fault::Wipe { node } => inject_wipe(world, &mut evidence, *node),
+            Fault::PowerCut { .. } | Fault::SlowDisk { .. } | Fault::FailingDisk { .. } => {
+                InForce::Disk(disk_faults::inject(world, &mut evidence, &planned.fault))
+            }
+            Fault::Links { impaired, conditions, .. } => {
+                world.wire.bad.impair(world.seed, &planned.id, impaired, *conditions);
+                evidence.number("impaired_pairs", impaired.len() as u64);
+                evidence.number("impaired_pairs_all", world.wire.bad.len() as u64);
+                evidence.say(format!("{} of {} bad directed pairs.", impaired.len(), world.wire.bad.len()));
+                InForce::Links { conditions: *conditions }
+            }
             Fault::Clock { clocks } => inject_clocks(world, &mut evidence, clocks),
             Fault::Leave { nodes, join } => inject_leave(world, &mut evidence, nodes, *join),
         };
@@ -89,6 +105,22 @@ impl Faults {
                 let still_empty = is_still_empty(world, &mut evidence, node);
                 evidence.bit = Some(bit && still_empty);
                 self.start_again(world, &mut evidence, &[node]);
+            }
+            InForce::Disk(fault) => {
+                let ended = disk_faults::heal(world, &mut evidence, fault);
+                if !ended.is_empty() {
+                    self.start_again(world, &mut evidence, &ended);
+                }
+            }
+            InForce::Links { conditions } => {
+                let tally = world.wire.bad.restore(&planned.id);
+                tally.tell(&mut evidence);
+                evidence.bit = Some(tally.shows(&conditions));
+                evidence.say(match world.wire.bad.len() {
+                    0 => "No link is bad any more.".to_owned(),
+                    left => format!("Only the {left} pairs of other faults are bad."),
+                });
+                evidence.healed = Some(true);
             }
             InForce::Clock { nodes } => {
                 for node in nodes {
@@ -195,6 +227,8 @@ impl Faults {
             InForce::Crash { .. }
             | InForce::Pause { .. }
             | InForce::Wipe { .. }
+            | InForce::Disk(_)
+            | InForce::Links { .. }
             | InForce::Clock { .. }
             | InForce::Leave { .. } => None,
         });
@@ -257,7 +291,8 @@ impl InForce {
         match self {
             InForce::Crash { nodes, .. } | InForce::Leave { nodes, .. } => nodes.contains(&id),
             InForce::Wipe { node, .. } => *node == id,
-            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Clock { .. } => false,
+            InForce::Disk(fault) => fault.holds_down(id),
+            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links { .. } | InForce::Clock { .. } => false,
         }
     }
 
@@ -267,6 +302,8 @@ impl InForce {
             InForce::Partition { .. }
             | InForce::Crash { .. }
             | InForce::Wipe { .. }
+            | InForce::Disk(_)
+            | InForce::Links { .. }
             | InForce::Clock { .. }
             | InForce::Leave { .. } => false,
         }

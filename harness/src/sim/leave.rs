@@ -24,9 +24,7 @@ pub(super) struct Leaving {
     since: u64,
     /// It gives up on what is not answered by then.
     until: u64,
-    /// Requests that had no answer then.
-    unanswered: u64,
-    /// When its answers have arrived.
+    /// When its answers have arrived. From the moment on that this is known it takes no input any more.
     gone_at: Option<u64>,
 }
 
@@ -48,7 +46,7 @@ impl World {
         if node.process != Process::Running || node.leaving.is_some() {
             return false;
         }
-        node.leaving = Some(Leaving { since: now, until, unanswered: 0, gone_at: None });
+        node.leaving = Some(Leaving { since: now, until, gone_at: None });
         node.left = None;
         let starts = node.starts;
         self.queue.push(now, Event::Leaving { node: id, starts });
@@ -61,15 +59,12 @@ impl World {
         let node = &mut self.nodes[place(id)];
         let Some(leaving) = node.leaving.as_mut().filter(|_| node.starts == starts) else { return };
         let synced = node.unreleased.is_empty() && node.disk.is_durable(node.disk.last());
+        if leaving.gone_at.is_none() && (node.asking.is_empty() || leaving.until <= now) {
+            leaving.gone_at = Some(now + ACKNOWLEDGED_WITHIN);
+        }
         let next = match leaving.gone_at {
-            Some(at) if at <= now => return self.gone(id),
-            Some(at) => at,
-            None if synced && (node.asking.is_empty() || leaving.until <= now) => {
-                leaving.unanswered = node.asking.len() as u64;
-                let at = now + ACKNOWLEDGED_WITHIN;
-                leaving.gone_at = Some(at);
-                at
-            }
+            Some(at) if at <= now && synced => return self.gone(id),
+            Some(at) => at.max(now + LOOK_INTERVAL),
             None => now + LOOK_INTERVAL,
         };
         self.queue.push(next, Event::Leaving { node: id, starts });
@@ -89,8 +84,14 @@ impl World {
         }
         let node = &mut self.nodes[place(id)];
         let leaving = node.leaving.expect("it is leaving");
+        let unanswered = node.asking.len() as u64;
         node.forget();
-        node.left = Some(Left { took: now - leaving.since, unanswered: leaving.unanswered });
+        node.left = Some(Left { took: now - leaving.since, unanswered });
+    }
+
+    /// Whether a process takes nothing any more: all that is left of it is what it has yet to store.
+    pub(super) fn is_deaf(&self, id: NodeId) -> bool {
+        self.nodes[place(id)].leaving.is_some_and(|leaving| leaving.gone_at.is_some())
     }
 
     /// Tells a client that its request was not taken.

@@ -170,3 +170,31 @@ fn a_crash_ends_a_process_that_is_leaving() {
     let (connection, side) = link(&world, 1, 2).expect("it is linked again");
     world.send_frame(connection, side, hearsay_core::Lane::Control, Frame::Probe, 10);
 }
+
+#[test]
+fn who_leaves_in_the_middle_of_a_sync_has_a_disk_that_works_when_it_joins() {
+    let mut world = settled(3, Settings::default());
+    let connection = world.dial(Party::Client(0), n(2));
+    pass(&mut world, 50 * MILLISECOND);
+    assert!(world.leave(n(1)));
+    // Others keep it busy until its last moment.
+    for call in 0..400 {
+        begin_write(&mut world, connection, call, Level::Quorum);
+        pass(&mut world, MILLISECOND / 4);
+    }
+    assert_eq!(world.nodes[place(n(1))].process, Process::Down);
+    let disk = &world.nodes[place(n(1))].disk;
+    assert!(disk.is_durable(disk.last()), "nothing is left half done");
+    assert!(world.start(n(1)));
+    pass(&mut world, SECOND);
+    let connection = world.dial(Party::Client(1), n(1));
+    while world.next_client_event().is_some() {}
+    pass(&mut world, 50 * MILLISECOND);
+    begin_write(&mut world, connection, 1_000, Level::All);
+    pass(&mut world, 100 * MILLISECOND);
+    let answers: Vec<_> = std::iter::from_fn(|| world.next_client_event()).collect();
+    let written = |event: &ClientEvent| {
+        matches!(event, ClientEvent::Response { call: 1_000, response: ClientResponse::Written { .. }, .. })
+    };
+    assert!(answers.iter().any(written), "{answers:?}");
+}
