@@ -135,6 +135,11 @@ impl LaneQueues {
         true
     }
 
+    /// What waits, lane by lane.
+    pub(super) fn frames(&self) -> impl Iterator<Item = &Frame> {
+        self.lanes.iter().flatten().map(|(frame, _)| frame)
+    }
+
     /// Puts back what was just taken.
     pub(super) fn put_back(&mut self, lane: Lane, frame: Frame, bytes: u32) {
         let at = lane_index(lane);

@@ -16,6 +16,7 @@ use crate::plan::Endpoint;
 use super::connection::{Connection, ConnectionId, Frame, Packet, Party, Side, lane_index};
 use super::node::Node;
 use super::settings::{LinkSettings, PROBE_TIMEOUT, RETRY_DOUBLINGS_MAX, SECOND};
+use super::tape::Hindrance;
 use super::world::{Event, Happening, World, place};
 
 /// Frames that may reach a dialler before its link is up.
@@ -170,6 +171,8 @@ impl World {
             self.queue.push(at, Event::At(Happening::Packet { connection: id, to: from.other(), packet }));
             return true;
         }
+        let hindrance = if route == Route::Silent { Hindrance::NobodyThere } else { Hindrance::Blocked };
+        self.hash.tape(|tape| tape.hindered(now, &frame, hindrance));
         direction.queues.put_back(lane, frame, bytes);
         direction.stalled = true;
         direction.draining = false;
@@ -256,8 +259,12 @@ impl World {
 
     /// A packet comes to a side whose process takes it.
     pub(super) fn arrive(&mut self, id: ConnectionId, to: Side, packet: Packet) {
+        let now = self.now();
         let Some(connection) = self.connections.get_mut(id) else { return };
         let open = connection.is_open(to);
+        if let (false, Packet::Frame(_, frame)) = (open, &packet) {
+            self.hash.tape(|tape| tape.hindered(now, frame, Hindrance::ConnectionLost));
+        }
         match packet {
             Packet::Initial => self.accept(id),
             Packet::Frame(..) | Packet::Ping if !open => self.send_packet(id, to, Packet::Reset),

@@ -43,4 +43,5 @@ pub use api::{
 pub use config::{ClusterConfig, ConfigError, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use replica::Replica;
+pub use store_codec::{stored_key, stored_version};
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};
