@@ -14,6 +14,7 @@ pub mod run;
 pub mod sandbox;
 pub mod sim;
 pub mod store;
+pub mod trace;
 
 /// The commit this program was built from; `unknown` outside a checkout.
 pub const COMMIT: &str = env!("HEARSAY_COMMIT");
