@@ -11,6 +11,7 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod sandbox;
+pub mod shrink;
 pub mod sim;
 pub mod store;
 

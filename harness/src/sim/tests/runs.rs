@@ -63,6 +63,33 @@ fn a_fault_taken_out_leaves_the_run_before_it_as_it_was() {
     assert_ne!(runs[0].simulation, runs[1].simulation);
 }
 
+/// What clients saw before `until_ms`, to the nanosecond.
+fn seen_before(plan: &Plan, until_ms: u64) -> Vec<String> {
+    let case = simulate(plan, Settings::default()).case.unwrap().unwrap();
+    let begun = case.history.operations.into_iter().filter(|operation| operation.invoked < until_ms * MILLISECOND);
+    let over = begun.map(|mut operation| {
+        operation.completed = operation.completed.filter(|completed| *completed < until_ms * MILLISECOND);
+        if operation.completed.is_none() {
+            (operation.value, operation.error) = (None, None);
+            operation.outcome = hearsay_checkers::Outcome::Info;
+        }
+        format!("{operation:?}")
+    });
+    over.collect()
+}
+
+#[test]
+fn any_fault_taken_out_leaves_all_that_was_seen_before_it() {
+    let whole = plan("quickstart", 3);
+    for index in [1, whole.faults.len() / 2, whole.faults.len() - 1] {
+        let mut without = whole.clone();
+        let removed = without.faults.remove(index);
+        let before = seen_before(&whole, removed.at_ms);
+        assert!(before.len() > 1_000, "{} begins too early to tell", removed.id);
+        assert!(before == seen_before(&without, removed.at_ms), "{} was felt before it began", removed.id);
+    }
+}
+
 /// A slow disk opens a window between an answer and its durability for a node that answers too early.
 fn slow_disk() -> Settings {
     let mut settings = Settings::default();
