@@ -12,6 +12,7 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod sandbox;
+pub mod shrink;
 pub mod sim;
 pub mod store;
 pub mod trace;
