@@ -134,7 +134,8 @@ impl Request {
         };
         counters.transport_requests.one();
         let arrival = Arrival::Request { request, asker: Asker::Client(self.answer) };
-        if let Err(SendError(Arrival::Request { asker: Asker::Client(answer), .. })) = context.inbox.send(arrival).await {
+        if let Err(SendError(Arrival::Request { asker: Asker::Client(answer), .. })) = context.inbox.send(arrival).await
+        {
             answer.not_taken();
         }
     }
