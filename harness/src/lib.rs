@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod campaign;
 pub mod cli;
+pub mod disk;
 pub mod exit;
 pub mod faults;
 pub mod plan;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::campaign;
+use crate::disk::DiskKind;
 use crate::exit::Outcome;
 use crate::faults::FirewallKind;
 use crate::plan::{Plan, make_plan};
@@ -41,6 +42,9 @@ pub(super) struct RunArgs {
     /// How links are cut
     #[arg(long, value_enum, default_value_t)]
     pub(super) firewall: FirewallKind,
+    /// What the nodes keep their stores on
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) disks: DiskKind,
     /// Where runs are kept
     #[arg(long, value_name = "DIR", default_value = "store")]
     pub(super) store: PathBuf,
@@ -51,7 +55,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) keep_data: bool,
     /// In one process on virtual time, bit-identical per seed, instead of real processes in a sandbox
-    #[arg(long, conflicts_with_all = ["firewall", "keep_data", "end_with"])]
+    #[arg(long, conflicts_with_all = ["firewall", "disks", "keep_data", "end_with"])]
     pub(super) sim: bool,
     /// Simulated runs at once; without it one per core
     #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024), requires_all = ["sim", "seeds"])]
@@ -87,7 +91,8 @@ pub(super) fn run(args: &RunArgs, inside: Option<Sandbox>) -> ExitCode {
     match inside {
         Some(sandbox) => run_inside(args, &plan, &sandbox),
         None => {
-            let missing = examine(Needs { nodes: plan.cluster.members.len(), firewall: args.firewall });
+            let missing =
+                examine(Needs { nodes: plan.cluster.members.len(), firewall: args.firewall, disks: args.disks });
             let missing: Vec<_> = missing.iter().filter(|check| check.hinders()).map(ToString::to_string).collect();
             if !missing.is_empty() {
                 return failed(&format!("this machine can't run it, nothing was started:\n{}", missing.join("\n")));
@@ -141,7 +146,7 @@ fn run_inside(args: &RunArgs, plan: &Plan, sandbox: &Sandbox) -> ExitCode {
         Err(error) => return failed(&format!("the runtime could not be started: {error}")),
     };
     let progress = Progress::new();
-    let ran = runtime.block_on(execute(plan, &directory, args.firewall, sandbox, &progress));
+    let ran = runtime.block_on(execute(plan, &directory, args.firewall, args.disks, sandbox, &progress));
     progress.phase("judging", None);
     let report = report_of(plan, &directory, ran);
     progress.clear();

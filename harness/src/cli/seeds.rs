@@ -143,7 +143,7 @@ fn start(args: &RunArgs, campaign: &str, seed: u64) -> std::io::Result<Child> {
         FirewallKind::Nftables => "nftables",
         FirewallKind::Iptables => "iptables",
     };
-    command.args(["--firewall", firewall]);
+    command.args(["--firewall", firewall, "--disks", &args.disks.to_string()]);
     if args.keep_data {
         command.arg("--keep-data");
     }

@@ -91,6 +91,9 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
         }
     }
     write_judgement(out, &report.verdicts, &report.problems)?;
+    for note in &report.notes {
+        writeln!(out, "\nnote: {note}")?;
+    }
     if report.interrupted {
         writeln!(out, "\ninterrupted: judged is what there was until then")?;
     }

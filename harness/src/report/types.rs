@@ -29,6 +29,9 @@ pub struct RunReport {
     pub replay: String,
     /// Whether somebody ended it early.
     pub interrupted: bool,
+    /// What makes its evidence weaker than it could be, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Of a simulated run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulation: Option<Simulation>,

@@ -49,8 +49,8 @@ pub fn bit_text(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> St
             }
         },
         Fault::FailingDisk { .. } => {
-            let (refused, ended_us) = (number(Some(inject), "syncs_refused"), number(Some(inject), "ended_us"));
-            format!("{refused} syncs refused, ended by itself within {}", milliseconds(ended_us))
+            let (refused, ended) = (number(heal, "syncs_refused"), number(heal, "ended_by_themselves"));
+            format!("{refused} syncs refused, {ended} of {} ended by themselves", fault.processes().len())
         }
     }
 }

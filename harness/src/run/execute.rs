@@ -13,9 +13,10 @@ use anyhow::Context;
 use hearsay_checkers::{FaultWindow, FinalState, Phase};
 use tokio::sync::watch;
 
+use crate::disk::DiskKind;
 use crate::faults::firewall::pairs_max;
 use crate::faults::{FirewallKind, Injector};
-use crate::plan::{Phases, Plan};
+use crate::plan::{Fault, Phases, Plan};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::{FaultReport, Problem, ProblemKind, Simulation};
@@ -51,6 +52,8 @@ pub struct Ran {
     pub simulation: Option<Simulation>,
     /// Whether somebody ended it early.
     pub interrupted: bool,
+    /// What makes its evidence weaker than it could be.
+    pub notes: Vec<String>,
 }
 
 impl Ran {
@@ -80,6 +83,21 @@ impl Ran {
         Observed { phases: self.phases.clone(), faults: windows.collect() }
     }
 
+    fn note_plain_disks(&mut self, plan: &Plan, cluster: &Cluster) {
+        let cuts = plan.faults.iter().any(|planned| matches!(planned.fault, Fault::PowerCut { .. }));
+        let reason = match &cluster.plain_disks {
+            Some(reason) => reason.clone(),
+            None if cluster.has_plain_disks() => "as asked for".to_owned(),
+            None => return,
+        };
+        if cuts {
+            self.notes.push(format!(
+                "weaker evidence: the disks are plain directories ({reason}), so the power cuts lost nothing that was not \
+                 synced, and a node that acknowledges too early may not be found"
+            ));
+        }
+    }
+
     fn died(&mut self, died: &NodeDied) {
         let lines: Vec<&str> = died.log_tail.lines().collect();
         let end = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
@@ -106,12 +124,13 @@ pub async fn execute(
     plan: &Plan,
     directory: &RunDirectory,
     firewall: FirewallKind,
+    disks: DiskKind,
     sandbox: &Sandbox,
     progress: &Progress,
 ) -> Ran {
     let mut ran = Ran::default();
     progress.phase("starting the nodes", None);
-    let done = match start(plan, directory, firewall, sandbox) {
+    let done = match start(plan, directory, firewall, disks, sandbox) {
         Ok((run, watch)) => run.finish(watch, progress, &mut ran).await,
         Err(error) => Err(error),
     };
@@ -135,10 +154,11 @@ fn start<'a>(
     plan: &'a Plan,
     directory: &'a RunDirectory,
     firewall: FirewallKind,
+    disks: DiskKind,
     sandbox: &Sandbox,
 ) -> anyhow::Result<(Run<'a>, Watch)> {
     let firewall = firewall.open(pairs_max(plan.cluster.members.len())).context("the firewall can't be used")?;
-    let (cluster, died) = Cluster::start(plan, directory, sandbox)?;
+    let (cluster, died) = Cluster::start(plan, directory, sandbox, disks)?;
     let watch = Watch::new(died).context("signals can't be handled")?;
     let scene = Scene::of(&cluster, plan);
     let injector = Injector::new(firewall, cluster.nodes.clone());
@@ -148,6 +168,7 @@ fn start<'a>(
 impl Run<'_> {
     async fn finish(self, mut watch: Watch, progress: &Progress, ran: &mut Ran) -> anyhow::Result<()> {
         let Run { plan, directory, cluster, scene, injector, stop } = self;
+        ran.note_plain_disks(plan, &cluster);
         let ready = tokio::select! {
             reason = watch.first_reason(std::future::pending()) => {
                 ran.ended_by(Some(&reason));
@@ -195,6 +216,12 @@ impl Run<'_> {
         let reason = stop.borrow().clone();
         ran.ended_by(reason.as_ref());
         let stopped = cluster.stop().await;
+        for node in cluster.full_disks() {
+            ran.notes.push(format!(
+                "the disk of {node} was full: it is in memory and has room for 512 MiB; --disks plain has what the store has"
+            ));
+        }
+        let exported = cluster.export_disks(directory);
         while let Some(died) = watch.next_death() {
             ran.died(&died);
         }
@@ -202,6 +229,7 @@ impl Run<'_> {
         let written = writer.finish();
         flowed?;
         stopped?;
+        exported?;
         if !recorder_known {
             written?;
         }

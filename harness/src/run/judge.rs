@@ -86,6 +86,7 @@ pub(crate) fn judged_report(
         directory,
         replay,
         interrupted: ran.interrupted,
+        notes: ran.notes,
         simulation: ran.simulation,
         phases: ran.phases,
         faults: ran.faults,
