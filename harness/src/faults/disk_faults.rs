@@ -109,9 +109,7 @@ impl Injector {
                 );
                 Ok(DiskFault::None { nodes: nodes.clone() })
             }
-            (Fault::Partition { .. } | Fault::Crash { .. } | Fault::Pause { .. } | Fault::Wipe { .. }, _) => {
-                unreachable!("{} is no fault of a disk", fault.name())
-            }
+            (other, _) => unreachable!("{} is no fault of a disk", other.name()),
         }
     }
 
