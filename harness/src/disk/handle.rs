@@ -343,11 +343,13 @@ impl Disk {
     /// Changes the mode; the times of the former one.
     fn set(&self, mode: Mode) -> SyncTimes {
         let mut state = self.shared.lock();
+        let times = std::mem::take(&mut state.times);
+        // Sooner than they would have been: they count for neither mode.
         for waiting in std::mem::take(&mut state.waiting) {
             state.finish(waiting);
         }
+        state.times = SyncTimes::default();
         state.mode = mode;
-        let times = std::mem::take(&mut state.times);
         drop(state);
         self.shared.changed.notify_all();
         times

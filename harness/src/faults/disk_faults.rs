@@ -186,10 +186,11 @@ impl Injector {
         evidence.number("bytes_kept", sum.bytes_kept);
         evidence.number("changes_lost", sum.changes_lost);
         evidence.number("changes_kept", sum.changes_kept);
-        if !sum.is_anything() {
+        let struck = sum.is_anything() || held.syncs_held > 0;
+        if !struck {
             evidence.say("Nothing was unsynced.");
         }
-        let bit = killed && sum.is_anything();
+        let bit = killed && struck;
         evidence.bit = Some(bit);
         Ok(bit)
     }

@@ -108,7 +108,14 @@ fn quickstart_does_what_it_says_with_every_seed() {
     for seed in 0..SEEDS {
         let faults = draw_faults(schedule, &campaign.phases, campaign.nodes(), seed);
         let crashes_of_all = faults.iter().filter(|fault| fault.fault.processes().len() == 5).count();
-        assert!(crashes_of_all >= 2, "seed {seed}: {crashes_of_all} crashes of all nodes");
+        assert!(crashes_of_all >= 3, "seed {seed}: {crashes_of_all} ends of all nodes");
+        let power_cuts: Vec<&[NodeId]> = faults
+            .iter()
+            .filter(|fault| matches!(fault.fault, Fault::PowerCut { .. }))
+            .map(|fault| fault.fault.processes())
+            .collect();
+        let of_all = power_cuts.iter().filter(|nodes| nodes.len() == 5).count();
+        assert!(of_all >= 2 && power_cuts.len() >= 4, "seed {seed}: {power_cuts:?}");
         let shapes: BTreeSet<PartitionShape> = faults
             .iter()
             .filter_map(|fault| match fault.fault {
@@ -295,6 +302,25 @@ fn plans_that_cannot_be_executed_say_why() {
         "two faults are called f1",
     );
     assert_problem(set(&[fault("../f", 2_000, crash(&[1]))]), "`../f` is no name");
+    let cut = |nodes: &[u16], hold_ms| Fault::PowerCut {
+        nodes: nodes.iter().copied().map(NodeId).collect(),
+        hold_ms,
+        torn: true,
+        seed: 1,
+    };
+    let slow = |sync_ms| Fault::SlowDisk { nodes: vec![NodeId(3)], sync_ms };
+    assert_problem(set(&[fault("f1", 2_000, cut(&[9], 30))]), "f1 names n9");
+    assert_problem(set(&[fault("f1", 2_000, cut(&[], 30))]), "f1 names no nodes");
+    assert_problem(set(&[fault("f1", 2_000, cut(&[1], 1_001))]), "f1 holds syncs for 1001 ms: hold_ms is at most 1000");
+    assert_problem(set(&[fault("f1", 2_000, slow(0))]), "f1 has sync_ms 0: it is 1 to 1000");
+    assert_problem(
+        set(&[fault("f1", 2_000, slow(5)), fault("f2", 3_000, cut(&[2, 3], 30))]),
+        "f1 (slow-disk n3) and f2 (power-cut n2 n3) overlap and both take n3",
+    );
+    assert_problem(
+        set(&[fault("f1", 2_000, Fault::FailingDisk { nodes: vec![NodeId(1), NodeId(1)] })]),
+        "f1 names a node twice",
+    );
     assert_problem(|plan| plan.campaign = "../../etc".into(), "`../../etc` is no campaign name");
     assert_problem(|plan| plan.cluster.members = vec![NodeId(2)], "cluster.members has to be 1, 2, 3");
     assert_problem(|plan| plan.cluster.replication = 9, "the nodes would refuse the cluster: replication is 9");

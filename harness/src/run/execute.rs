@@ -173,14 +173,14 @@ impl Run<'_> {
             reason = watch.first_reason(std::future::pending()) => {
                 ran.ended_by(Some(&reason));
                 cluster.stop().await?;
-                return Ok(());
+                return cluster.export_disks(directory);
             }
             ready = scene.prove_whole(cluster.ready_within()) => ready,
         };
         if let Err(missing) = ready {
             ran.problem(ProblemKind::Cluster, format!("the cluster was not ready to serve {missing}"));
             cluster.stop().await?;
-            return Ok(());
+            return cluster.export_disks(directory);
         }
         let (recorder, writer) = Recorder::create(&directory.history(), Instant::now())?;
         let faults = JsonLines::create(&directory.faults())?;

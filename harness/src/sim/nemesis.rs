@@ -410,10 +410,6 @@ fn bit_words(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> Strin
             let lost = number("batches_lost");
             format!("syncs held for {hold_ms} ms, killed, {lost} unsynced batches lost{torn}")
         }
-        Fault::FailingDisk { .. } if bit => {
-            let refused = heal.and_then(|heal| heal.numbers.get("syncs_refused")).copied().unwrap_or(0);
-            format!("{refused} syncs refused, ended by itself")
-        }
         Fault::SlowDisk { .. } | Fault::FailingDisk { .. } if heal.is_none() => inject.sentences.join(" "),
         Fault::Pause { .. } if bit && heal.is_some() => "stopped, nothing handled".to_owned(),
         Fault::Pause { .. } if heal.is_none() => "stopped".to_owned(),

@@ -22,6 +22,7 @@ pub(crate) fn run(words: &[String]) -> ExitCode {
         ["count", directory] => count(Path::new(directory)),
         ["sync", directory] => sync(Path::new(directory)),
         ["lock", directory] => lock(Path::new(directory)),
+        ["measure", directory] => measure(Path::new(directory)),
         _ => panic!("no such client: {words:?}"),
     };
     match done {
@@ -76,6 +77,22 @@ fn lock(directory: &Path) -> io::Result<()> {
     file.try_lock().map_err(io::Error::from)?;
     say("locked");
     wait()
+}
+
+/// Times of a 4 KiB write with its fdatasync.
+fn measure(directory: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(directory.join("measure"))?;
+    let mut times = Vec::new();
+    for number in 0..4_000 {
+        let began = std::time::Instant::now();
+        file.write_all_at(&[number as u8; BLOCK], number % 256 * BLOCK as u64)?;
+        file.sync_data()?;
+        times.push(began.elapsed());
+    }
+    times.sort();
+    let at = |share: usize| times[times.len() * share / 100].as_secs_f64() * 1e6;
+    println!("median {:.0} us, 99 % within {:.0} us", at(50), at(99));
+    Ok(())
 }
 
 /// Random steps, each with a line that says how it ended. The same lines on every correct file system.
