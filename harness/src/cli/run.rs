@@ -62,9 +62,29 @@ pub(super) struct RunArgs {
     /// Keep simulated runs that were as expected, too
     #[arg(long, requires_all = ["sim", "seeds"])]
     pub(super) store_all: bool,
+    /// Plant this bug in every node (see `hearsay planted`)
+    #[cfg(feature = "planted-bugs")]
+    #[arg(long, value_name = "BUG", value_parser = hearsay_node::cli::bug_name)]
+    pub(super) plant: Option<String>,
     /// End with this parent process
     #[arg(long, value_name = "PID", hide = true)]
     pub(super) end_with: Option<i32>,
+}
+
+impl RunArgs {
+    /// Name of the bug to be planted in every node; never any without the feature.
+    pub(super) fn planted(&self) -> Option<String> {
+        #[cfg(feature = "planted-bugs")]
+        return self.plant.clone();
+        #[cfg(not(feature = "planted-bugs"))]
+        None
+    }
+
+    /// The plan with the bug that is to be planted.
+    pub(super) fn plant(&self, mut plan: Plan) -> Plan {
+        plan.planted = self.planted().or(plan.planted);
+        plan
+    }
 }
 
 /// Runs: outside the sandbox everything is checked first, so that nothing is started in vain; inside it happens.
@@ -75,7 +95,7 @@ pub(super) fn run(args: &RunArgs, inside: Option<Sandbox>) -> ExitCode {
         return failed(&error);
     }
     let plan = match load(args) {
-        Ok(plan) => plan,
+        Ok(plan) => args.plant(plan),
         Err(error) => return misused(&error),
     };
     if args.sim {

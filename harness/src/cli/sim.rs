@@ -177,7 +177,7 @@ fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: 
 }
 
 fn run_seed(args: &RunArgs, name: &str, campaign: &Campaign, seed: u64) -> Done {
-    let plan = make_plan(campaign, seed);
+    let plan = args.plant(make_plan(campaign, seed));
     let simulated = simulate(&plan, Settings::default());
     let word = shell_word(Path::new(name));
     let report = simulated.report(&plan, String::new(), format!("hearsay run {word} --sim --seed {seed}"));

@@ -99,7 +99,8 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
     }
     let words = report.outcome.words();
     let (code, directory, replay) = (report.exit_code, &report.directory, &report.replay);
-    writeln!(out, "\nverdict: {words} (exit code {code}); evidence: {directory}; again: {replay}")
+    let planted = report.planted.as_ref().map_or(String::new(), |bug| format!(", with the planted bug {bug}"));
+    writeln!(out, "\nverdict: {words} (exit code {code}){planted}; evidence: {directory}; again: {replay}")
 }
 
 fn write_judgement(out: &mut String, verdicts: &[JudgedVerdict], problems: &[Problem]) -> std::fmt::Result {

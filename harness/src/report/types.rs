@@ -21,6 +21,9 @@ pub struct RunReport {
     pub seed: u64,
     /// Commit of the program that ran it.
     pub commit: String,
+    /// The bug that was planted in the nodes: what was found is its doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
     /// A line on the cluster and the load.
     pub about: String,
     /// Where the evidence is.

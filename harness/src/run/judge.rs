@@ -82,6 +82,7 @@ pub(crate) fn judged_report(
         campaign: plan.campaign.clone(),
         seed: plan.seed,
         commit: crate::COMMIT.to_owned(),
+        planted: plan.planted.clone(),
         about: about(plan),
         directory,
         replay,
@@ -101,8 +102,9 @@ pub(crate) fn judged_report(
 pub fn about(plan: &Plan) -> String {
     let cluster = &plan.cluster;
     let WorkloadSpec::Register(register) = &plan.workload;
+    let planted = plan.planted.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
     format!(
-        "{} nodes, {} replicas, read repair {}; {} clients, {} keys, reads at {}, writes at {}; {} operations, {} faults",
+        "{} nodes, {} replicas, read repair {}; {} clients, {} keys, reads at {}, writes at {}; {} operations, {} faults{planted}",
         cluster.members.len(),
         cluster.replication,
         format!("{:?}", cluster.read_repair).to_lowercase(),

@@ -148,7 +148,7 @@ impl Simulated {
 pub fn simulate(plan: &Plan, settings: Settings) -> Simulated {
     let mut ran = Ran::default();
     let world = match World::new(&plan.cluster, plan.seed, settings) {
-        Ok(world) => world,
+        Ok(world) => world.with(plan.planted_bug()),
         Err(error) => {
             ran.problem(ProblemKind::Harness, error.to_string());
             return Simulated {

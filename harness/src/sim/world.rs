@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
-    ClientRequest, ClientResponse, ClusterConfig, ConfigError, Input, NodeId, Output, Replica, RequestId, Send,
+    ClientRequest, ClientResponse, ClusterConfig, ConfigError, Input, NodeId, Output, Planted, Replica, RequestId,
+    Send, planted,
 };
 use rand::Rng;
 
@@ -104,6 +105,7 @@ pub(super) struct World {
     pub(super) seed: u64,
     pub(super) settings: Settings,
     config: ClusterConfig,
+    planted: Planted,
     pub(super) queue: EventQueue<Event>,
     pub(super) nodes: Vec<Node>,
     pub(super) connections: Connections,
@@ -150,6 +152,7 @@ impl World {
             seed,
             settings,
             config: config.clone(),
+            planted: Planted::default(),
             queue: EventQueue::new(),
             nodes: members.iter().map(node).collect(),
             connections: Connections::default(),
@@ -164,6 +167,11 @@ impl World {
             log_left_out: 0,
             died: None,
         })
+    }
+
+    /// The same with a bug planted in every node.
+    pub(super) fn with(self, planted: Planted) -> World {
+        World { planted, ..self }
     }
 
     /// Nanoseconds since the start of the world.
@@ -258,8 +266,8 @@ impl World {
         let (recovered, clocks) = (node.disk.recover(), node.clock.now(now));
         self.hash.boot((now, self.sequence), id, incarnation, recovered.entries.len() as u64);
         let seed = sub_seed(seed, "node", &object);
-        let config = self.config.clone();
-        let booted = guarded(|| Replica::boot(config, id, incarnation, recovered, seed, clocks));
+        let (planted, config) = (self.planted, self.config.clone());
+        let booted = guarded(|| Replica::boot_planted(planted, config, id, incarnation, recovered, seed, clocks));
         let (replica, output) = match booted {
             Ok(booted) => booted.expect("the configuration was checked, and the store is this node's own"),
             Err(message) => return self.dies(id, message),
@@ -414,7 +422,7 @@ impl World {
                 let bytes = self.hash.reply(request_id.0, &response);
                 effects.reply.push((request_id, response, bytes));
             }
-            let releases_early = self.releases_early();
+            let releases_early = self.releases_early() || planted!(self.planted, AcknowledgeBeforeDurable);
             let node = &mut self.nodes[place(id)];
             let ticket = node.disk.last();
             if releases_early || (node.unreleased.is_empty() && node.disk.is_durable(ticket)) {

@@ -24,6 +24,7 @@ mod failure_detector;
 mod io;
 pub mod merkle;
 pub mod message;
+mod planted;
 mod replica;
 pub mod ring;
 mod rng;
@@ -42,5 +43,8 @@ pub use api::{
 };
 pub use config::{ClusterConfig, ConfigError, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
+#[cfg(feature = "planted-bugs")]
+pub use planted::Bug;
+pub use planted::Planted;
 pub use replica::Replica;
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};

@@ -8,7 +8,7 @@ use crate::message::{PeerMessage, SyncMessage};
 use crate::replica::is_valid;
 use crate::store::Store;
 use crate::table::Table;
-use crate::{Key, Lane, Link, NodeId, Now, Output, Replica, Send, Version};
+use crate::{Key, Lane, Link, NodeId, Now, Output, Replica, Send, Version, planted};
 
 /// The rest of the replica, as anti-entropy sees it.
 struct Host<'a> {
@@ -23,6 +23,9 @@ impl SyncHost for Host<'_> {
     fn merge(&mut self, key: Key, version: Version) -> bool {
         if !is_valid(&key, Some(&version)) || !self.store.owns(&key) {
             self.counters.messages_invalid += 1;
+            return false;
+        }
+        if planted!(self.store.table().planted(), ExchangeMergesNothing) {
             return false;
         }
         self.store.merge(self.now.wall, key, version, &mut self.output.durable, self.counters)
@@ -81,6 +84,9 @@ impl Replica {
         let was_ready = self.is_ready();
         for report in self.sync.take_finished() {
             self.catching_up_from.remove(&report.peer);
+            if planted!(self.planted, CaughtUpFromOne) {
+                self.catching_up_from.clear();
+            }
         }
         if !was_ready && self.is_ready() {
             self.note_caught_up();

@@ -28,6 +28,7 @@ fn example() -> RunReport {
         campaign: "quickstart".to_owned(),
         seed: 42,
         commit: "0123456789ab".to_owned(),
+        planted: None,
         about: "5 nodes, 3 replicas".to_owned(),
         directory: "store/quickstart/20260102T030405-42".to_owned(),
         replay: "hearsay run --plan store/quickstart/20260102T030405-42/plan.yaml".to_owned(),
