@@ -6,6 +6,8 @@ pub mod cli;
 pub mod exit;
 pub mod faults;
 pub mod plan;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod progress;
 pub mod recorder;
 pub mod report;

@@ -5,6 +5,8 @@
 mod check;
 mod doctor;
 mod list;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod run;
 mod seeds;
 mod sim;
@@ -44,6 +46,9 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// List campaigns, checkers, faults and workloads
     List,
+    /// Hunt every planted bug, and say what found it
+    #[cfg(feature = "planted-bugs")]
+    Planted(planted::PlantedArgs),
     /// Read and write keys of a running cluster
     Kv(hearsay_node::cli::KvArgs),
     /// Run a node
@@ -88,6 +93,8 @@ fn dispatch() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List => list::run(),
+        #[cfg(feature = "planted-bugs")]
+        Command::Planted(args) => planted::run(&args),
         Command::Kv(args) => args.run(),
         Command::Node(args) => args.run(),
         Command::Certificates(args) => args.run(),

@@ -127,8 +127,6 @@ bugs! {
     TombstoneDroppedEarly = "tombstone-dropped-early",
     /// a node that lost its disk answers reads before it has caught up
     EmptyNodeAnswers = "empty-node-answers",
-    /// a node that lost its disk answers reads once it has compared itself with one other
-    CaughtUpFromOne = "caught-up-from-one",
     /// a node that was once held for dead is never used again
     DeadForEver = "dead-for-ever",
 }

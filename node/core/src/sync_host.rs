@@ -84,9 +84,6 @@ impl Replica {
         let was_ready = self.is_ready();
         for report in self.sync.take_finished() {
             self.catching_up_from.remove(&report.peer);
-            if planted!(self.planted, CaughtUpFromOne) {
-                self.catching_up_from.clear();
-            }
         }
         if !was_ready && self.is_ready() {
             self.note_caught_up();

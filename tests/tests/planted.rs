@@ -1,0 +1,74 @@
+//! Every planted bug is found within its number of seeds, by the checker that has to find it, and the same runs without it
+//! are as expected. Only with the feature: `cargo test -p hearsay-tests --features planted-bugs --test planted`.
+#![cfg(feature = "planted-bugs")]
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use hearsay::planted::{CASES, case, hunt, is_as_expected, seeds};
+use hearsay_core::Bug;
+
+/// Runs without a bug that were made already: campaigns are shared.
+static WITHOUT: Mutex<BTreeMap<(&str, u64), bool>> = Mutex::new(BTreeMap::new());
+
+fn as_expected_without(campaign: &'static str, seed: u64) -> bool {
+    let known = || WITHOUT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(&good) = known().get(&(campaign, seed)) {
+        return good;
+    }
+    let good = is_as_expected(campaign, seed).expect("a campaign that ships");
+    known().insert((campaign, seed), good);
+    good
+}
+
+fn is_found_and_nothing_without_it(bug: Bug) {
+    let case = case(bug).expect("every bug has its case");
+    let found = hunt(case).expect("a campaign that ships");
+    let (campaign, within, checker) = (case.campaign, case.within, case.checker);
+    assert!(found.is_some(), "{}: {checker} did not find it in {within} seeds of {campaign}", bug.name());
+    for seed in seeds(case) {
+        assert!(as_expected_without(campaign, seed), "{campaign} with seed {seed} and no bug is not as expected");
+    }
+}
+
+macro_rules! tests {
+    ($($name:ident = $bug:ident,)+) => {
+        $(#[test]
+        fn $name() {
+            is_found_and_nothing_without_it(Bug::$bug);
+        })+
+
+        #[test]
+        fn every_bug_has_its_test() {
+            let tested = [$(Bug::$bug),+];
+            for case in CASES {
+                assert!(tested.contains(&case.bug), "{}", case.bug.name());
+            }
+        }
+    };
+}
+
+tests! {
+    acknowledge_before_durable = AcknowledgeBeforeDurable,
+    update_not_logged = UpdateNotLogged,
+    restart_forgets_tombstones = RestartForgetsTombstones,
+    restart_reuses_stamps = RestartReusesStamps,
+    dropped_but_acknowledged = DroppedButAcknowledged,
+    replica_counted_twice = ReplicaCountedTwice,
+    dead_replica_counts = DeadReplicaCounts,
+    timeout_reported_as_failed = TimeoutReportedAsFailed,
+    retry_restamped = RetryRestamped,
+    delete_keeps_stamp = DeleteKeepsStamp,
+    tie_broken_by_arrival = TieBrokenByArrival,
+    digest_mismatch_ignored = DigestMismatchIgnored,
+    stale_digest = StaleDigest,
+    digest_without_stamp = DigestWithoutStamp,
+    oldest_wins = OldestWins,
+    downgraded_read = DowngradedRead,
+    merkle_misses_deletes = MerkleMissesDeletes,
+    merkle_last_child_skipped = MerkleLastChildSkipped,
+    exchange_merges_nothing = ExchangeMergesNothing,
+    tombstone_dropped_early = TombstoneDroppedEarly,
+    empty_node_answers = EmptyNodeAnswers,
+    dead_for_ever = DeadForEver,
+}
