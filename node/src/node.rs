@@ -67,7 +67,7 @@ pub enum NodeError {
 /// # Errors
 /// See [`NodeError`].
 pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
-    run_planted(Planted::default(), config, stop).await
+    run_planted(Planted::NONE, config, stop).await
 }
 
 /// [`run`] with a planted bug, where the build has any.

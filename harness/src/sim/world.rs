@@ -152,7 +152,7 @@ impl World {
             seed,
             settings,
             config: config.clone(),
-            planted: Planted::default(),
+            planted: Planted::NONE,
             queue: EventQueue::new(),
             nodes: members.iter().map(node).collect(),
             connections: Connections::default(),

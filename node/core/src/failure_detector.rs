@@ -80,7 +80,7 @@ impl FailureDetector {
         now: Time,
     ) -> FailureDetector {
         let peers = peers.map(|id| (id, Peer { neighbour: neighbours.contains(&id), ..Peer::default() })).collect();
-        FailureDetector { peers, interval_ms, timeout_ms, last_tick: now, planted: Planted::default() }
+        FailureDetector { peers, interval_ms, timeout_ms, last_tick: now, planted: Planted::NONE }
     }
 
     /// What to think of `peer`. Nodes that are no members are dead.

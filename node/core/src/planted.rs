@@ -18,6 +18,14 @@ pub struct Planted;
 pub struct Planted(pub Option<Bug>);
 
 impl Planted {
+    /// No bug.
+    #[cfg(not(feature = "planted-bugs"))]
+    pub const NONE: Planted = Planted;
+
+    /// No bug.
+    #[cfg(feature = "planted-bugs")]
+    pub const NONE: Planted = Planted(None);
+
     /// The bug of that name; `None`: this build knows none of that name.
     #[cfg(not(feature = "planted-bugs"))]
     pub fn named(_name: &str) -> Option<Planted> {

@@ -80,7 +80,7 @@ impl Replica {
         seed: [u8; 32],
         now: Now,
     ) -> Result<(Replica, Output), ConfigError> {
-        Replica::boot_planted(Planted::default(), config, identity, incarnation, recovered, seed, now)
+        Replica::boot_planted(Planted::NONE, config, identity, incarnation, recovered, seed, now)
     }
 
     /// [`Replica::boot`] with a planted bug, where the build has any.

@@ -183,7 +183,7 @@ impl Table {
     pub fn new(owned: &[TokenRange], depth: u8) -> Table {
         let range = |&tokens: &TokenRange| (tokens.until, OwnedRange { tokens, tree: MerkleTree::new(depth) });
         let ranges = owned.iter().map(range).collect();
-        Table { data: BTreeMap::new(), keys: BTreeSet::new(), ranges, depth, planted: Planted::default() }
+        Table { data: BTreeMap::new(), keys: BTreeSet::new(), ranges, depth, planted: Planted::NONE }
     }
 
     /// The same with a planted bug.

@@ -60,8 +60,8 @@ impl NodeArgs {
         #[cfg(feature = "planted-bugs")]
         let planted = self.plant.as_deref().and_then(hearsay_core::Planted::named).unwrap_or_default();
         #[cfg(not(feature = "planted-bugs"))]
-        let planted = hearsay_core::Planted::default();
-        if planted != hearsay_core::Planted::default() {
+        let planted = hearsay_core::Planted::NONE;
+        if planted != hearsay_core::Planted::NONE {
             tracing::warn!("a bug is planted in this node: {planted:?}");
         }
         let name = config.node.0;

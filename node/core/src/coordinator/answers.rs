@@ -70,7 +70,7 @@ pub(super) struct Difference {
 
 impl ReadWork {
     pub(super) fn new(needed: usize, uncontacted: Vec<NodeId>) -> ReadWork {
-        let planted = Planted::default();
+        let planted = Planted::NONE;
         ReadWork { needed, uncontacted, answers: BTreeMap::new(), merging: false, repair: None, planted }
     }
 
