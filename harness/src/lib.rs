@@ -5,6 +5,7 @@ pub mod campaign;
 pub mod cli;
 pub mod exit;
 pub mod faults;
+pub mod links;
 pub mod plan;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
@@ -15,6 +16,7 @@ pub mod run;
 pub mod sandbox;
 pub mod sim;
 pub mod store;
+pub mod trace;
 
 /// The commit this program was built from; `unknown` outside a checkout.
 pub const COMMIT: &str = env!("HEARSAY_COMMIT");

@@ -10,6 +10,7 @@ mod planted;
 mod run;
 mod seeds;
 mod sim;
+mod trace;
 
 use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,6 +43,8 @@ enum Command {
     Run(run::RunArgs),
     /// Judge a stored run, or a history by itself, again
     Check(check::CheckArgs),
+    /// Show what happened around an operation, message by message, in the simulator
+    Trace(trace::TraceArgs),
     /// Say what this machine can do, and what mends what it can't
     Doctor(doctor::DoctorArgs),
     /// List campaigns, checkers, faults and workloads
@@ -91,6 +94,7 @@ fn dispatch() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::run(&args, inside),
         Command::Check(args) => check::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List => list::run(),
         #[cfg(feature = "planted-bugs")]
