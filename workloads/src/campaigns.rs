@@ -4,7 +4,9 @@
 const CAMPAIGNS: &[(&str, &str)] = &[
     ("disk-loss", include_str!("../campaigns/disk-loss.yaml")),
     ("one-way", include_str!("../campaigns/one-way.yaml")),
+    ("power-cuts", include_str!("../campaigns/power-cuts.yaml")),
     ("quickstart", include_str!("../campaigns/quickstart.yaml")),
+    ("slow-links", include_str!("../campaigns/slow-links.yaml")),
     ("stale-reads", include_str!("../campaigns/stale-reads.yaml")),
     ("tombstones", include_str!("../campaigns/tombstones.yaml")),
 ];

@@ -7,9 +7,9 @@ use hearsay_core::Bug;
 pub struct Case {
     /// The bug.
     pub bug: Bug,
-    /// The system that made this mistake, or one like it.
+    /// The system that made this mistake, or one like it; `-`: none that is known.
     pub seen_in: &'static str,
-    /// Where that is written; `None`: common knowledge, no report at hand.
+    /// Where that is written; `None`: no report at hand.
     pub source: Option<&'static str>,
     /// The campaign that finds it.
     pub campaign: &'static str,
@@ -19,32 +19,32 @@ pub struct Case {
     pub within: u64,
 }
 
-/// The case of a bug; `None`: no campaign that ships finds it.
-pub fn case(bug: Bug) -> Option<&'static Case> {
-    CASES.iter().find(|case| case.bug == bug)
+/// The case of a bug.
+pub fn case(bug: Bug) -> &'static Case {
+    CASES.iter().find(|case| case.bug == bug).expect("every bug has its case, a test sees to it")
 }
 
 /// All of them.
-pub const CASES: &[Case] = &[
+pub const CASES: [Case; Bug::ALL.len()] = [
     Case {
         bug: Bug::AcknowledgeBeforeDurable,
         seen_in: "NATS JetStream",
         source: Some("https://github.com/nats-io/nats-server/issues/7564"),
-        campaign: "quickstart",
+        campaign: "power-cuts",
         checker: "linearizable",
-        within: 6,
+        within: 3,
     },
     Case {
         bug: Bug::UpdateNotLogged,
-        seen_in: "-",
-        source: None,
+        seen_in: "etcd 3.5",
+        source: Some("https://github.com/etcd-io/etcd/issues/13766"),
         campaign: "quickstart",
         checker: "acknowledged-writes",
         within: 2,
     },
     Case {
         bug: Bug::RestartForgetsTombstones,
-        seen_in: "Riak (Bitcask)",
+        seen_in: "Riak's Bitcask",
         source: Some("https://github.com/basho/bitcask/issues/82"),
         campaign: "tombstones",
         checker: "linearizable",
@@ -60,39 +60,39 @@ pub const CASES: &[Case] = &[
     },
     Case {
         bug: Bug::DroppedButAcknowledged,
-        seen_in: "-",
-        source: None,
+        seen_in: "Weaviate",
+        source: Some("https://github.com/weaviate/weaviate/pull/9134"),
         campaign: "quickstart",
         checker: "linearizable",
         within: 3,
     },
     Case {
         bug: Bug::ReplicaCountedTwice,
-        seen_in: "-",
-        source: None,
+        seen_in: "xraft",
+        source: Some("https://github.com/xnnyygn/xraft/issues/27"),
         campaign: "quickstart",
         checker: "linearizable",
         within: 2,
     },
     Case {
         bug: Bug::DeadReplicaCounts,
-        seen_in: "-",
-        source: None,
+        seen_in: "MongoDB 2.4",
+        source: Some("https://aphyr.com/posts/286-call-me-maybe-final-thoughts"),
         campaign: "quickstart",
         checker: "linearizable",
         within: 2,
     },
     Case {
         bug: Bug::TimeoutReportedAsFailed,
-        seen_in: "etcd (jetcd)",
-        source: Some("https://github.com/etcd-io/jetcd/issues/1072"),
+        seen_in: "RethinkDB",
+        source: Some("https://github.com/rethinkdb/rethinkdb/issues/2039"),
         campaign: "one-way",
         checker: "linearizable",
         within: 2,
     },
     Case {
         bug: Bug::RetryRestamped,
-        seen_in: "etcd (jetcd)",
+        seen_in: "etcd's jetcd",
         source: Some("https://github.com/etcd-io/jetcd/issues/1444"),
         campaign: "one-way",
         checker: "linearizable",
@@ -100,16 +100,16 @@ pub const CASES: &[Case] = &[
     },
     Case {
         bug: Bug::DeleteKeepsStamp,
-        seen_in: "-",
-        source: None,
+        seen_in: "Tephra (HBase)",
+        source: Some("https://github.com/cdapio/tephra/pull/55"),
         campaign: "quickstart",
         checker: "acknowledged-writes",
         within: 2,
     },
     Case {
         bug: Bug::TieBrokenByArrival,
-        seen_in: "-",
-        source: None,
+        seen_in: "Super Productivity",
+        source: Some("https://github.com/super-productivity/super-productivity/issues/9024"),
         campaign: "quickstart",
         checker: "linearizable",
         within: 2,
@@ -124,31 +124,39 @@ pub const CASES: &[Case] = &[
     },
     Case {
         bug: Bug::StaleDigest,
-        seen_in: "-",
-        source: None,
+        seen_in: "Riak",
+        source: Some("https://github.com/basho/riak_core/pull/792"),
         campaign: "quickstart",
         checker: "monotonic-quorum-reads",
         within: 2,
     },
     Case {
         bug: Bug::DigestWithoutStamp,
-        seen_in: "-",
-        source: None,
+        seen_in: "ScyllaDB",
+        source: Some("https://github.com/scylladb/scylladb/issues/182"),
         campaign: "quickstart",
         checker: "convergence",
         within: 8,
     },
     Case {
         bug: Bug::OldestWins,
-        seen_in: "-",
-        source: None,
+        seen_in: "Weaviate",
+        source: Some("https://github.com/weaviate/weaviate/pull/12361"),
         campaign: "quickstart",
         checker: "monotonic-quorum-reads",
         within: 2,
     },
     Case {
+        bug: Bug::RepairAfterAnswer,
+        seen_in: "Cassandra",
+        source: Some("https://cassandra.apache.org/doc/latest/operating/read_repair.html"),
+        campaign: "slow-links",
+        checker: "monotonic-quorum-reads",
+        within: 3,
+    },
+    Case {
         bug: Bug::DowngradedRead,
-        seen_in: "Cassandra drivers",
+        seen_in: "Cassandra's drivers",
         source: Some(
             "https://docs.datastax.com/en/drivers/csharp/3.11/html/T_Cassandra_DowngradingConsistencyRetryPolicy.htm",
         ),
@@ -174,32 +182,32 @@ pub const CASES: &[Case] = &[
     },
     Case {
         bug: Bug::ExchangeMergesNothing,
-        seen_in: "-",
-        source: None,
+        seen_in: "Riak's ensembles",
+        source: Some("https://github.com/basho/riak_ensemble/issues/65"),
         campaign: "quickstart",
         checker: "convergence",
         within: 2,
     },
     Case {
         bug: Bug::TombstoneDroppedEarly,
-        seen_in: "-",
-        source: None,
+        seen_in: "ScyllaDB",
+        source: Some("https://github.com/scylladb/scylladb/pull/31271"),
         campaign: "quickstart",
         checker: "linearizable",
         within: 2,
     },
     Case {
         bug: Bug::EmptyNodeAnswers,
-        seen_in: "-",
-        source: None,
+        seen_in: "M3DB",
+        source: Some("https://github.com/m3db/m3/pull/3088"),
         campaign: "disk-loss",
         checker: "linearizable",
         within: 3,
     },
     Case {
         bug: Bug::DeadForEver,
-        seen_in: "-",
-        source: None,
+        seen_in: "Akka",
+        source: Some("https://github.com/akka/akka-core/issues/18067"),
         campaign: "quickstart",
         checker: "convergence",
         within: 8,
@@ -213,15 +221,11 @@ mod tests {
     #[test]
     fn every_bug_has_one_case_with_a_known_campaign_and_checker() {
         for bug in Bug::ALL {
-            let Some(Case { campaign, checker, within, .. }) = case(bug) else {
-                // Links are too fast yet for a read to get between an answer and its repair.
-                assert_eq!(bug, Bug::RepairAfterAnswer);
-                continue;
-            };
+            let Case { campaign, checker, within, .. } = *case(bug);
             assert_eq!(CASES.iter().filter(|case| case.bug == bug).count(), 1, "{}", bug.name());
             let campaign = crate::campaign::load(campaign).expect("a campaign that ships");
-            assert!(campaign.expect.contains_key(*checker), "{}: {checker} does not judge there", bug.name());
-            assert!((1..=10).contains(within), "{}", bug.name());
+            assert!(campaign.expect.contains_key(checker), "{}: {checker} does not judge there", bug.name());
+            assert!((1..=10).contains(&within), "{}", bug.name());
         }
     }
 }
