@@ -14,6 +14,7 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod sandbox;
+pub mod shrink;
 pub mod sim;
 pub mod store;
 pub mod trace;
