@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use hearsay_tests::{Workplace, small_campaign};
+
 use hearsay::planted::{CASES, case, hunt, is_as_expected, seeds};
 use hearsay_core::Bug;
 
@@ -72,4 +74,31 @@ tests! {
     tombstone_dropped_early = TombstoneDroppedEarly,
     empty_node_answers = EmptyNodeAnswers,
     dead_for_ever = DeadForEver,
+}
+
+/// Durability is lost without a power cut: what a killed node reads back is older than what it acknowledged.
+#[test]
+fn a_plan_that_fails_in_the_simulator_fails_on_real_processes_and_only_with_the_bug() {
+    let place = Workplace::new();
+    let faults = "  between: [300ms, 500ms]\n  kinds:\n    - crash: {nodes: all, for: 500ms}";
+    let phases = "{warmup: 1s, faults: 4s, healed: 1s, converge_within: 30s}";
+    place.file("small.yaml", &small_campaign(faults, phases));
+    let planted = ["run", "small.yaml", "--sim", "--seed", "1", "--plant", "update-not-logged"];
+    place.run(&planted).expect_code(1).expect_words("THE BUG update-not-logged IS PLANTED");
+    let plan = std::fs::read_to_string(place.latest().join("plan.yaml")).expect("the plan is stored");
+    let with = place.file("with.yaml", &plan);
+    let without = place.file("without.yaml", &plan.replace("planted: update-not-logged\n", ""));
+    let run = |plan: &std::path::Path| place.run(&["run", "--json", "--plan", &plan.display().to_string()]);
+    let ended = run(&with);
+    ended.expect_code(1);
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).expect("a report");
+    assert_eq!(report["planted"], "update-not-logged");
+    let verdicts = report["verdicts"].as_array().expect("verdicts");
+    let found = verdicts
+        .iter()
+        .any(|judged| judged["verdict"]["checker"] == "acknowledged-writes" && judged["outcome"] == "violation");
+    assert!(found, "{verdicts:#?}");
+    let ended = run(&without);
+    ended.expect_code(0);
+    assert!(!ended.stdout.contains("planted"), "{}", ended.stdout);
 }

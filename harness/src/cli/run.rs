@@ -80,6 +80,11 @@ impl RunArgs {
         None
     }
 
+    /// What a command line needs to plant the same bug.
+    pub(super) fn plant_words(&self) -> String {
+        self.planted().map_or_else(String::new, |bug| format!(" --plant {bug}"))
+    }
+
     /// The plan with the bug that is to be planted.
     pub(super) fn plant(&self, mut plan: Plan) -> Plan {
         plan.planted = self.planted().or(plan.planted);

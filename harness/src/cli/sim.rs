@@ -75,6 +75,9 @@ fn keep(store: &Path, plan: &Plan, simulated: &Simulated, report: &mut RunReport
 #[derive(Debug, Serialize)]
 struct Summary {
     campaign: String,
+    /// The bug that was planted in every node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planted: Option<String>,
     outcome: Outcome,
     exit_code: u8,
     interrupted: bool,
@@ -165,7 +168,9 @@ fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: 
     });
     bar.finish_and_clear();
     let summary = match gathered {
-        Ok(gathered) => gathered.summary(name, interrupted.load(Ordering::Relaxed), began.elapsed().as_secs_f64()),
+        Ok(gathered) => {
+            gathered.summary((name, args.planted()), interrupted.load(Ordering::Relaxed), began.elapsed().as_secs_f64())
+        }
         Err(error) => return failed(&error),
     };
     if args.json {
@@ -180,7 +185,8 @@ fn run_seed(args: &RunArgs, name: &str, campaign: &Campaign, seed: u64) -> Done 
     let plan = args.plant(make_plan(campaign, seed));
     let simulated = simulate(&plan, Settings::default());
     let word = shell_word(Path::new(name));
-    let report = simulated.report(&plan, String::new(), format!("hearsay run {word} --sim --seed {seed}"));
+    let report =
+        simulated.report(&plan, String::new(), format!("hearsay run {word} --sim --seed {seed}{}", args.plant_words()));
     let keeps = args.store_all || report.outcome != Outcome::AsExpected;
     Done { report, kept: keeps.then(|| Box::new((plan, simulated))) }
 }
@@ -240,7 +246,7 @@ impl Gathered {
         }
     }
 
-    fn summary(mut self, campaign: &str, interrupted: bool, real_s: f64) -> Summary {
+    fn summary(mut self, (campaign, planted): (&str, Option<String>), interrupted: bool, real_s: f64) -> Summary {
         let worst = self.by_outcome.keys().max().copied().unwrap_or(Outcome::NothingRan);
         // Interrupted: what was asked for is not what was run.
         let outcome = if interrupted { worst.max(Outcome::Unknown) } else { worst };
@@ -252,6 +258,7 @@ impl Gathered {
         self.findings.values_mut().for_each(|seeds| seeds.sort_unstable());
         Summary {
             campaign: campaign.to_owned(),
+            planted,
             outcome,
             exit_code: outcome.exit_code(),
             interrupted,
@@ -291,6 +298,7 @@ fn text(summary: &Summary, asked: u64) -> String {
 
 fn write_text(out: &mut String, summary: &Summary, asked: u64) -> std::fmt::Result {
     let word = shell_word(Path::new(&summary.campaign));
+    let plant = summary.planted.as_ref().map_or_else(String::new, |bug| format!(" --plant {bug}"));
     if summary.interrupted {
         writeln!(out, "interrupted after {} of {asked} runs", summary.runs)?;
     }
@@ -298,7 +306,7 @@ fn write_text(out: &mut String, summary: &Summary, asked: u64) -> std::fmt::Resu
         writeln!(out, "\nFindings")?;
         for (finding, seeds) in &summary.findings {
             let (count, first) = (seeds.len(), seeds.first().copied().unwrap_or_default());
-            writeln!(out, "  {count:>5}  {finding}; first: hearsay run {word} --sim --seed {first}")?;
+            writeln!(out, "  {count:>5}  {finding}; first: hearsay run {word} --sim --seed {first}{plant}")?;
         }
     }
     let counts: Vec<String> =
@@ -310,7 +318,7 @@ fn write_text(out: &mut String, summary: &Summary, asked: u64) -> std::fmt::Resu
     writeln!(out, "hash of all runs: {hash_of_all}")?;
     let worst = summary.failing.iter().find(|failing| failing.outcome == *outcome);
     let again = worst.map_or(String::new(), |failing| {
-        format!("; evidence: {}; again: hearsay run {word} --sim --seed {}", failing.directory, failing.seed)
+        format!("; evidence: {}; again: hearsay run {word} --sim --seed {}{plant}", failing.directory, failing.seed)
     });
     writeln!(out, "verdict: {} (exit code {exit_code}){again}", outcome.words())
 }
@@ -323,6 +331,7 @@ mod tests {
     fn the_summary_counts_by_kind_of_finding() {
         let summary = Summary {
             campaign: "q".to_owned(),
+            planted: None,
             outcome: Outcome::Violation,
             exit_code: 1,
             interrupted: false,
