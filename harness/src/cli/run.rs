@@ -62,6 +62,9 @@ pub(super) struct RunArgs {
     /// Keep simulated runs that were as expected, too
     #[arg(long, requires_all = ["sim", "seeds"])]
     pub(super) store_all: bool,
+    /// Rare branches of the node's code that no run takes make the outcome unknown
+    #[arg(long, requires = "sim")]
+    pub(super) require_marks: bool,
     /// End with this parent process
     #[arg(long, value_name = "PID", hide = true)]
     pub(super) end_with: Option<i32>,

@@ -17,7 +17,8 @@ use serde::Serialize;
 use crate::campaign::{self, Campaign};
 use crate::exit::Outcome;
 use crate::plan::{Plan, make_plan};
-use crate::report::{RunReport, render, simulated_header};
+use crate::report::marks::{marks_line, never_hit};
+use crate::report::{Problem, ProblemKind, RunReport, outcome_of, render, simulated_header};
 use crate::run::judge::{about, shell_word};
 use crate::sim::{Settings, Simulated, simulate};
 use crate::store::{RunDirectory, write_json, write_whole};
@@ -43,6 +44,9 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
     }
     let simulated = simulate(plan, Settings::default());
     let mut report = simulated.report(plan, String::new(), String::new());
+    if args.require_marks {
+        require_marks(&mut report);
+    }
     if let Err(error) = keep(&args.store, plan, &simulated, &mut report) {
         return failed(&error);
     }
@@ -53,6 +57,17 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
         print(render(&report).splitn(3, '\n').nth(2).expect("a report has more than two lines"));
     }
     ExitCode::from(report.exit_code)
+}
+
+/// A run that did not take every rare branch says nothing about the others.
+fn require_marks(report: &mut RunReport) {
+    let never = never_hit(&report.marks).len();
+    if never > 0 {
+        let message = format!("{never} marks were never hit: see `marks`");
+        report.problems.push(Problem { kind: ProblemKind::MarksNotHit, message });
+        report.outcome = outcome_of(&report.verdicts, &report.problems);
+        report.exit_code = report.outcome.exit_code();
+    }
 }
 
 /// Writes a run into the store; the report then says where it is.
@@ -85,6 +100,8 @@ struct Summary {
     findings: BTreeMap<String, Vec<u64>>,
     /// Runs that were not as expected, by seed.
     failing: Vec<Failing>,
+    /// How often each rare branch was taken in all runs, by name.
+    marks: BTreeMap<String, u64>,
     /// Hash over the hashes of all runs, in the order of their seeds.
     hash_of_all: String,
     events: u64,
@@ -165,7 +182,11 @@ fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: 
     });
     bar.finish_and_clear();
     let summary = match gathered {
-        Ok(gathered) => gathered.summary(name, interrupted.load(Ordering::Relaxed), began.elapsed().as_secs_f64()),
+        Ok(gathered) => gathered.summary(
+            name,
+            (interrupted.load(Ordering::Relaxed), args.require_marks),
+            began.elapsed().as_secs_f64(),
+        ),
         Err(error) => return failed(&error),
     };
     if args.json {
@@ -218,6 +239,7 @@ struct Gathered {
     by_outcome: BTreeMap<Outcome, u64>,
     findings: BTreeMap<String, Vec<u64>>,
     failing: BTreeMap<u64, Failing>,
+    marks: BTreeMap<String, u64>,
     events: u64,
     virtual_ns: u128,
 }
@@ -231,6 +253,9 @@ impl Gathered {
             self.events += simulation.events;
             self.virtual_ns += u128::from(simulation.virtual_ns);
         }
+        for (name, count) in &report.marks {
+            *self.marks.entry(name.clone()).or_default() += count;
+        }
         for finding in findings(report) {
             self.findings.entry(finding).or_default().push(seed);
         }
@@ -240,10 +265,11 @@ impl Gathered {
         }
     }
 
-    fn summary(mut self, campaign: &str, interrupted: bool, real_s: f64) -> Summary {
+    fn summary(mut self, campaign: &str, (interrupted, require_marks): (bool, bool), real_s: f64) -> Summary {
         let worst = self.by_outcome.keys().max().copied().unwrap_or(Outcome::NothingRan);
         // Interrupted: what was asked for is not what was run.
-        let outcome = if interrupted { worst.max(Outcome::Unknown) } else { worst };
+        let short = interrupted || (require_marks && !never_hit(&self.marks).is_empty());
+        let outcome = if short { worst.max(Outcome::Unknown) } else { worst };
         let mut hasher = blake3::Hasher::new();
         for (seed, hash) in &self.hashes {
             hasher.update(&seed.to_le_bytes());
@@ -259,6 +285,7 @@ impl Gathered {
             by_outcome: self.by_outcome,
             findings: self.findings,
             failing: self.failing.into_values().collect(),
+            marks: self.marks,
             hash_of_all: hasher.finalize().to_hex().to_string(),
             events: self.events,
             virtual_s: self.virtual_ns as f64 / 1e9,
@@ -307,6 +334,9 @@ fn write_text(out: &mut String, summary: &Summary, asked: u64) -> std::fmt::Resu
     let faster = virtual_s / real_s.max(1e-3);
     writeln!(out, "\n{runs} runs: {}", counts.join(", "))?;
     writeln!(out, "{events} events, {virtual_s:.0} s of virtual time in {real_s:.1} s, {faster:.0} times real time")?;
+    if let Some(line) = marks_line(&summary.marks) {
+        writeln!(out, "{line}")?;
+    }
     writeln!(out, "hash of all runs: {hash_of_all}")?;
     let worst = summary.failing.iter().find(|failing| failing.outcome == *outcome);
     let again = worst.map_or(String::new(), |failing| {
@@ -335,6 +365,7 @@ mod tests {
                 directory: "store/q/3".to_owned(),
                 why: String::new(),
             }],
+            marks: BTreeMap::new(),
             hash_of_all: "ab".to_owned(),
             events: 1_000,
             virtual_s: 300.0,

@@ -11,8 +11,8 @@ use crate::report::RunReport;
 use crate::run::judge::about;
 use crate::run::load::Load;
 use crate::sim::{Settings, Simulated, Tape, simulate, simulate_with};
-use crate::store::{RunDirectory, load_case, load_json};
-use crate::trace::{Around, counterpart, find_focus, render_text, tell};
+use crate::store::{RunDirectory, load_case, load_json, write_whole};
+use crate::trace::{Around, counterpart, find_focus, render_svg, render_text, tell};
 
 use super::{failed, misused, print};
 
@@ -31,6 +31,9 @@ pub(super) struct TraceArgs {
     /// The middle of the window, from the start of the run, such as 12.3s
     #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "window")]
     at: Option<u64>,
+    /// Also draw it as a picture
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Rows at most
     #[arg(long, value_name = "N", default_value_t = 400)]
     rows: usize,
@@ -114,7 +117,12 @@ fn trace(args: &TraceArgs) -> Result<String, Stopped> {
     let mut chart = tell(&tape, &focus, &case.history, &report.faults);
     lines.append(&mut chart.title);
     chart.title = lines;
-    Ok(render_text(&chart, args.rows))
+    let mut text = render_text(&chart, args.rows);
+    if let Some(path) = &args.svg {
+        write_whole(path, render_svg(&chart).as_bytes()).map_err(wrong)?;
+        text.push_str(&format!("\ndrawn in {}\n", path.display()));
+    }
+    Ok(text)
 }
 
 /// What is known of the run to be shown.

@@ -8,6 +8,7 @@ use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalState, Funct
 use hearsay_core::{ClientRequest, ClientResponse, Event as NodeEvent, LocalEntry, NodeId};
 
 use crate::plan::Plan;
+use crate::report::marks::by_name;
 use crate::report::{ProblemKind, RunReport, Simulation};
 use crate::run::convergence::{Scans, differing, final_entries};
 use crate::run::execute::{Ran, SCAN_INTERVAL, phases_until, tombstones_collected};
@@ -231,6 +232,7 @@ impl Run<'_> {
         let ended = recording.time(world.now());
         let (events, virtual_ns) = (world.events(), world.now());
         let logs = logs(&world.log, world.log_left_out);
+        ran.marks = by_name(&world.marks());
         let tape = world.hash.take_tape();
         let run_hash = world.hash.finish();
         ran.simulation = Some(Simulation { run_hash, events, virtual_ns });

@@ -62,7 +62,7 @@ impl RunHash {
 
     /// A node boots.
     pub(super) fn boot(&mut self, (time, sequence): (u64, u64), node: NodeId, incarnation: u64, entries: u64) {
-        self.tape(|tape| tape.boots(time, node));
+        self.tape(|tape| tape.boots(time, node, entries == 0));
         self.tag(7, &[time, sequence, u64::from(node.0), incarnation, entries]);
     }
 

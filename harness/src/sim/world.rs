@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
-    ClientRequest, ClientResponse, ClusterConfig, ConfigError, Input, NodeId, Output, Replica, RequestId, Send,
+    ClientRequest, ClientResponse, ClusterConfig, ConfigError, Input, Marks, NodeId, Output, Replica, RequestId, Send,
 };
 use rand::Rng;
 
 use super::connection::{ConnectionId, Frame, Packet, Party, Side};
-use super::disk::CrashLoss;
+use super::disk::{CrashLoss, Disk};
 use super::event_queue::EventQueue;
 use super::links::Connections;
-use super::node::{Effects, Node, Outgoing, Process};
+use super::node::{Ailment, Effects, Node, Outgoing, Process};
 use super::run::Wake;
 use super::run_hash::RunHash;
 use super::settings::{Settings, UNRELEASED_MAX};
@@ -119,6 +119,8 @@ pub(super) struct World {
     pub(super) log: Vec<LogLine>,
     pub(super) log_left_out: u64,
     died: Option<(NodeId, String)>,
+    /// Of processes that have ended.
+    marks: Marks,
 }
 
 /// Runs the core's code; a panic comes back as its message.
@@ -169,6 +171,7 @@ impl World {
             log: Vec::new(),
             log_left_out: 0,
             died: None,
+            marks: Marks::default(),
         })
     }
 
@@ -180,6 +183,15 @@ impl World {
     /// Events so far.
     pub(super) fn events(&self) -> u64 {
         self.events
+    }
+
+    /// Rare branches that all processes have taken so far.
+    pub(super) fn marks(&self) -> Marks {
+        let mut marks = self.marks.clone();
+        for replica in self.nodes.iter().filter_map(|node| node.replica.as_ref()) {
+            marks.add(&replica.marks());
+        }
+        marks
     }
 
     /// The first node whose replica broke an invariant of its own, with its last words.
@@ -285,16 +297,32 @@ impl World {
         self.take(id, output);
     }
 
-    /// Ends a process at once; what its disk lost. `None`: there was none.
+    /// Ends a process at once; what was lost. `None`: there was none.
     pub(super) fn kill(&mut self, id: NodeId) -> Option<CrashLoss> {
+        self.end_process(id, Disk::crash)
+    }
+
+    /// Ends a process together with its machine; what was lost. `torn`: drawn from this, parts are kept. `None`: there was no
+    /// process.
+    pub(super) fn cut_power(&mut self, id: NodeId, torn: Option<u64>) -> Option<CrashLoss> {
+        let draw = torn.map(|seed| {
+            move |below: usize| (stream(seed, "torn", &[u64::from(id.0)]).next_u64() % below as u64) as usize
+        });
+        self.end_process(id, |disk| disk.power_cut(draw))
+    }
+
+    fn end_process(&mut self, id: NodeId, lose: impl FnOnce(&mut Disk) -> CrashLoss) -> Option<CrashLoss> {
         let node = &mut self.nodes[place(id)];
         if node.process == Process::Down {
             return None;
         }
-        let (last, random) = (node.disk.last(), &mut node.disk_random);
-        let loss = node.disk.crash(|below| (random.next_u64() % below as u64) as usize);
+        let last = node.disk.last();
+        let loss = lose(&mut node.disk);
         let now = self.queue.now();
         self.hash.tape(|tape| tape.killed(now, id, last, loss));
+        if let Some(replica) = &node.replica {
+            self.marks.add(&replica.marks());
+        }
         node.forget();
         for connection in self.connections.ids() {
             for side in [Side::Dialler, Side::Acceptor] {
@@ -496,6 +524,10 @@ impl World {
         if share(drawn >> 16, 1_000) < u64::from(disk.hiccups_per_thousand) {
             takes += share(drawn >> 32, disk.hiccup_ns);
         }
+        if let Ailment::Slow(slower_ns) = node.ailment {
+            takes += slower_ns;
+        }
+        node.sync_began = now;
         let starts = node.starts;
         self.queue.push(now + takes, Event::Synced { node: id, starts });
     }
@@ -504,6 +536,18 @@ impl World {
         let node = &mut self.nodes[place(id)];
         if node.starts != starts || !node.exists() {
             return;
+        }
+        match node.ailment {
+            Ailment::None | Ailment::Slow(_) => {}
+            // It ends with the process: until then nobody hears of it.
+            Ailment::Holds => return,
+            Ailment::Refuses => {
+                node.syncs.refused += 1;
+                // What it can't make durable it may not acknowledge: the node ends, as the real one does. A disk that could not
+                // take it does not have it.
+                self.end_process(id, |disk| disk.power_cut(None::<fn(usize) -> usize>));
+                return;
+            }
         }
         if node.process == Process::Paused {
             node.synced_unseen = true;
@@ -518,6 +562,8 @@ impl World {
         let node = &mut self.nodes[place(id)];
         node.counters.batches += node.disk.synced();
         node.counters.commits += 1;
+        node.syncs.done += 1;
+        node.syncs.took_ns += self.queue.now() - node.sync_began;
         let (now, durable) = (self.queue.now(), node.disk.durable());
         self.hash.tape(|tape| tape.synced(now, id, durable));
         self.begin_sync(id);

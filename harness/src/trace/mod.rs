@@ -11,6 +11,7 @@
 mod chart;
 mod focus;
 mod story;
+mod svg;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -19,4 +20,5 @@ mod words;
 pub use chart::{Chart, Life, Row, Shape, Tone};
 pub use focus::{Around, Focus, FocusError, counterpart, find_focus};
 pub use story::tell;
+pub use svg::render_svg;
 pub use text::render_text;

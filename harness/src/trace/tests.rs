@@ -9,7 +9,6 @@ use hearsay_core::{ClientResponse, Key, NodeId, RequestId, Value, Version, WallT
 use super::*;
 use crate::campaign;
 use crate::plan::make_plan;
-use crate::report::FaultReport;
 use crate::run::load::Load;
 use crate::sim::{Hindrance, Note, Parcel, Say, Settings, Tape, What, simulate, simulate_with};
 
@@ -63,7 +62,7 @@ fn a_write() -> (Tape, Focus, History) {
         ),
         (11 * MS, What::Leaves(Parcel::Response(1))),
         (12 * MS, What::History(event(1, 12 * MS, EventType::Ok))),
-        (50 * MS, What::Boots(n(2))),
+        (50 * MS, What::Boots { node: n(2), empty: false }),
     ];
     let notes = happened.into_iter().map(|(time, what)| Note { time, what }).collect();
     let events = vec![event(0, 0, EventType::Invoke), event(1, 12 * MS, EventType::Ok)];
@@ -80,17 +79,11 @@ fn a_write() -> (Tape, Focus, History) {
 #[test]
 fn a_write_is_told_from_the_request_to_the_reply() {
     let (tape, focus, history) = a_write();
-    let fault = FaultReport {
-        id: "f1".to_owned(),
-        name: "crash".to_owned(),
-        nodes: "n2".to_owned(),
-        from: Some(10_000_000),
-        to: Some(50_000_000),
-        bit: true,
-        bit_evidence: String::new(),
-        healed: true,
-        heal_evidence: String::new(),
-    };
+    let fault = serde_json::from_value(serde_json::json!({
+        "id": "f1", "name": "crash", "nodes": "n2", "from": 10_000_000, "to": 50_000_000,
+        "bit": true, "bit_evidence": "", "healed": true, "heal_evidence": "",
+    }));
+    let fault = fault.expect("a fault report");
     let text = render_text(&tell(&tape, &focus, &history, &[fault]), 100);
     let expected = "\
 op 0: write k7=311, process 4 at n1, 0.000000 to 0.012000 s, ok
