@@ -4,7 +4,7 @@
 
 use hearsay_core::{Input, Lane, Link, NodeId};
 
-use super::connection::{Connection, ConnectionId, Direction, End, Frame, LaneQueues, Packet, Party, Side};
+use super::connection::{Connection, ConnectionId, Direction, End, Frame, LaneQueues, Packet, Party, Queued, Side};
 use super::node::{LinkState, Outgoing};
 use super::settings::{
     BACK_OFF_MAX, BACK_OFF_MIN, DIALS_MAX, EXPECTATION, HANDSHAKE_RETRY, HANDSHAKE_TIMEOUT, HELLO_TIMEOUT,
@@ -262,7 +262,7 @@ impl World {
     }
 
     fn send_queued(&mut self, id: ConnectionId, from: Side, mut queues: LaneQueues) {
-        while let Some((lane, frame, bytes)) = queues.pop() {
+        while let Some(Queued { lane, frame, bytes, .. }) = queues.pop() {
             self.send_frame(id, from, lane, frame, bytes);
         }
     }

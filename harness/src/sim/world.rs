@@ -205,7 +205,11 @@ impl World {
         self.sequence = sequence;
         self.events += 1;
         match event {
-            Event::At(happening) => self.happen(happening),
+            Event::At(happening) => {
+                if let Some(happening) = self.cross(happening) {
+                    self.happen(happening);
+                }
+            }
             Event::Boot { node, starts } => self.boot(node, starts),
             Event::Deadline { node, time } => self.deadline(node, time),
             Event::Synced { node, starts } => self.synced(node, starts),
@@ -214,7 +218,7 @@ impl World {
         Step::World
     }
 
-    fn happen(&mut self, happening: Happening) {
+    pub(super) fn happen(&mut self, happening: Happening) {
         let (id, side) = happening.place();
         let Some(connection) = self.connections.get_mut(id) else { return self.undelivered(&happening) };
         if let Party::Node(node) = connection.party(side) {
@@ -250,7 +254,7 @@ impl World {
     /// A packet whose connection or receiver is gone.
     fn undelivered(&mut self, happening: &Happening) {
         let now = self.now();
-        if let Happening::Packet { packet: Packet::Frame(_, frame), .. } = happening {
+        if let Happening::Packet { packet: Packet::Frame(_, frame, _), .. } = happening {
             self.hash.tape(|tape| tape.hindered(now, frame, Hindrance::ConnectionLost));
         }
     }

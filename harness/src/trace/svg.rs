@@ -94,7 +94,11 @@ impl<'a> Drawing<'a> {
         for (number, line) in chart.title.iter().enumerate() {
             let weight = if number == 0 { r#" font-weight="bold""# } else { "" };
             let y = MARGIN + LINE * (number as f64 + 0.7);
-            writeln!(out, r##"<text x="{MARGIN}" y="{y:.1}" fill="#333" xml:space="preserve"{weight}>{}</text>"##, escape(line))?;
+            writeln!(
+                out,
+                r##"<text x="{MARGIN}" y="{y:.1}" fill="#333" xml:space="preserve"{weight}>{}</text>"##,
+                escape(line)
+            )?;
         }
         self.write_rows_behind(out)?;
         self.write_heads(out, self.top - 34.0)?;
@@ -187,7 +191,10 @@ impl<'a> Drawing<'a> {
             Shape::Arrow { from, to, arrives: None } => {
                 let (x, end) = (self.x(from), f64::midpoint(self.x(from), self.x(to)));
                 let low = y + FALL_MIN / 2.0;
-                writeln!(out, r##"<line class="arrow" x1="{x:.1}" y1="{y:.1}" x2="{end:.1}" y2="{low:.1}" stroke="{colour}"/>"##)?;
+                writeln!(
+                    out,
+                    r##"<line class="arrow" x1="{x:.1}" y1="{y:.1}" x2="{end:.1}" y2="{low:.1}" stroke="{colour}"/>"##
+                )?;
                 write_cross(out, (end, low), colour)?;
             }
             Shape::Point(column) if row.tone == Tone::Trouble => write_cross(out, (self.x(column), y), colour)?,
@@ -307,7 +314,10 @@ mod tests {
             ..Chart::default()
         };
         let svg = render_svg(&chart);
-        assert!(svg.contains("a &lt; b &amp; c") && svg.contains("&lt;script&gt;") && !svg.contains("<script>"), "{svg}");
+        assert!(
+            svg.contains("a &lt; b &amp; c") && svg.contains("&lt;script&gt;") && !svg.contains("<script>"),
+            "{svg}"
+        );
         assert!(svg.contains(&format!(">{}…<title>{long}</title>", "x".repeat(TEXT_MAX))), "{svg}");
         // Every tag that is opened is closed.
         assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());

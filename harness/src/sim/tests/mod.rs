@@ -1,5 +1,6 @@
 //! Tests of the simulated world: its links, its processes, and whole runs.
 
+mod bad_links;
 mod disks;
 mod links;
 mod processes;
