@@ -62,6 +62,12 @@ pub(super) struct RunArgs {
     /// Keep simulated runs that were as expected, too
     #[arg(long, requires_all = ["sim", "seeds"])]
     pub(super) store_all: bool,
+    /// Carry the plan out twice, side by side, and show the first event that differs, if one does
+    #[arg(long, requires = "sim", conflicts_with_all = ["seeds", "events"])]
+    pub(super) twice: bool,
+    /// Write every event of the run to this file, for `hearsay trace --compare`
+    #[arg(long, value_name = "FILE", requires = "sim", conflicts_with = "seeds")]
+    pub(super) events: Option<PathBuf>,
     /// Rare branches of the node's code that no run takes make the outcome unknown
     #[arg(long, requires = "sim")]
     pub(super) require_marks: bool,

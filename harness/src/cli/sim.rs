@@ -22,6 +22,7 @@ use crate::report::{Problem, ProblemKind, RunReport, outcome_of, render, simulat
 use crate::run::judge::{about, shell_word};
 use crate::sim::{Settings, Simulated, simulate};
 use crate::store::{RunDirectory, write_json, write_whole};
+use crate::trace::{EventsHeader, record_events, run_both};
 
 use super::run::RunArgs;
 use super::seeds::why;
@@ -42,12 +43,19 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
     if !args.json {
         print(&format!("{}\n{}\n", simulated_header(&plan.campaign, plan.seed, crate::COMMIT), about(plan)));
     }
-    let simulated = simulate(plan, Settings::default());
+    let directory = match make_directory(&args.store, plan) {
+        Ok(directory) => directory,
+        Err(error) => return failed(&error),
+    };
+    let simulated = match simulate_watched(args, plan, &directory) {
+        Ok(simulated) => simulated,
+        Err(error) => return failed(&error),
+    };
     let mut report = simulated.report(plan, String::new(), String::new());
     if args.require_marks {
         require_marks(&mut report);
     }
-    if let Err(error) = keep(&args.store, plan, &simulated, &mut report) {
+    if let Err(error) = fill(&directory, &simulated, &mut report) {
         return failed(&error);
     }
     if args.json {
@@ -57,6 +65,32 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
         print(render(&report).splitn(3, '\n').nth(2).expect("a report has more than two lines"));
     }
     ExitCode::from(report.exit_code)
+}
+
+/// One run, or two side by side, or one that is written down event by event.
+fn simulate_watched(args: &RunArgs, plan: &Plan, directory: &RunDirectory) -> Result<Simulated, String> {
+    let settings = Settings::default();
+    if args.twice {
+        let ([first, second], difference) = run_both((plan, settings), (plan, settings));
+        return match difference {
+            None if first.run_hash() == second.run_hash() => {
+                if !args.json {
+                    print("carried out twice: equal to the bit\n");
+                }
+                Ok(first)
+            }
+            None => Err("the two runs have different hashes, and no event that differs".to_owned()),
+            Some(difference) => {
+                let told = difference.render(["the first time", "the second time"]);
+                Err(format!("carried out twice, the plan gave two different runs: {told}"))
+            }
+        };
+    }
+    let Some(path) = &args.events else { return Ok(simulate(plan, settings)) };
+    let file = directory.plan();
+    let file = file.canonicalize().map_err(|error| format!("{}: {error}", file.display()))?;
+    let header = EventsHeader::new(&plan.campaign, plan.seed, file);
+    record_events(plan, settings, path, &header).map_err(|error| error.to_string())
 }
 
 /// A run that did not take every rare branch says nothing about the others.
@@ -72,14 +106,22 @@ fn require_marks(report: &mut RunReport) {
 
 /// Writes a run into the store; the report then says where it is.
 fn keep(store: &Path, plan: &Plan, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
+    fill(&make_directory(store, plan)?, simulated, report)
+}
+
+fn make_directory(store: &Path, plan: &Plan) -> Result<RunDirectory, String> {
     let time = jiff::Zoned::now().strftime("%Y%m%dT%H%M%S").to_string();
     let directory = RunDirectory::create(store, &plan.campaign, &time, plan.seed)
         .map_err(|error| format!("{error}; give a place that can be written with --store"))?;
     plan.save(&directory.plan()).map_err(|error| error.to_string())?;
+    Ok(directory)
+}
+
+fn fill(directory: &RunDirectory, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
     report.directory = directory.path().display().to_string();
     report.replay = format!("hearsay run --sim --plan {}", shell_word(&directory.plan()));
     let written = simulated
-        .write(&directory)
+        .write(directory)
         .and_then(|()| directory.remove_data())
         .and_then(|()| write_json(&directory.verdict(), report))
         .and_then(|()| write_whole(&directory.report(), render(report).as_bytes()));

@@ -20,6 +20,7 @@ use crate::store::{Observed, RunDirectory, StoreError, write_json, write_whole};
 
 use super::clients::Clients;
 use super::nemesis::Nemesis;
+use super::run_hash::Watch;
 use super::settings::{MILLISECOND, SECOND, Settings};
 use super::tape::Tape;
 use super::world::{Event, LogLine, Step, World};
@@ -99,8 +100,8 @@ impl Recording {
         let begin = self.lines.len();
         event.write_json_line(&mut self.lines);
         self.acknowledged_writes += u64::from(event.kind == EventType::Ok && event.f != Function::Read);
-        world.hash.line(&self.lines[begin..]);
         let now = world.now();
+        world.hash.line(now, &self.lines[begin..]);
         world.hash.tape(|tape| tape.history(now, &event));
         self.events.push(event);
     }
@@ -152,13 +153,13 @@ impl Simulated {
 
 /// Carries out a plan in virtual time. Failures are among the problems of what it brought.
 pub fn simulate(plan: &Plan, settings: Settings) -> Simulated {
-    simulate_with(plan, settings, None)
+    simulate_with(plan, settings, Watch::default())
 }
 
-/// As [`simulate`], and notes on the tape what happens to its keys. The run is the same with and without.
-pub fn simulate_with(plan: &Plan, settings: Settings, tape: Option<Tape>) -> Simulated {
+/// As [`simulate`], and somebody looks on. The run is the same with and without.
+pub fn simulate_with(plan: &Plan, settings: Settings, watch: Watch) -> Simulated {
     let mut ran = Ran::default();
-    let world = match World::new(&plan.cluster, plan.seed, settings, tape) {
+    let world = match World::new(&plan.cluster, plan.seed, settings, watch) {
         Ok(world) => world,
         Err(error) => {
             ran.problem(ProblemKind::Harness, error.to_string());

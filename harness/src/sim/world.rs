@@ -14,10 +14,10 @@ use super::event_queue::EventQueue;
 use super::links::Connections;
 use super::node::{Ailment, Effects, Node, Outgoing, Process};
 use super::run::Wake;
-use super::run_hash::RunHash;
+use super::run_hash::{RunHash, Watch};
 use super::settings::{Settings, UNRELEASED_MAX};
 use super::streams::{stream, sub_seed};
-use super::tape::{Hindrance, Parcel, Tape, What};
+use super::tape::{Hindrance, Parcel, What};
 use super::wire::Wire;
 
 /// Lines of all nodes' logs that are kept.
@@ -145,7 +145,7 @@ impl World {
         config: &ClusterConfig,
         seed: u64,
         settings: Settings,
-        tape: Option<Tape>,
+        watch: Watch,
     ) -> Result<World, ConfigError> {
         config.validate()?;
         let mut members = config.members.clone();
@@ -163,7 +163,7 @@ impl World {
             connections: Connections::default(),
             dialled: BTreeMap::new(),
             wire: Wire::new(settings.link),
-            hash: RunHash::new(tape),
+            hash: RunHash::new(watch),
             sequence: 0,
             events: 0,
             messages: 0,
@@ -204,6 +204,10 @@ impl World {
         let Some((sequence, event)) = self.queue.pop() else { return Step::Nothing };
         self.sequence = sequence;
         self.events += 1;
+        #[cfg(test)]
+        if self.settings.altered_from == Some(self.events) {
+            self.wire.link.latency_ns += 1_000;
+        }
         match event {
             Event::At(happening) => {
                 if let Some(happening) = self.cross(happening) {
