@@ -3,6 +3,7 @@
 //! Exit codes: those of [`crate::exit::Outcome`], and 64 for bad usage or a bad campaign, plan or history file.
 
 mod check;
+mod compare;
 mod doctor;
 mod list;
 #[cfg(feature = "planted-bugs")]

@@ -66,6 +66,15 @@ pub(super) struct RunArgs {
     #[cfg(feature = "planted-bugs")]
     #[arg(long, value_name = "BUG", value_parser = hearsay_node::cli::bug_name)]
     pub(super) plant: Option<String>,
+    /// Carry the plan out twice, side by side, and show the first event that differs, if one does
+    #[arg(long, requires = "sim", conflicts_with_all = ["seeds", "events"])]
+    pub(super) twice: bool,
+    /// Write every event of the run to this file, for `hearsay trace --compare`
+    #[arg(long, value_name = "FILE", requires = "sim", conflicts_with = "seeds")]
+    pub(super) events: Option<PathBuf>,
+    /// Rare branches of the node's code that no run takes make the outcome unknown
+    #[arg(long, requires = "sim")]
+    pub(super) require_marks: bool,
     /// End with this parent process
     #[arg(long, value_name = "PID", hide = true)]
     pub(super) end_with: Option<i32>,

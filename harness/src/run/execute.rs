@@ -7,6 +7,7 @@
 //! What goes wrong on the way does not undo what was seen: a run that ends early is healed, taken down and judged by
 //! what there is. Left out: judging ([`super::judge`]).
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -47,6 +48,8 @@ pub struct Ran {
     pub undone: Undone,
     /// What went wrong.
     pub problems: Vec<Problem>,
+    /// How often each rare branch of the node's code was taken, by name.
+    pub marks: BTreeMap<String, u64>,
     /// Of a simulated run.
     pub simulation: Option<Simulation>,
     /// Whether somebody ended it early.
