@@ -22,4 +22,5 @@ pub use mistakes::{Mistake, Mistakes, Place};
 pub(crate) use parse::is_campaign_name;
 pub use parse::parse;
 pub use reader::KeyDoc;
+pub(crate) use reader::parse_duration;
 pub use types::{Campaign, FaultKind, FaultSchedule, LinkRanges, NODES_MAX, SIZES_ALLOWED, Size, Span, Variant};

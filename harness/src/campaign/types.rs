@@ -84,6 +84,12 @@ pub enum Variant {
     Pause(Size),
     /// One node loses its disk.
     Wipe,
+    /// So many nodes lose power, and what they had not synced.
+    PowerCut(Size),
+    /// The disks of so many nodes take so much longer for a sync.
+    SlowDisk(Size, Span),
+    /// The disks of so many nodes refuse to sync.
+    FailingDisk(Size),
     /// Links of this scope become so bad.
     Links(LinkScope, LinkRanges),
 }

@@ -13,6 +13,8 @@
 //! | links | packets were held, lost or doubled as planned ([`crate::links`]) | no rule leads there, nothing is held, probes are quick |
 //! | wipe | signal 9, and the disk was empty afterwards and until the new start | a new process runs |
 //!
+//! Faults of the disks themselves are in [`super::disk_faults`].
+//!
 //! Errors are for what keeps the harness from doing its work. A fault that was made and did not bite is no error, but evidence.
 //! Calls block for milliseconds: use `spawn_blocking` or a thread of its own.
 
@@ -25,6 +27,7 @@ use std::time::Instant;
 
 use hearsay_core::NodeId;
 
+use super::disk_faults::DiskFault;
 use super::evidence::{Evidence, Step, micros};
 use super::firewall::{Firewall, FirewallError, Pair};
 use crate::links::{BadLinks, LinkError};
@@ -87,7 +90,7 @@ pub enum FaultError {
 /// Makes and heals faults.
 pub struct Injector {
     firewall: Box<dyn Firewall>,
-    nodes: Nodes,
+    pub(super) nodes: Nodes,
     /// Or why this machine has none.
     links: Result<BadLinks, String>,
     in_force: BTreeMap<String, InForce>,
@@ -99,6 +102,7 @@ enum InForce {
     Pause { nodes: BTreeMap<NodeId, Paused> },
     Wipe { node: NodeId, bit: bool },
     Links,
+    Disk(DiskFault),
 }
 
 /// A node at the moment all its threads stood still.
@@ -142,6 +146,9 @@ impl Injector {
             Fault::Crash { nodes } => self.inject_crash(&mut evidence, nodes)?,
             Fault::Pause { nodes } => self.inject_pause(&mut evidence, nodes)?,
             Fault::Wipe { node } => self.inject_wipe(&mut evidence, *node)?,
+            Fault::PowerCut { .. } | Fault::SlowDisk { .. } | Fault::FailingDisk { .. } => {
+                InForce::Disk(self.inject_disk_fault(&mut evidence, &planned.fault)?)
+            }
             Fault::Links { impaired, conditions, .. } => {
                 let blocked = self.blocked_by_all();
                 match &mut self.links {
@@ -183,6 +190,7 @@ impl Injector {
                 let healed = links.heal(&mut evidence, &blocked);
                 healed.map_err(|source| FaultError::Links { fault: planned.id.clone(), source })?;
             }
+            InForce::Disk(fault) => self.heal_disk_fault(&mut evidence, fault)?,
         }
         Ok(evidence)
     }
@@ -275,7 +283,11 @@ impl Injector {
     fn blocked_by_all(&self) -> BTreeSet<Pair> {
         let partitions = self.in_force.values().filter_map(|state| match state {
             InForce::Partition { pairs, .. } => Some(pairs),
-            InForce::Crash { .. } | InForce::Pause { .. } | InForce::Wipe { .. } | InForce::Links => None,
+            InForce::Crash { .. }
+            | InForce::Pause { .. }
+            | InForce::Wipe { .. }
+            | InForce::Links
+            | InForce::Disk(_) => None,
         });
         partitions.flatten().copied().collect()
     }
@@ -287,7 +299,7 @@ impl Injector {
     }
 
     /// Kills those that run; true when all of them did and died of it.
-    fn kill(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<bool, FaultError> {
+    pub(super) fn kill(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<bool, FaultError> {
         let (up, down): (Vec<NodeId>, Vec<NodeId>) =
             nodes.iter().copied().partition(|&node| self.nodes.pid(node).is_some());
         for node in &down {
@@ -314,7 +326,7 @@ impl Injector {
     }
 
     /// Starts nodes that no other fault holds down.
-    fn start_again(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<(), FaultError> {
+    pub(super) fn start_again(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<(), FaultError> {
         let held: BTreeSet<NodeId> = self.down();
         let began = Instant::now();
         let mut healed = true;
@@ -462,13 +474,18 @@ impl InForce {
             InForce::Crash { nodes, .. } => nodes.clone(),
             InForce::Wipe { node, .. } => vec![*node],
             InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links => Vec::new(),
+            InForce::Disk(fault) => fault.down(),
         }
     }
 
     fn paused(&self) -> Vec<NodeId> {
         match self {
             InForce::Pause { nodes } => nodes.keys().copied().collect(),
-            InForce::Partition { .. } | InForce::Crash { .. } | InForce::Wipe { .. } | InForce::Links => Vec::new(),
+            InForce::Partition { .. }
+            | InForce::Crash { .. }
+            | InForce::Wipe { .. }
+            | InForce::Links
+            | InForce::Disk(_) => Vec::new(),
         }
     }
 }

@@ -13,6 +13,7 @@
 mod beside;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use hearsay_core::NodeId;
 use hearsay_workloads::stream;
@@ -25,6 +26,10 @@ use crate::campaign::{FaultKind, FaultSchedule, Size, Span, Variant};
 
 /// Most faults of a plan. More than fit into an hour of faults that are long enough to matter.
 pub const FAULTS_MAX: usize = 2_000;
+
+/// How long disks hold their syncs before a power cut: long enough for clients to hear of a few writes that are not
+/// synced, too short for a time-out.
+const HOLD_MS: RangeInclusive<u64> = 20..=60;
 
 /// Random faults in a row that may not fit before the phase counts as full.
 const MISSES_MAX: u32 = 16;
@@ -107,6 +112,9 @@ fn variant_code(variant: Variant) -> u64 {
         }
         Variant::Crash(size) => 2_000_000 + size_code(size),
         Variant::Pause(size) => 3_000_000 + size_code(size),
+        Variant::PowerCut(size) => 4_000_000 + size_code(size),
+        Variant::SlowDisk(size, _) => 5_000_000 + size_code(size),
+        Variant::FailingDisk(size) => 6_000_000 + size_code(size),
         Variant::Links(scope, _) => {
             let position = LinkScope::ALL.iter().position(|known| *known == scope);
             7_000_000 + u64::try_from(position.expect("ALL has every scope")).expect("few scopes")
@@ -128,6 +136,14 @@ fn draw_fault(variant: Variant, nodes: u16, random: &mut impl Rng) -> Fault {
         Variant::Crash(size) => Fault::Crash { nodes: draw_nodes(size) },
         Variant::Pause(size) => Fault::Pause { nodes: draw_nodes(size) },
         Variant::Wipe => Fault::Wipe { node: draw_nodes(Size::Count(1))[0] },
+        Variant::PowerCut(size) => Fault::PowerCut {
+            nodes: draw_nodes(size),
+            hold_ms: random.random_range(HOLD_MS),
+            torn: random.random(),
+            seed: random.next_u64() >> 32,
+        },
+        Variant::SlowDisk(size, sync) => Fault::SlowDisk { nodes: draw_nodes(size), sync_ms: draw_span(sync, random) },
+        Variant::FailingDisk(size) => Fault::FailingDisk { nodes: draw_nodes(size) },
         Variant::Links(scope, links) => {
             let impaired = scope.draw_pairs(nodes, random);
             let [latency_ms, jitter_ms] = [links.latency, links.jitter].map(|span| draw_span(span, random));

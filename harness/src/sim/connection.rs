@@ -146,6 +146,11 @@ impl LaneQueues {
         true
     }
 
+    /// What waits, lane by lane.
+    pub(super) fn frames(&self) -> impl Iterator<Item = &Frame> {
+        self.lanes.iter().flatten().map(|(frame, _)| frame)
+    }
+
     /// Puts back what was just taken.
     pub(super) fn put_back(&mut self, queued: Queued) {
         let at = lane_index(queued.lane);

@@ -24,6 +24,7 @@ mod bad_links;
 mod clients;
 mod connection;
 mod disk;
+mod disk_faults;
 mod event_queue;
 mod faults;
 mod links;
@@ -33,10 +34,12 @@ mod run;
 mod run_hash;
 mod settings;
 mod streams;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod wire;
 mod world;
 
-pub use run::{Simulated, simulate};
+pub use run::{Simulated, simulate, simulate_with};
 pub use settings::{ClockSettings, DiskSettings, LinkSettings, Settings};
+pub use tape::{Hindrance, Note, Parcel, Say, Tape, What};

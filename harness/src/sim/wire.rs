@@ -19,6 +19,7 @@ use super::bad_links::BadLinks;
 use super::connection::{Connection, ConnectionId, Frame, Packet, Party, Queued, Side, lane_index};
 use super::node::Node;
 use super::settings::{LinkSettings, PROBE_TIMEOUT, RETRY_DOUBLINGS_MAX, SECOND};
+use super::tape::Hindrance;
 use super::world::{Event, Happening, World, place};
 
 /// Frames that may reach a dialler before its link is up.
@@ -199,6 +200,8 @@ impl World {
             self.queue.push(at, Event::At(Happening::Packet { connection: id, to: from.other(), packet }));
             return true;
         }
+        let hindrance = if route == Route::Silent { Hindrance::NobodyThere } else { Hindrance::Blocked };
+        self.hash.tape(|tape| tape.hindered(now, &queued.frame, hindrance));
         direction.queues.put_back(queued);
         self.stall(id, from);
         if let Route::Blocked(pair) = route {
@@ -331,8 +334,12 @@ impl World {
 
     /// A packet comes to a side whose process takes it.
     pub(super) fn arrive(&mut self, id: ConnectionId, to: Side, packet: Packet) {
+        let now = self.now();
         let Some(connection) = self.connections.get_mut(id) else { return };
         let open = connection.is_open(to);
+        if let (false, Packet::Frame(_, frame, _)) = (open, &packet) {
+            self.hash.tape(|tape| tape.hindered(now, frame, Hindrance::ConnectionLost));
+        }
         match packet {
             Packet::Initial => self.accept(id),
             Packet::Frame(..) | Packet::Ping if !open => self.send_packet(id, to, Packet::Reset),

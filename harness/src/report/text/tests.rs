@@ -16,6 +16,7 @@ fn verdict(checker: &str, judgement: Judgement, explanation: &[&str], evidence: 
         operations: vec![OpIndex(912)],
         violations: u64::from(judgement == Judgement::Violated) * 3,
         evidence: evidence.iter().map(|&(name, count)| (name.to_owned(), count)).collect::<BTreeMap<_, _>>(),
+        kinds: Vec::new(),
         assumptions: Vec::new(),
     }
 }
