@@ -8,6 +8,7 @@
 //! what there is. Left out: judging ([`super::judge`]).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -16,7 +17,8 @@ use tokio::sync::watch;
 
 use crate::faults::firewall::pairs_max;
 use crate::faults::{FirewallKind, Injector};
-use crate::plan::{Phases, Plan};
+use crate::links::BadLinks;
+use crate::plan::{Fault, Phases, Plan};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::{FaultReport, Problem, ProblemKind, Simulation};
@@ -144,7 +146,11 @@ fn start<'a>(
     let (cluster, died) = Cluster::start(plan, directory, sandbox)?;
     let watch = Watch::new(died).context("signals can't be handled")?;
     let scene = Scene::of(&cluster, plan);
-    let injector = Injector::new(firewall, cluster.nodes.clone());
+    let has_bad_links = plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Links { .. }));
+    let mut injector = Injector::new(firewall, cluster.nodes.clone());
+    if has_bad_links {
+        injector = injector.with_links(BadLinks::open(Arc::clone(&cluster.network), plan.seed));
+    }
     Ok((Run { plan, directory, cluster, scene, injector, stop: watch::Sender::new(None) }, watch))
 }
 
