@@ -9,6 +9,7 @@ mod run;
 mod seeds;
 mod shrink;
 mod sim;
+mod trace;
 
 use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,6 +44,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Shrink the plan of a run that was not as expected to the few faults and operations that matter
     Shrink(shrink::ShrinkArgs),
+    /// Show what happened around an operation, message by message, in the simulator
+    Trace(trace::TraceArgs),
     /// Say what this machine can do, and what mends what it can't
     Doctor(doctor::DoctorArgs),
     /// List campaigns, checkers, faults and workloads
@@ -90,6 +93,7 @@ fn dispatch() -> ExitCode {
         Command::Run(args) => run::run(&args, inside),
         Command::Check(args) => check::run(&args),
         Command::Shrink(args) => shrink::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List => list::run(),
         Command::Kv(args) => args.run(),
