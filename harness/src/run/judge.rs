@@ -100,6 +100,8 @@ pub(crate) fn judged_report(
 /// A line on the cluster and the load.
 pub fn about(plan: &Plan) -> String {
     let cluster = &plan.cluster;
+    // The rest of what a swarm drew stands in the line anyway.
+    let drawn = plan.drawn.iter().take(2).map(|drawn| format!("; {drawn}")).collect::<String>();
     let WorkloadSpec::Register(register) = &plan.workload;
     format!(
         "{} nodes, {} replicas, read repair {}; {} clients, {} keys, reads at {}, writes at {}; {} operations, {} faults",
@@ -112,7 +114,7 @@ pub fn about(plan: &Plan) -> String {
         register.write_level,
         plan.operations.len(),
         plan.faults.len(),
-    )
+    ) + &drawn
 }
 
 pub(crate) fn shell_word(path: &Path) -> String {
