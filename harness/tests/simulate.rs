@@ -77,8 +77,21 @@ fn many_seeds_give_one_hash_however_many_at_once_and_keep_only_what_failed() {
     assert_eq!((code, &stopped["exit_code"]), (1, &1.into()), "{stopped}");
     let runs = stopped["runs"].as_u64().unwrap();
     assert!((2..10).contains(&runs), "{runs} runs although two were enough");
-    let seeds = stopped["findings"]["monotonic-reads violated"].as_array().unwrap();
-    assert_eq!(seeds.len() as u64, runs);
+    let found = &stopped["findings"]["monotonic-reads: stale-read"];
+    assert_eq!((&found["count"], found["seeds"].as_array().unwrap().len() as u64), (&runs.into(), runs), "{stopped}");
+    assert!(directory(&found["shortest"]).join("plan.yaml").exists(), "{stopped}");
+    assert!(stopped["stopped"].as_str().unwrap().contains("not as expected"), "{stopped}");
+
+    let until = |rule: &[&str]| {
+        let seeds = [campaign.to_str().unwrap(), "--seed", "1", "--seeds", "50", "--jobs", "1"];
+        hearsay(store.path(), &[&seeds[..], rule].concat()).1
+    };
+    let awaited = until(&["--stop-on", "stale-read"]);
+    assert!(awaited["stopped"].as_str().unwrap().ends_with("found stale-read"), "{awaited}");
+    // What is never found stops nothing; the time does.
+    let late = until(&["--stop-on", "lost-write", "--for", "300ms"]);
+    assert!(late["stopped"].as_str().unwrap().contains("its time"), "{late}");
+    assert!(late["runs"].as_u64().unwrap() < 50, "{late}");
     let failing = stopped["failing"].as_array().unwrap();
     let kept = failing.iter().filter(|run| directory(run).join("history.jsonl").exists()).count();
     assert_eq!(kept, failing.len(), "{stopped}");

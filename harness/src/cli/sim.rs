@@ -16,21 +16,22 @@ use serde::Serialize;
 
 use crate::campaign::{self, Campaign};
 use crate::exit::Outcome;
-use crate::plan::{Plan, make_plan};
+use crate::plan::Plan;
 use crate::report::marks::{marks_line, never_hit};
-use crate::report::{Problem, ProblemKind, RunReport, outcome_of, render, simulated_header};
+use crate::report::{Problem, ProblemKind, RunReport, render, simulated_header};
 use crate::run::judge::{about, shell_word};
 use crate::sim::{Settings, Simulated, simulate};
 use crate::store::{RunDirectory, write_json, write_whole};
 use crate::trace::{EventsHeader, record_events, run_both};
 
+use super::findings::{Findings, Shortest};
 use super::run::RunArgs;
 use super::seeds::why;
 use super::{failed, misused, print, print_json};
 
 /// Runs the plan, or with `--seeds` its campaign with the seeds that follow.
 pub(super) fn run(args: &RunArgs, plan: &Plan) -> ExitCode {
-    match (args.seeds, &args.campaign) {
+    match (args.runs_max(), &args.campaign) {
         (Some(count), Some(name)) => match campaign::load(name) {
             Ok(campaign) => run_many(args, name, &campaign, plan.seed, count),
             Err(error) => misused(&error),
@@ -141,8 +142,10 @@ struct Summary {
     /// How many runs there were.
     runs: u64,
     by_outcome: BTreeMap<Outcome, u64>,
-    /// What was found, with the seeds that found it.
-    findings: BTreeMap<String, Vec<u64>>,
+    /// What was found, by kind.
+    findings: Findings,
+    /// Why no further run was started, though more were asked for.
+    stopped: Option<String>,
     /// Runs that were not as expected, by seed.
     failing: Vec<Failing>,
     /// How often each rare branch was taken in all runs, by name.
@@ -166,6 +169,7 @@ struct Failing {
 /// What a worker brings back.
 struct Done {
     report: RunReport,
+    shortest: Shortest,
     /// Of a run that is to be kept.
     kept: Option<Box<(Plan, Simulated)>>,
 }
@@ -180,9 +184,10 @@ fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: 
     let jobs = args.jobs.map_or(cores, usize::from).min(usize::try_from(count).unwrap_or(usize::MAX));
     if !args.json {
         let commit = crate::COMMIT;
-        print(&format!("hearsay run {name}, simulated, {count} seeds from {first}, {jobs} at once, commit {commit}\n"));
+        let seeds = args.seeds_words(first);
+        print(&format!("hearsay run {name}, simulated, {seeds}, {jobs} at once, commit {commit}\n"));
     }
-    let bar = progress_bar(count);
+    let bar = progress_bar(args.seeds);
     let began = Instant::now();
     let next = AtomicU64::new(0);
     let (sender, done) = mpsc::sync_channel(2 * jobs);
@@ -190,7 +195,8 @@ fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: 
         for _ in 0..jobs {
             let (sender, next, stop) = (sender.clone(), &next, &stop);
             scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
+                let is_late = || args.time.is_some_and(|time| began.elapsed() >= time);
+                while !stop.load(Ordering::Relaxed) && !is_late() {
                     let offset = next.fetch_add(1, Ordering::Relaxed);
                     let Some(seed) = first.checked_add(offset).filter(|_| offset < count) else { return };
                     if sender.send(run_seed(args, name, campaign, seed)).is_err() {
@@ -201,7 +207,7 @@ fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: 
         }
         drop(sender);
         let mut gathered = Gathered::default();
-        for Done { mut report, kept } in done {
+        for Done { mut report, mut shortest, kept } in done {
             if let Some(kept) = kept {
                 let (plan, simulated) = *kept;
                 if let Err(error) = keep(&args.store, &plan, &simulated, &mut report) {
@@ -209,47 +215,63 @@ fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: 
                     return Err(error);
                 }
             }
-            gathered.add(&report);
+            shortest.directory.clone_from(&report.directory);
+            let is_awaited = gathered.add(&report, &shortest, args.stop_on.as_deref());
             if report.outcome != Outcome::AsExpected && !args.json {
                 let line =
                     format!("seed {}: {}  {}{}\n", report.seed, report.outcome.words(), report.directory, why(&report));
                 bar.suspend(|| print(&line));
             }
             let enough = args.stop_after.is_some_and(|most| gathered.failing.len() as u64 >= most);
-            if enough {
+            if is_awaited {
+                let awaited = args.stop_on.as_deref().unwrap_or_default();
+                gathered.stopped.get_or_insert(format!("seed {} found {awaited}", report.seed));
+            } else if enough {
+                let found = format!("{} runs were not as expected", gathered.failing.len());
+                gathered.stopped.get_or_insert(found);
+            }
+            if gathered.stopped.is_some() {
                 stop.store(true, Ordering::Relaxed);
             }
             let rate = gathered.hashes.len() as f64 / began.elapsed().as_secs_f64().max(1e-3);
-            bar.set_message(format!("{} not as expected, {rate:.1} runs/s", gathered.failing.len()));
+            let left = args.time.map_or(String::new(), |time| {
+                format!(", {:.0} s left", time.saturating_sub(began.elapsed()).as_secs_f64())
+            });
+            bar.set_message(format!("{} not as expected, {rate:.1} runs/s{left}", gathered.failing.len()));
             bar.inc(1);
         }
         Ok(gathered)
     });
     bar.finish_and_clear();
     let summary = match gathered {
-        Ok(gathered) => gathered.summary(
-            (name, args.planted()),
-            (interrupted.load(Ordering::Relaxed), args.require_marks),
-            began.elapsed().as_secs_f64(),
-        ),
+        Ok(mut gathered) => {
+            let runs = gathered.hashes.len() as u64;
+            if let Some(time) = args.time.filter(|time| runs < count && began.elapsed() >= *time) {
+                gathered.stopped.get_or_insert(format!("its time of {:.0} s is over", time.as_secs_f64()));
+            }
+            gathered.summary(
+                (name, args.planted()),
+                (interrupted.load(Ordering::Relaxed), args.require_marks),
+                began.elapsed().as_secs_f64(),
+            )
+        }
         Err(error) => return failed(&error),
     };
     if args.json {
         print_json(&summary);
     } else {
-        print(&text(&summary, count));
+        print(&text(&summary, count, &args.again(name)));
     }
     ExitCode::from(summary.exit_code)
 }
 
 fn run_seed(args: &RunArgs, name: &str, campaign: &Campaign, seed: u64) -> Done {
-    let plan = args.plant(make_plan(campaign, seed));
+    let plan = args.plan_of(campaign, seed);
     let simulated = simulate(&plan, Settings::default());
-    let word = shell_word(Path::new(name));
-    let report =
-        simulated.report(&plan, String::new(), format!("hearsay run {word} --sim --seed {seed}{}", args.plant_words()));
+    let report = simulated.report(&plan, String::new(), format!("{} {seed}", args.again(name)));
+    let shortest = Shortest::of(&plan, &report);
     let keeps = args.store_all || report.outcome != Outcome::AsExpected;
-    Done { report, kept: keeps.then(|| Box::new((plan, simulated))) }
+    Done { report, shortest, kept: keeps.then(|| Box::new((plan, simulated))) }
 }
 
 /// The first signal lets the runs under way come to their end; the second ends everything.
@@ -271,11 +293,12 @@ fn watch_signals(stop: Arc<AtomicBool>) -> nix::Result<Arc<AtomicBool>> {
 }
 
 /// On stderr when that is a terminal, hidden elsewhere.
-fn progress_bar(count: u64) -> ProgressBar {
+fn progress_bar(count: Option<u64>) -> ProgressBar {
     let target =
         if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("{spinner} {pos} of {len} runs, {msg}").expect("a constant template");
-    ProgressBar::with_draw_target(Some(count), target).with_style(style)
+    let template = if count.is_some() { "{spinner} {pos} of {len} runs, {msg}" } else { "{spinner} {pos} runs, {msg}" };
+    let style = ProgressStyle::with_template(template).expect("a constant template");
+    ProgressBar::with_draw_target(count, target).with_style(style)
 }
 
 /// What the runs so far brought.
@@ -283,15 +306,17 @@ fn progress_bar(count: u64) -> ProgressBar {
 struct Gathered {
     hashes: BTreeMap<u64, String>,
     by_outcome: BTreeMap<Outcome, u64>,
-    findings: BTreeMap<String, Vec<u64>>,
+    findings: Findings,
     failing: BTreeMap<u64, Failing>,
     marks: BTreeMap<String, u64>,
+    stopped: Option<String>,
     events: u64,
     virtual_ns: u128,
 }
 
 impl Gathered {
-    fn add(&mut self, report: &RunReport) {
+    /// Whether it found what is waited for.
+    fn add(&mut self, report: &RunReport, shortest: &Shortest, stop_on: Option<&str>) -> bool {
         let seed = report.seed;
         *self.by_outcome.entry(report.outcome).or_default() += 1;
         if let Some(simulation) = &report.simulation {
@@ -302,17 +327,16 @@ impl Gathered {
         for (name, count) in &report.marks {
             *self.marks.entry(name.clone()).or_default() += count;
         }
-        for finding in findings(report) {
-            self.findings.entry(finding).or_default().push(seed);
-        }
+        let is_awaited = self.findings.add(report, shortest, stop_on);
         if report.outcome != Outcome::AsExpected {
             let (outcome, directory) = (report.outcome, report.directory.clone());
             self.failing.insert(seed, Failing { seed, outcome, directory, why: why(report).trim().to_owned() });
         }
+        is_awaited
     }
 
     fn summary(
-        mut self,
+        self,
         (campaign, planted): (&str, Option<String>),
         (interrupted, require_marks): (bool, bool),
         real_s: f64,
@@ -326,7 +350,6 @@ impl Gathered {
             hasher.update(&seed.to_le_bytes());
             hasher.update(hash.as_bytes());
         }
-        self.findings.values_mut().for_each(|seeds| seeds.sort_unstable());
         Summary {
             campaign: campaign.to_owned(),
             planted,
@@ -336,6 +359,7 @@ impl Gathered {
             runs: self.by_outcome.values().sum(),
             by_outcome: self.by_outcome,
             findings: self.findings,
+            stopped: self.stopped,
             failing: self.failing.into_values().collect(),
             marks: self.marks,
             hash_of_all: hasher.finalize().to_hex().to_string(),
@@ -346,40 +370,20 @@ impl Gathered {
     }
 }
 
-/// What kinds of things were not as expected.
-fn findings(report: &RunReport) -> Vec<String> {
-    let mut findings: Vec<String> = Vec::new();
-    for judged in report.verdicts.iter().filter(|judged| judged.outcome != Outcome::AsExpected) {
-        findings.push(format!("{} {}", judged.verdict.checker, judged.verdict.judgement));
-    }
-    for problem in &report.problems {
-        let kind = serde_json::to_value(problem.kind).ok();
-        findings.push(kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or("a problem").replace('-', " "));
-    }
-    findings.sort();
-    findings.dedup();
-    findings
-}
-
-fn text(summary: &Summary, asked: u64) -> String {
+fn text(summary: &Summary, asked: u64, again: &str) -> String {
     let mut text = String::new();
-    let written = write_text(&mut text, summary, asked);
+    let written = write_text(&mut text, summary, asked, again);
     written.expect("a String takes all that is written");
     text
 }
 
-fn write_text(out: &mut String, summary: &Summary, asked: u64) -> std::fmt::Result {
-    let word = shell_word(Path::new(&summary.campaign));
-    let plant = summary.planted.as_ref().map_or_else(String::new, |bug| format!(" --plant {bug}"));
+fn write_text(out: &mut String, summary: &Summary, asked: u64, again: &str) -> std::fmt::Result {
     if summary.interrupted {
         writeln!(out, "interrupted after {} of {asked} runs", summary.runs)?;
     }
-    if !summary.findings.is_empty() {
-        writeln!(out, "\nFindings")?;
-        for (finding, seeds) in &summary.findings {
-            let (count, first) = (seeds.len(), seeds.first().copied().unwrap_or_default());
-            writeln!(out, "  {count:>5}  {finding}; first: hearsay run {word} --sim --seed {first}{plant}")?;
-        }
+    summary.findings.write(out, again)?;
+    if let Some(reason) = &summary.stopped {
+        writeln!(out, "\nno further run was started: {reason}")?;
     }
     let counts: Vec<String> =
         summary.by_outcome.iter().map(|(outcome, count)| format!("{count} {}", outcome.words())).collect();
@@ -392,10 +396,9 @@ fn write_text(out: &mut String, summary: &Summary, asked: u64) -> std::fmt::Resu
     }
     writeln!(out, "hash of all runs: {hash_of_all}")?;
     let worst = summary.failing.iter().find(|failing| failing.outcome == *outcome);
-    let again = worst.map_or(String::new(), |failing| {
-        format!("; evidence: {}; again: hearsay run {word} --sim --seed {}{plant}", failing.directory, failing.seed)
-    });
-    writeln!(out, "verdict: {} (exit code {exit_code}){again}", outcome.words())
+    let worst = worst
+        .map_or(String::new(), |failing| format!("; evidence: {}; again: {again} {}", failing.directory, failing.seed));
+    writeln!(out, "verdict: {} (exit code {exit_code}){worst}", outcome.words())
 }
 
 #[cfg(test)]
@@ -403,7 +406,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_counts_by_kind_of_finding() {
+    fn the_summary_counts_and_says_why_it_stopped() {
         let summary = Summary {
             campaign: "q".to_owned(),
             planted: None,
@@ -412,7 +415,8 @@ mod tests {
             interrupted: false,
             runs: 5,
             by_outcome: [(Outcome::AsExpected, 3), (Outcome::Violation, 2)].into(),
-            findings: [("convergence violated".to_owned(), vec![3, 4])].into(),
+            findings: Findings::default(),
+            stopped: Some("seed 3 found stale-read".to_owned()),
             failing: vec![Failing {
                 seed: 3,
                 outcome: Outcome::Violation,
@@ -425,10 +429,10 @@ mod tests {
             virtual_s: 300.0,
             real_s: 2.0,
         };
-        let expected = "\nFindings\n      2  convergence violated; first: hearsay run q --sim --seed 3\n\n\
+        let expected = "\nno further run was started: seed 3 found stale-read\n\n\
                         5 runs: 3 as expected, 2 VIOLATION\n1000 events, 300 s of virtual time in 2.0 s, 150 times real time\n\
                         hash of all runs: ab\n\
                         verdict: VIOLATION (exit code 1); evidence: store/q/3; again: hearsay run q --sim --seed 3\n";
-        assert_eq!(text(&summary, 5), expected);
+        assert_eq!(text(&summary, 5, "hearsay run q --sim --seed"), expected);
     }
 }

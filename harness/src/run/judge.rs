@@ -104,6 +104,8 @@ pub(crate) fn judged_report(
 /// A line on the cluster and the load.
 pub fn about(plan: &Plan) -> String {
     let cluster = &plan.cluster;
+    // The rest of what a swarm drew stands in the line anyway.
+    let drawn = plan.drawn.iter().take(2).map(|drawn| format!("; {drawn}")).collect::<String>();
     let WorkloadSpec::Register(register) = &plan.workload;
     let planted = plan.planted.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
     format!(
@@ -117,7 +119,7 @@ pub fn about(plan: &Plan) -> String {
         register.write_level,
         plan.operations.len(),
         plan.faults.len(),
-    )
+    ) + &drawn
 }
 
 pub(crate) fn shell_word(path: &Path) -> String {
