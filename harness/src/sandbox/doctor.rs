@@ -19,6 +19,7 @@ use crate::disk::{Disk, DiskKind, unavailable};
 use crate::faults::firewall::{Firewall, FirewallKind};
 use crate::faults::iptables::Iptables;
 use crate::faults::nftables::Nftables;
+use crate::links::Emulator;
 use crate::plan::Endpoint;
 
 /// Files that the harness opens for each node (namespace, log, connections, pipes), with room to spare.
@@ -106,6 +107,7 @@ struct Probe {
     nftables: Option<String>,
     iptables: Option<String>,
     disks: Option<String>,
+    tun: Option<String>,
 }
 
 /// Looks at everything that a run with these needs uses.
@@ -151,7 +153,13 @@ fn network_checks(probe: Probe, firewall: FirewallKind) -> Vec<Check> {
         found_iptables,
         "sudo apt-get install iptables",
     );
-    vec![veth, nft, legacy]
+    let (tun, found) = works(probe.tun);
+    let tun = Check::new("tun", "bad links, which are left out without it", false).verdict(
+        tun,
+        found,
+        "sudo modprobe tun; sudo chmod 666 /dev/net/tun; in a container, --device /dev/net/tun",
+    );
+    vec![veth, nft, legacy, tun]
 }
 
 fn disk_check(problem: Option<String>, disks: DiskKind) -> Check {
@@ -167,7 +175,7 @@ fn disk_check(problem: Option<String>, disks: DiskKind) -> Check {
 
 /// Runs inside the probe's sandbox: tries things, prints what it found as JSON, returns the exit code.
 pub(super) fn probe() -> i32 {
-    let mut probe = Probe::default();
+    let mut probe = Probe { tun: Emulator::open().err(), ..Probe::default() };
     let nodes = [NodeId(1), NodeId(2)];
     let network = Network::create(&Sandbox::inside(), &nodes).map_err(|error| error.to_string());
     match &network {

@@ -11,11 +11,13 @@ mod disks;
 mod faults;
 mod firewall;
 mod lifetime;
+mod links;
 mod measure;
 mod network;
 mod support;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use hearsay::sandbox::{self, Network, Role, Sandbox};
 use hearsay_core::NodeId;
@@ -79,8 +81,8 @@ fn inside(sandbox: &Sandbox) -> ExitCode {
                 Ok(network) => network,
                 Err(error) => return fail(&error),
             };
-            let context = Context { network: Some(network), sandbox: Some(sandbox) };
-            let cases = [network::cases(), firewall::cases(), faults::cases(), disks::cases()].concat();
+            let context = Context { network: Some(Arc::new(network)), sandbox: Some(sandbox) };
+            let cases = [network::cases(), firewall::cases(), faults::cases(), links::cases(), disks::cases()].concat();
             if run_cases(&cases, rest, &context) { ExitCode::SUCCESS } else { ExitCode::from(101) }
         }
         "mode:victim" => lifetime::victim(sandbox, rest),
