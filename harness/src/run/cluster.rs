@@ -178,11 +178,7 @@ impl Cluster {
 }
 
 /// Disks that can lose power, if they are wanted; or why there are none although they are.
-fn make_disks(
-    members: &[NodeId],
-    sandbox: &Sandbox,
-    kind: DiskKind,
-) -> anyhow::Result<(Disks, Option<String>)> {
+fn make_disks(members: &[NodeId], sandbox: &Sandbox, kind: DiskKind) -> anyhow::Result<(Disks, Option<String>)> {
     if kind == DiskKind::Plain {
         return Ok((Disks::new(), None));
     }
