@@ -4,6 +4,7 @@
 const CAMPAIGNS: &[(&str, &str)] = &[
     ("quickstart", include_str!("../campaigns/quickstart.yaml")),
     ("stale-reads", include_str!("../campaigns/stale-reads.yaml")),
+    ("ten-thousand", include_str!("../campaigns/ten-thousand.yaml")),
 ];
 
 /// (name, text of the file) of every campaign that ships, by name.

@@ -37,5 +37,6 @@ mod tests;
 mod wire;
 mod world;
 
+pub(crate) use event_queue::turn_bare_queue;
 pub use run::{Simulated, simulate};
 pub use settings::{ClockSettings, DiskSettings, LinkSettings, Settings};
