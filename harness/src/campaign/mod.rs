@@ -21,4 +21,4 @@ pub use mistakes::{Mistake, Mistakes, Place};
 pub(crate) use parse::is_campaign_name;
 pub use parse::parse;
 pub use reader::KeyDoc;
-pub use types::{Campaign, FaultKind, FaultSchedule, NODES_MAX, SIZES_ALLOWED, Size, Span, Variant};
+pub use types::{Campaign, FaultKind, FaultSchedule, NODES_MAX, PROCESSES_MAX, SIZES_ALLOWED, Size, Span, Variant};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::campaign;
+use crate::campaign::{self, PROCESSES_MAX};
 use crate::exit::Outcome;
 use crate::faults::FirewallKind;
 use crate::plan::{Plan, make_plan};
@@ -81,6 +81,9 @@ pub(super) fn run(args: &RunArgs, inside: Option<Sandbox>) -> ExitCode {
     if args.sim {
         return sim::run(args, &plan);
     }
+    if let Err(error) = fits_processes(&plan) {
+        return misused(&error);
+    }
     if args.seeds.is_some() {
         return seeds::run(args, plan.seed);
     }
@@ -108,6 +111,19 @@ fn load(args: &RunArgs) -> Result<Plan, String> {
     let name = args.campaign.as_deref().expect("the command line asks for a campaign or a plan");
     let campaign = campaign::load(name).map_err(|error| error.to_string())?;
     Ok(make_plan(&campaign, args.seed.unwrap_or_else(drawn_seed)))
+}
+
+/// Whether there are few enough nodes for a process each.
+fn fits_processes(plan: &Plan) -> Result<(), String> {
+    let nodes = plan.cluster.members.len();
+    if nodes <= usize::from(PROCESSES_MAX) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} has {nodes} nodes, too many to run as processes: the limit is {PROCESSES_MAX}\n  mend: add --sim, or lower \
+         cluster.nodes to {PROCESSES_MAX}",
+        plan.campaign
+    ))
 }
 
 /// Randomly keyed hashing is what the standard library has for randomness.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
-    ClientRequest, ClientResponse, ClusterConfig, ConfigError, Input, NodeId, Output, Replica, RequestId, Send,
+    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, NodeId, Output, Replica, RequestId, Send,
 };
 use rand::Rng;
 
@@ -103,7 +103,8 @@ pub(super) struct LogLine {
 pub(super) struct World {
     pub(super) seed: u64,
     pub(super) settings: Settings,
-    config: ClusterConfig,
+    /// What the nodes have in common, shared between them.
+    pub(super) cluster: Cluster,
     pub(super) queue: EventQueue<Event>,
     pub(super) nodes: Vec<Node>,
     pub(super) connections: Connections,
@@ -139,7 +140,7 @@ impl World {
     /// # Errors
     /// A configuration that can't work.
     pub(super) fn new(config: &ClusterConfig, seed: u64, settings: Settings) -> Result<World, ConfigError> {
-        config.validate()?;
+        let cluster = Cluster::new(config.clone())?;
         let mut members = config.members.clone();
         members.sort_unstable();
         if members.iter().zip(1..).any(|(member, number)| member.0 != number) {
@@ -149,10 +150,10 @@ impl World {
         Ok(World {
             seed,
             settings,
-            config: config.clone(),
+            cluster,
             queue: EventQueue::new(),
             nodes: members.iter().map(node).collect(),
-            connections: Connections::default(),
+            connections: Connections::new(members.len()),
             dialled: BTreeMap::new(),
             wire: Wire::new(settings.link),
             hash: RunHash::new(),
@@ -258,8 +259,8 @@ impl World {
         let (recovered, clocks) = (node.disk.recover(), node.clock.now(now));
         self.hash.boot((now, self.sequence), id, incarnation, recovered.entries.len() as u64);
         let seed = sub_seed(seed, "node", &object);
-        let config = self.config.clone();
-        let booted = guarded(|| Replica::boot(config, id, incarnation, recovered, seed, clocks));
+        let cluster = &self.cluster;
+        let booted = guarded(|| Replica::boot_in(cluster, id, incarnation, recovered, seed, clocks));
         let (replica, output) = match booted {
             Ok(booted) => booted.expect("the configuration was checked, and the store is this node's own"),
             Err(message) => return self.dies(id, message),
@@ -280,7 +281,7 @@ impl World {
         let random = &mut node.disk_random;
         let loss = node.disk.crash(|below| (random.next_u64() % below as u64) as usize);
         node.forget();
-        for connection in self.connections.ids() {
+        for connection in self.connections.of_node(id) {
             for side in [Side::Dialler, Side::Acceptor] {
                 let known = self.connections.get_mut(connection);
                 if let Some(known) = known.filter(|known| known.is_open(side) && known.party(side) == Party::Node(id)) {
@@ -387,7 +388,7 @@ impl World {
     }
 
     fn take(&mut self, id: NodeId, output: Output) {
-        let Output { durable, send, reply, events } = output;
+        let Output { durable, send, reply, hang_up, events } = output;
         for event in events {
             self.hash.event(&event);
             if self.log.len() < LOG_LINES_MAX {
@@ -395,6 +396,11 @@ impl World {
             } else {
                 self.log_left_out += 1;
             }
+        }
+        // Nothing has been sent on these for long, so nothing that waits for the disk is for them.
+        for peer in hang_up {
+            self.hash.hang_up(peer);
+            self.hang_up(id, peer);
         }
         let node = &mut self.nodes[place(id)];
         if !durable.is_empty() {
