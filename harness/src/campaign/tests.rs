@@ -76,6 +76,8 @@ fn golden_messages() {
 }
 
 const CASES: &[&[(&str, &str)]] = &[
+    &[("nodes: 5", "nodes: 2000")],
+    &[("nodes: 5", "nodes: 10001")],
     &[("replication: 3", "replicaton: 3")],
     &[("replication: 3", "replication: three")],
     &[("replication: 3", "replication: 6")],
@@ -212,7 +214,7 @@ fn campaigns_are_found_by_name_and_path() {
     assert_eq!(load("quickstart").expect("it ships").name, "quickstart");
     let unknown = load("quickstat").expect_err("no such").to_string();
     assert!(
-        unknown.starts_with("there is no campaign `quickstat`\n  allowed: quickstart, stale-reads, or"),
+        unknown.starts_with("there is no campaign `quickstat`\n  allowed: quickstart, stale-reads, ten-thousand, or"),
         "{unknown}"
     );
     let missing = load("no/such.yaml").expect_err("no such").to_string();

@@ -356,7 +356,8 @@ impl World {
         let peer = node.peers.entry(other).or_default();
         match &mut peer.state {
             LinkState::Up { connection, .. } if *connection == id => {
-                peer.state = LinkState::Idle { not_before: 0 };
+                // As if it had never been there.
+                node.peers.remove(&other);
                 node.counters.links_down += 1;
             }
             LinkState::Dialling { connection, queues } if *connection == id => {
