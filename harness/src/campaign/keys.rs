@@ -63,7 +63,7 @@ pub(super) const PHASES_KEYS: &[KeyDoc] = &[
 pub(super) const FAULTS_KEYS: &[KeyDoc] = &[
     ("between", "from the healing of a fault to the next, such as [1s, 2s]"),
     ("at_once", "faults in force at the same time, of different kinds, 1 to 4 (default 1)"),
-    ("kinds", "a list of partition, crash, pause, wipe, each with its parameters"),
+    ("kinds", "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, each with its parameters"),
 ];
 
 /// An item of `faults.kinds`.
@@ -72,6 +72,9 @@ pub const FAULT_KINDS: &[KeyDoc] = &[
     ("crash", "nodes are killed at once, and started again with their disks"),
     ("pause", "nodes are frozen, and go on"),
     ("wipe", "one node is killed, and started again with an empty disk"),
+    ("power-cut", "nodes are killed at once while their disks hold back syncs; what was not synced is lost or torn"),
+    ("slow-disk", "every sync of some nodes takes longer"),
+    ("failing-disk", "the disks of some nodes refuse to sync, so that these have to stop; they are started again"),
 ];
 
 /// `partition`.
@@ -83,9 +86,19 @@ pub(super) const PARTITION_KEYS: &[KeyDoc] = &[
     WEIGHT,
 ];
 
-/// `crash` and `pause`.
+/// `crash`, `pause`, `power-cut` and `failing-disk`.
 pub(super) const NODES_KEYS: &[KeyDoc] =
     &[("nodes", "how many: one, minority, majority, all, a number, or a list of these"), FOR, QUIET, AT_LEAST, WEIGHT];
+
+/// `slow-disk`.
+pub(super) const SLOW_DISK_KEYS: &[KeyDoc] = &[
+    NODES_KEYS[0],
+    ("sync", "how much longer each sync takes, such as 20ms or [5ms, 50ms] (default [5ms, 50ms])"),
+    FOR,
+    QUIET,
+    AT_LEAST,
+    WEIGHT,
+];
 
 /// `wipe`.
 pub(super) const WIPE_KEYS: &[KeyDoc] = &[FOR, QUIET, AT_LEAST, WEIGHT];
@@ -109,4 +122,7 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("faults.kinds.crash", NODES_KEYS),
     ("faults.kinds.pause", NODES_KEYS),
     ("faults.kinds.wipe", WIPE_KEYS),
+    ("faults.kinds.power-cut", NODES_KEYS),
+    ("faults.kinds.slow-disk", SLOW_DISK_KEYS),
+    ("faults.kinds.failing-disk", NODES_KEYS),
 ];

@@ -121,6 +121,9 @@ const CASES: &[&[(&str, &str)]] = &[
     &[("        for: [2s, 3s]", "        for: 100ms\n        at_least: 1001")],
     // Several mistakes are told at once.
     &[("about: the base of the golden messages\n", "abuot: 5\n"), ("rate: 100", "rate: fast"), ("halves", "thirds")],
+    &[("    - wipe:", "    - slow-disk:\n        nodes: one\n        sync: 2s")],
+    &[("    - wipe:", "    - power-cut:")],
+    &[("    - wipe:", "    - failing-disk:\n        nodes: 6")],
     // A list where a map belongs, and nothing at all.
     &[("  nodes: 5\n  replication: 3\n", "  - 5\n")],
     &[("  nodes: 5\n  replication: 3\n", "")],

@@ -42,7 +42,7 @@ impl Campaign {
 }
 
 /// An inclusive range of lengths, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
     /// Shortest.
     pub min_ms: u64,
@@ -87,6 +87,12 @@ pub enum Variant {
     Pause(Size),
     /// One node loses its disk.
     Wipe,
+    /// So many nodes lose power, and what they had not synced.
+    PowerCut(Size),
+    /// The disks of so many nodes take so much longer for a sync.
+    SlowDisk(Size, Span),
+    /// The disks of so many nodes refuse to sync.
+    FailingDisk(Size),
 }
 
 /// How many nodes a fault takes.

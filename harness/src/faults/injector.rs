@@ -12,6 +12,8 @@
 //! | pause | all threads stopped, CPU time the same at the end as at the start | no thread stopped |
 //! | wipe | signal 9, and the disk was empty afterwards and until the new start | a new process runs |
 //!
+//! Faults of the disks themselves are in [`super::disk_faults`].
+//!
 //! Errors are for what keeps the harness from doing its work. A fault that was made and did not bite is no error, but evidence.
 //! Calls block for milliseconds: use `spawn_blocking` or a thread of its own.
 
@@ -24,6 +26,7 @@ use std::time::Instant;
 
 use hearsay_core::NodeId;
 
+use super::disk_faults::DiskFault;
 use super::evidence::{Evidence, Step, micros};
 use super::firewall::{Firewall, FirewallError, Pair};
 use crate::plan::{Endpoint, Fault, PlannedFault};
@@ -77,7 +80,7 @@ pub enum FaultError {
 /// Makes and heals faults.
 pub struct Injector {
     firewall: Box<dyn Firewall>,
-    nodes: Nodes,
+    pub(super) nodes: Nodes,
     in_force: BTreeMap<String, InForce>,
 }
 
@@ -86,6 +89,7 @@ enum InForce {
     Crash { nodes: Vec<NodeId>, bit: bool },
     Pause { nodes: BTreeMap<NodeId, Paused> },
     Wipe { node: NodeId, bit: bool },
+    Disk(DiskFault),
 }
 
 /// A node at the moment all its threads stood still.
@@ -122,6 +126,9 @@ impl Injector {
             Fault::Crash { nodes } => self.inject_crash(&mut evidence, nodes)?,
             Fault::Pause { nodes } => self.inject_pause(&mut evidence, nodes)?,
             Fault::Wipe { node } => self.inject_wipe(&mut evidence, *node)?,
+            Fault::PowerCut { .. } | Fault::SlowDisk { .. } | Fault::FailingDisk { .. } => {
+                InForce::Disk(self.inject_disk_fault(&mut evidence, &planned.fault)?)
+            }
         };
         self.in_force.insert(planned.id.clone(), state);
         Ok(evidence)
@@ -143,6 +150,7 @@ impl Injector {
             }
             InForce::Pause { nodes } => self.heal_pause(&mut evidence, &nodes)?,
             InForce::Wipe { node, bit } => self.heal_wipe(&mut evidence, node, bit)?,
+            InForce::Disk(fault) => self.heal_disk_fault(&mut evidence, fault)?,
         }
         Ok(evidence)
     }
@@ -235,7 +243,7 @@ impl Injector {
     fn blocked_by_all(&self) -> BTreeSet<Pair> {
         let partitions = self.in_force.values().filter_map(|state| match state {
             InForce::Partition { pairs, .. } => Some(pairs),
-            InForce::Crash { .. } | InForce::Pause { .. } | InForce::Wipe { .. } => None,
+            InForce::Crash { .. } | InForce::Pause { .. } | InForce::Wipe { .. } | InForce::Disk(_) => None,
         });
         partitions.flatten().copied().collect()
     }
@@ -247,7 +255,7 @@ impl Injector {
     }
 
     /// Kills those that run; true when all of them did and died of it.
-    fn kill(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<bool, FaultError> {
+    pub(super) fn kill(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<bool, FaultError> {
         let (up, down): (Vec<NodeId>, Vec<NodeId>) =
             nodes.iter().copied().partition(|&node| self.nodes.pid(node).is_some());
         for node in &down {
@@ -274,7 +282,7 @@ impl Injector {
     }
 
     /// Starts nodes that no other fault holds down.
-    fn start_again(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<(), FaultError> {
+    pub(super) fn start_again(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<(), FaultError> {
         let held: BTreeSet<NodeId> = self.down();
         let began = Instant::now();
         let mut healed = true;
@@ -421,6 +429,7 @@ impl InForce {
         match self {
             InForce::Crash { nodes, .. } => nodes.clone(),
             InForce::Wipe { node, .. } => vec![*node],
+            InForce::Disk(fault) => fault.down(),
             InForce::Partition { .. } | InForce::Pause { .. } => Vec::new(),
         }
     }
@@ -428,7 +437,7 @@ impl InForce {
     fn paused(&self) -> Vec<NodeId> {
         match self {
             InForce::Pause { nodes } => nodes.keys().copied().collect(),
-            InForce::Partition { .. } | InForce::Crash { .. } | InForce::Wipe { .. } => Vec::new(),
+            InForce::Partition { .. } | InForce::Crash { .. } | InForce::Wipe { .. } | InForce::Disk(_) => Vec::new(),
         }
     }
 }

@@ -15,3 +15,4 @@ pub use file::{FORMAT, PlanError};
 pub use make::make_plan;
 pub use schedule::FAULTS_MAX;
 pub use types::{Endpoint, Fault, PartitionShape, Phases, Plan, PlannedFault, PlannedOperation};
+pub(crate) use validate::DISK_WAIT_MAX_MS;

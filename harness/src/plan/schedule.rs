@@ -10,6 +10,7 @@
 //! many of that came before it. Taking a kind out of the campaign leaves the others as they were, but closer together.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use hearsay_core::NodeId;
 use hearsay_workloads::stream;
@@ -22,6 +23,10 @@ use crate::campaign::{FaultKind, FaultSchedule, Size, Span, Variant};
 
 /// Most faults of a plan. More than fit into an hour of faults that are long enough to matter.
 pub const FAULTS_MAX: usize = 2_000;
+
+/// How long disks hold their syncs before a power cut: long enough for clients to hear of a few writes that are not
+/// synced, too short for a time-out.
+const HOLD_MS: RangeInclusive<u64> = 20..=60;
 
 /// Random faults in a row that may not fit before the phase counts as full.
 const MISSES_MAX: u32 = 16;
@@ -99,6 +104,9 @@ fn variant_code(variant: Variant) -> u64 {
         }
         Variant::Crash(size) => 2_000_000 + size_code(size),
         Variant::Pause(size) => 3_000_000 + size_code(size),
+        Variant::PowerCut(size) => 4_000_000 + size_code(size),
+        Variant::SlowDisk(size, _) => 5_000_000 + size_code(size),
+        Variant::FailingDisk(size) => 6_000_000 + size_code(size),
     }
 }
 
@@ -116,6 +124,14 @@ fn draw_fault(variant: Variant, nodes: u16, random: &mut impl Rng) -> Fault {
         Variant::Crash(size) => Fault::Crash { nodes: draw_nodes(size) },
         Variant::Pause(size) => Fault::Pause { nodes: draw_nodes(size) },
         Variant::Wipe => Fault::Wipe { node: draw_nodes(Size::Count(1))[0] },
+        Variant::PowerCut(size) => Fault::PowerCut {
+            nodes: draw_nodes(size),
+            hold_ms: random.random_range(HOLD_MS),
+            torn: random.random(),
+            seed: random.next_u64() >> 32,
+        },
+        Variant::SlowDisk(size, sync) => Fault::SlowDisk { nodes: draw_nodes(size), sync_ms: draw_span(sync, random) },
+        Variant::FailingDisk(size) => Fault::FailingDisk { nodes: draw_nodes(size) },
     }
 }
 

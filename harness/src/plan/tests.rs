@@ -87,6 +87,11 @@ fn is_drawn_from(fault: &PlannedFault, variant: Variant, nodes: u16) -> bool {
             nodes.len() == count(size)
         }
         (Fault::Wipe { .. }, Variant::Wipe) => true,
+        (Fault::PowerCut { nodes, .. }, Variant::PowerCut(size))
+        | (Fault::FailingDisk { nodes }, Variant::FailingDisk(size)) => nodes.len() == count(size),
+        (Fault::SlowDisk { nodes, sync_ms }, Variant::SlowDisk(size, sync)) => {
+            nodes.len() == count(size) && (sync.min_ms..=sync.max_ms).contains(sync_ms)
+        }
         _ => false,
     }
 }

@@ -114,6 +114,33 @@ pub enum Fault {
         #[serde(with = "node_name")]
         node: NodeId,
     },
+    /// The disks hold their syncs for a while, then SIGKILL, all at once, and what was not synced is gone; healing starts
+    /// them again with what is left. What a node acknowledges while its syncs are held it acknowledges too early.
+    PowerCut {
+        /// Whom.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+        /// How long syncs are held, milliseconds.
+        hold_ms: u64,
+        /// Whether parts of what was not synced are there afterwards.
+        torn: bool,
+        /// Which parts those are is drawn from it.
+        seed: u64,
+    },
+    /// Every sync takes longer; healing ends that.
+    SlowDisk {
+        /// Whose.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+        /// How much longer, milliseconds.
+        sync_ms: u64,
+    },
+    /// Every sync is refused (EIO), and a node has to end by itself; what was not synced is gone, and healing starts it again.
+    FailingDisk {
+        /// Whose.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+    },
 }
 
 impl Fault {
@@ -128,15 +155,27 @@ impl Fault {
             Fault::Crash { nodes } => with_nodes("crash", nodes),
             Fault::Pause { nodes } => with_nodes("pause", nodes),
             Fault::Wipe { node } => with_nodes("wipe", &[*node]),
+            Fault::PowerCut { nodes, .. } => with_nodes("power-cut", nodes),
+            Fault::SlowDisk { nodes, .. } => with_nodes("slow-disk", nodes),
+            Fault::FailingDisk { nodes } => with_nodes("failing-disk", nodes),
         }
     }
 
-    /// The nodes whose processes it touches: none for a partition.
+    /// The nodes whose processes or disks it touches: none for a partition.
     pub fn processes(&self) -> &[NodeId] {
         match self {
             Fault::Partition { .. } => &[],
             Fault::Crash { nodes } | Fault::Pause { nodes } => nodes,
             Fault::Wipe { node } => std::slice::from_ref(node),
+            Fault::PowerCut { nodes, .. } | Fault::SlowDisk { nodes, .. } | Fault::FailingDisk { nodes } => nodes,
+        }
+    }
+
+    /// Whether healing it starts processes again.
+    pub fn restarts(&self) -> bool {
+        match self {
+            Fault::Partition { .. } | Fault::Pause { .. } | Fault::SlowDisk { .. } => false,
+            Fault::Crash { .. } | Fault::Wipe { .. } | Fault::PowerCut { .. } | Fault::FailingDisk { .. } => true,
         }
     }
 

@@ -12,6 +12,8 @@ use crate::campaign::{NODES_MAX, is_campaign_name};
 /// Problems told at once; a plan with more is told so.
 const PROBLEMS_MAX: usize = 20;
 const PHASE_MAX_MS: u64 = 3_600_000;
+/// Longest time that a disk makes a sync wait.
+pub(crate) const DISK_WAIT_MAX_MS: u64 = 1_000;
 
 impl Plan {
     /// What keeps this plan from being executed, a sentence each; empty when nothing does.
@@ -127,13 +129,19 @@ impl Plan {
         }
         match &fault.fault {
             Fault::Partition { blocked, .. } => self.validate_pairs(id, blocked, problems),
-            Fault::Crash { nodes } | Fault::Pause { nodes } => {
-                if nodes.is_empty() {
-                    problems.add(format!("{id} names no nodes"));
+            Fault::Crash { nodes } | Fault::Pause { nodes } | Fault::FailingDisk { nodes } => {
+                validate_nodes(id, nodes, problems);
+            }
+            Fault::PowerCut { nodes, hold_ms, .. } => {
+                validate_nodes(id, nodes, problems);
+                if *hold_ms > DISK_WAIT_MAX_MS {
+                    problems.add(format!("{id} holds syncs for {hold_ms} ms: hold_ms is at most {DISK_WAIT_MAX_MS}"));
                 }
-                let distinct: BTreeSet<_> = nodes.iter().collect();
-                if distinct.len() < nodes.len() {
-                    problems.add(format!("{id} names a node twice"));
+            }
+            Fault::SlowDisk { nodes, sync_ms } => {
+                validate_nodes(id, nodes, problems);
+                if *sync_ms == 0 || *sync_ms > DISK_WAIT_MAX_MS {
+                    problems.add(format!("{id} has sync_ms {sync_ms}: it is 1 to {DISK_WAIT_MAX_MS}"));
                 }
             }
             Fault::Wipe { .. } => {}
@@ -199,6 +207,16 @@ impl Plan {
                 ));
             }
         }
+    }
+}
+
+fn validate_nodes(id: &str, nodes: &[NodeId], problems: &mut Problems) {
+    if nodes.is_empty() {
+        problems.add(format!("{id} names no nodes"));
+    }
+    let distinct: BTreeSet<_> = nodes.iter().collect();
+    if distinct.len() < nodes.len() {
+        problems.add(format!("{id} names a node twice"));
     }
 }
 

@@ -31,6 +31,27 @@ pub fn bit_text(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> St
             format!("stopped in {}, {} us of CPU used", milliseconds(inject.took_us), used / 1000)
         }
         Fault::Wipe { .. } => format!("killed, {} bytes removed", number(Some(inject), "bytes_removed")),
+        Fault::PowerCut { .. } if inject.numbers.contains_key("plain_disks") => {
+            "killed; weaker: plain disks, nothing unsynced was lost".to_owned()
+        }
+        Fault::PowerCut { torn, .. } => {
+            let lost = number(Some(inject), "bytes_lost");
+            let torn = if *torn { format!(" and {} kept", number(Some(inject), "bytes_kept")) } else { String::new() };
+            let (held, held_ms) = (number(Some(inject), "syncs_held"), number(Some(inject), "held_us") / 1000);
+            format!("{held} syncs held for {held_ms} ms, killed, {lost} unsynced bytes lost{torn}")
+        }
+        Fault::SlowDisk { .. } => match heal {
+            None => "syncs are slow".to_owned(),
+            Some(_) => {
+                let (syncs, mean_us) = (number(heal, "syncs"), number(heal, "sync_mean_us"));
+                let before_us = number(Some(inject), "sync_mean_us");
+                format!("{syncs} syncs took {}, {} before", milliseconds(mean_us), milliseconds(before_us))
+            }
+        },
+        Fault::FailingDisk { .. } => {
+            let (refused, ended_us) = (number(Some(inject), "syncs_refused"), number(Some(inject), "ended_us"));
+            format!("{refused} syncs refused, ended by itself within {}", milliseconds(ended_us))
+        }
     }
 }
 
@@ -44,6 +65,8 @@ pub fn heal_text(fault: &Fault, heal: &Evidence) -> String {
         Fault::Crash { .. } => "started again",
         Fault::Pause { .. } => "going on",
         Fault::Wipe { .. } => "started again, empty",
+        Fault::PowerCut { .. } | Fault::FailingDisk { .. } => "started again",
+        Fault::SlowDisk { .. } => "as quick as before",
     };
     words.to_owned()
 }

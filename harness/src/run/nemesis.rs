@@ -236,7 +236,7 @@ impl Nemesis {
             self.reports.insert(index, report);
             return Ok(());
         }
-        if let Fault::Crash { .. } | Fault::Wipe { .. } = planned.fault {
+        if planned.fault.restarts() {
             let nodes = broken_by([&planned.fault]).absent;
             let statuses = self.scene.observer.statuses(nodes).await;
             let known = statuses.into_iter().filter_map(|(node, status)| Some((node, status.ok()?.incarnation)));
@@ -386,6 +386,10 @@ pub fn name(fault: &Fault) -> String {
         Fault::Crash { .. } => "crash".to_owned(),
         Fault::Pause { .. } => "pause".to_owned(),
         Fault::Wipe { .. } => "wipe".to_owned(),
+        Fault::PowerCut { torn: false, .. } => "power-cut".to_owned(),
+        Fault::PowerCut { torn: true, .. } => "power-cut torn".to_owned(),
+        Fault::SlowDisk { .. } => "slow-disk".to_owned(),
+        Fault::FailingDisk { .. } => "failing-disk".to_owned(),
     }
 }
 

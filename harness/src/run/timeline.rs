@@ -37,6 +37,8 @@ pub fn broken_by<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> InForce {
         match fault {
             Fault::Partition { blocked, .. } => in_force.blocked.extend(blocked),
             Fault::Crash { nodes } | Fault::Pause { nodes } => in_force.absent.extend(nodes),
+            Fault::PowerCut { nodes, .. } | Fault::FailingDisk { nodes } => in_force.absent.extend(nodes),
+            Fault::SlowDisk { .. } => {}
             Fault::Wipe { node } => {
                 in_force.absent.insert(*node);
             }
@@ -61,6 +63,12 @@ pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Require
             }
         }
         Fault::Crash { nodes } | Fault::Pause { nodes } => required.linked.extend(nodes),
+        // They have caught up when they have seen what they missed: a store that lost its head would never be ready.
+        Fault::PowerCut { nodes, .. } | Fault::FailingDisk { nodes } => {
+            required.linked.extend(nodes);
+            required.ready.extend(nodes);
+        }
+        Fault::SlowDisk { nodes, .. } => required.reached.extend(nodes),
         Fault::Wipe { node } => {
             required.linked.insert(*node);
             required.ready.insert(*node);
@@ -76,11 +84,15 @@ const GROUPS_NAMED_MAX: usize = 3;
 /// Whom a fault hits, such as `n1 n2 | n3 n4 n5` or `n1 n3`.
 pub fn targets(fault: &Fault) -> String {
     match fault {
-        Fault::Crash { nodes } | Fault::Pause { nodes } if nodes.len() > NODES_NAMED_MAX => {
-            format!("{} nodes", nodes.len())
-        }
-        Fault::Crash { nodes } | Fault::Pause { nodes } => list(nodes.iter()),
-        Fault::Wipe { node } => node.to_string(),
+        Fault::Crash { .. }
+        | Fault::Pause { .. }
+        | Fault::Wipe { .. }
+        | Fault::PowerCut { .. }
+        | Fault::SlowDisk { .. }
+        | Fault::FailingDisk { .. } => match fault.processes() {
+            nodes if nodes.len() > NODES_NAMED_MAX => format!("{} nodes", nodes.len()),
+            nodes => list(nodes.iter()),
+        },
         Fault::Partition { blocked, .. } => {
             // Sources that are cut from the same destinations stand together: `n1 n2 > n3 n4`.
             let mut destinations: BTreeMap<Endpoint, Vec<Endpoint>> = BTreeMap::new();

@@ -7,6 +7,8 @@
 //! | pause | a process ran, and handled nothing until the end | it runs |
 //! | wipe | as a crash, and the disk held something and then nothing until the start | a new process starts |
 //!
+//! Faults of the disks themselves are in [`super::disk_faults`].
+//!
 //! Several faults may be in force at once: the union of all partitions is blocked; a node that two faults hold down, or
 //! paused, is up again, or runs again, when the last of them is healed.
 
@@ -17,6 +19,7 @@ use hearsay_core::NodeId;
 use crate::faults::{Evidence, Step};
 use crate::plan::{Endpoint, Fault, PlannedFault};
 
+use super::disk_faults::{self, DiskFault};
 use super::node::Process;
 use super::wire::Pair;
 use super::world::{World, place};
@@ -36,6 +39,7 @@ enum InForce {
     Crash { nodes: Vec<NodeId>, bit: bool },
     Pause { nodes: BTreeMap<NodeId, Option<Paused>> },
     Wipe { node: NodeId, bit: bool },
+    Disk(DiskFault),
 }
 
 /// A process at the moment it was paused.
@@ -59,6 +63,9 @@ impl Faults {
             }
             Fault::Pause { nodes } => inject_pause(world, &mut evidence, nodes),
             Fault::Wipe { node } => inject_wipe(world, &mut evidence, *node),
+            Fault::PowerCut { .. } | Fault::SlowDisk { .. } | Fault::FailingDisk { .. } => {
+                InForce::Disk(disk_faults::inject(world, &mut evidence, &planned.fault))
+            }
         };
         self.in_force.insert(planned.id.clone(), state);
         evidence
@@ -84,6 +91,12 @@ impl Faults {
                 evidence.say(format!("The disk of {node} held {found} entries before its start."));
                 evidence.bit = Some(bit && found == 0);
                 self.start_again(world, &mut evidence, &[node]);
+            }
+            InForce::Disk(fault) => {
+                let ended = disk_faults::heal(world, &mut evidence, fault);
+                if !ended.is_empty() {
+                    self.start_again(world, &mut evidence, &ended);
+                }
             }
         }
         evidence
@@ -146,7 +159,7 @@ impl Faults {
     fn blocked_by_all(&self) -> BTreeSet<Pair> {
         let partitions = self.in_force.values().filter_map(|state| match state {
             InForce::Partition { pairs, .. } => Some(pairs),
-            InForce::Crash { .. } | InForce::Pause { .. } | InForce::Wipe { .. } => None,
+            InForce::Crash { .. } | InForce::Pause { .. } | InForce::Wipe { .. } | InForce::Disk(_) => None,
         });
         partitions.flatten().copied().collect()
     }
@@ -207,6 +220,7 @@ impl InForce {
         match self {
             InForce::Crash { nodes, .. } => nodes.contains(&id),
             InForce::Wipe { node, .. } => *node == id,
+            InForce::Disk(fault) => fault.holds_down(id),
             InForce::Partition { .. } | InForce::Pause { .. } => false,
         }
     }
@@ -214,7 +228,7 @@ impl InForce {
     fn holds_paused(&self, id: NodeId) -> bool {
         match self {
             InForce::Pause { nodes } => nodes.contains_key(&id),
-            InForce::Partition { .. } | InForce::Crash { .. } | InForce::Wipe { .. } => false,
+            InForce::Partition { .. } | InForce::Crash { .. } | InForce::Wipe { .. } | InForce::Disk(_) => false,
         }
     }
 }

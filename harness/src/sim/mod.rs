@@ -23,6 +23,7 @@
 mod clients;
 mod connection;
 mod disk;
+mod disk_faults;
 mod event_queue;
 mod faults;
 mod links;

@@ -9,10 +9,10 @@ use hearsay_core::{
 use rand::Rng;
 
 use super::connection::{ConnectionId, Frame, Packet, Party, Side};
-use super::disk::CrashLoss;
+use super::disk::{CrashLoss, Disk};
 use super::event_queue::EventQueue;
 use super::links::Connections;
-use super::node::{Effects, Node, Outgoing, Process};
+use super::node::{Ailment, Effects, Node, Outgoing, Process};
 use super::run::Wake;
 use super::run_hash::RunHash;
 use super::settings::{Settings, UNRELEASED_MAX};
@@ -272,14 +272,26 @@ impl World {
         self.take(id, output);
     }
 
-    /// Ends a process at once; what its disk lost. `None`: there was none.
+    /// Ends a process at once; what was lost. `None`: there was none.
     pub(super) fn kill(&mut self, id: NodeId) -> Option<CrashLoss> {
+        self.end_process(id, Disk::crash)
+    }
+
+    /// Ends a process together with its machine; what was lost. `torn`: drawn from this, parts are kept. `None`: there was no
+    /// process.
+    pub(super) fn cut_power(&mut self, id: NodeId, torn: Option<u64>) -> Option<CrashLoss> {
+        let draw = torn.map(|seed| {
+            move |below: usize| (stream(seed, "torn", &[u64::from(id.0)]).next_u64() % below as u64) as usize
+        });
+        self.end_process(id, |disk| disk.power_cut(draw))
+    }
+
+    fn end_process(&mut self, id: NodeId, lose: impl FnOnce(&mut Disk) -> CrashLoss) -> Option<CrashLoss> {
         let node = &mut self.nodes[place(id)];
         if node.process == Process::Down {
             return None;
         }
-        let random = &mut node.disk_random;
-        let loss = node.disk.crash(|below| (random.next_u64() % below as u64) as usize);
+        let loss = lose(&mut node.disk);
         node.forget();
         for connection in self.connections.of_node(id) {
             for side in [Side::Dialler, Side::Acceptor] {
@@ -477,6 +489,10 @@ impl World {
         if share(drawn >> 16, 1_000) < u64::from(disk.hiccups_per_thousand) {
             takes += share(drawn >> 32, disk.hiccup_ns);
         }
+        if let Ailment::Slow(slower_ns) = node.ailment {
+            takes += slower_ns;
+        }
+        node.sync_began = now;
         let starts = node.starts;
         self.queue.push(now + takes, Event::Synced { node: id, starts });
     }
@@ -485,6 +501,18 @@ impl World {
         let node = &mut self.nodes[place(id)];
         if node.starts != starts || !node.exists() {
             return;
+        }
+        match node.ailment {
+            Ailment::None | Ailment::Slow(_) => {}
+            // It ends with the process: until then nobody hears of it.
+            Ailment::Holds => return,
+            Ailment::Refuses => {
+                node.syncs.refused += 1;
+                // What it can't make durable it may not acknowledge: the node ends, as the real one does. A disk that could not
+                // take it does not have it.
+                self.end_process(id, |disk| disk.power_cut(None::<fn(usize) -> usize>));
+                return;
+            }
         }
         if node.process == Process::Paused {
             node.synced_unseen = true;
@@ -499,6 +527,8 @@ impl World {
         let node = &mut self.nodes[place(id)];
         node.counters.batches += node.disk.synced();
         node.counters.commits += 1;
+        node.syncs.done += 1;
+        node.syncs.took_ns += self.queue.now() - node.sync_began;
         self.begin_sync(id);
         loop {
             let node = &mut self.nodes[place(id)];

@@ -1,5 +1,6 @@
 //! Tests of the simulated world: its links, its processes, and whole runs.
 
+mod disks;
 mod links;
 mod processes;
 mod runs;
