@@ -59,7 +59,7 @@ pub(crate) struct Committer {
 
 impl Committer {
     /// Starts the thread, which owns the store until [`Committer::finish`].
-    pub(crate) fn start(store: Store, counters: Arc<Counters>) -> std::io::Result<Committer> {
+    pub(crate) fn start(mut store: Store, counters: Arc<Counters>) -> std::io::Result<Committer> {
         Committer::start_with(counters, move |group| store.apply(group))
     }
 

@@ -78,7 +78,7 @@ impl Rig {
 
     async fn ask(&self, request: ClientRequest) -> oneshot::Receiver<ClientResponse> {
         let (answer, answered) = oneshot::channel();
-        self.inbox.send(Arrival::Request { request, answer }).await.unwrap();
+        self.inbox.send(Arrival::Request { request, asker: Asker::Test(answer) }).await.unwrap();
         answered
     }
 
@@ -173,7 +173,7 @@ async fn a_slow_disk_stops_the_intake_and_not_the_node() {
     // More than may wait for the disk and in the inbox together: the inbox fills, and nothing else happens.
     while let Ok(permit) = tokio::time::timeout(Duration::from_millis(200), rig.inbox.reserve()).await {
         let (answer, answered) = oneshot::channel();
-        permit.unwrap().send(Arrival::Request { request: get("a"), answer });
+        permit.unwrap().send(Arrival::Request { request: get("a"), asker: Asker::Test(answer) });
         answers.push(answered);
         assert!(answers.len() <= UNRELEASED_MAX + TURN_MAX + INBOX_MAX + 1, "the intake has a bound");
     }

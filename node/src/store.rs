@@ -1,15 +1,33 @@
-//! The store on disk: one redb file, one table of bytes to bytes.
+//! The store on disk: one redb file with two tables.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `replica` | the replica's key | its value |
+//! | `journal` | number of the group, counting up | what the group changes, in order: key, and value or nothing for a deletion |
+//!
+//! A group goes into the journal, as one entry at its end: that copies, checksums and writes a handful of pages, where changing
+//! each key's own leaf takes one page per key. When the journal is full, it and the group are folded into the table with the
+//! same commit, the last change of each key only. What is stored is the table, and over it the journal in its order.
 //!
 //! Invariants: one process at a time has it open; a group of batches is applied in one transaction and is durable when
 //! [`Store::apply`] returns. All of it is read at boot; afterwards the replica's memory is what reads are answered from, so
 //! the cache is small.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hearsay_core::{RecoveredState, WriteBatch};
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    WriteTransaction,
+};
 
 const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("replica");
+/// A change of one key: its new value, or `None` for a deletion.
+type Change<'a> = (&'a [u8], Option<&'a [u8]>);
+const JOURNAL: TableDefinition<'static, u64, Vec<Change<'static>>> = TableDefinition::new("journal");
+/// Keys and values in the journal, in bytes, above which it is folded: bounds what a boot and a fold hold in memory.
+const JOURNAL_BYTES_MAX: usize = 1 << 20;
 /// Bytes of redb's page cache. Written pages stay in it until the commit, so it also carries a group of writes.
 const CACHE_BYTES: usize = 2 << 20;
 
@@ -32,6 +50,23 @@ pub enum StoreError {
 pub(crate) struct Store {
     path: PathBuf,
     database: Database,
+    /// Number of the next group in the journal.
+    next: u64,
+    journal_bytes: usize,
+    journal_bytes_max: usize,
+}
+
+/// What a group changes, in its order.
+fn changes(group: &[WriteBatch]) -> Vec<Change<'_>> {
+    let changes = group.iter().flat_map(|batch| {
+        let puts = batch.puts.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice())));
+        puts.chain(batch.deletes.iter().map(|key| (key.as_slice(), None)))
+    });
+    changes.collect()
+}
+
+fn bytes(changes: &[Change<'_>]) -> usize {
+    changes.iter().map(|(key, value)| key.len() + value.map_or(0, <[u8]>::len)).sum()
 }
 
 impl Store {
@@ -40,6 +75,10 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub(crate) fn open(directory: &Path) -> Result<(Store, RecoveredState), StoreError> {
+        Store::open_with(directory, JOURNAL_BYTES_MAX)
+    }
+
+    fn open_with(directory: &Path, journal_bytes_max: usize) -> Result<(Store, RecoveredState), StoreError> {
         std::fs::create_dir_all(directory).map_err(|error| StoreError::Directory(directory.to_owned(), error))?;
         let path = directory.join("store.redb");
         let database = match Database::builder().set_cache_size(CACHE_BYTES).create(&path) {
@@ -47,56 +86,102 @@ impl Store {
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path)),
             Err(error) => return Err(StoreError::Failed(path, "opened", Box::new(error.into()))),
         };
-        let store = Store { path, database };
+        let mut store = Store { path, database, next: 0, journal_bytes: 0, journal_bytes_max };
         let recovered =
             store.read_all().map_err(|error| StoreError::Failed(store.path.clone(), "read", Box::new(error)))?;
         Ok((store, recovered))
     }
 
-    fn read_all(&self) -> Result<RecoveredState, redb::Error> {
+    fn read_all(&mut self) -> Result<RecoveredState, redb::Error> {
         let reading = self.database.begin_read()?;
-        let table = match reading.open_table(TABLE) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(RecoveredState::default()),
+        let mut stored = read_table(&reading)?;
+        match reading.open_table(JOURNAL) {
+            Ok(journal) => {
+                for entry in journal.iter()? {
+                    let (number, entry) = entry?;
+                    let changes = entry.value();
+                    self.next = number.value() + 1;
+                    self.journal_bytes += bytes(&changes);
+                    for (key, value) in changes {
+                        match value {
+                            Some(value) => drop(stored.insert(key.to_vec(), value.to_vec())),
+                            None => drop(stored.remove(key)),
+                        }
+                    }
+                }
+            }
+            Err(TableError::TableDoesNotExist(_)) => {}
             Err(error) => return Err(error.into()),
-        };
-        let mut entries = Vec::new();
-        for entry in table.iter()? {
-            let (key, value) = entry?;
-            entries.push((key.value().to_vec(), value.value().to_vec()));
         }
-        Ok(RecoveredState { entries })
+        Ok(RecoveredState { entries: stored.into_iter().collect() })
     }
 
     /// Makes a group of batches durable, in order, all or nothing.
     ///
     /// # Errors
     /// The disk refused; nothing of the group may be taken for durable.
-    pub(crate) fn apply(&self, group: &[WriteBatch]) -> Result<(), StoreError> {
-        self.write(group).map_err(|error| StoreError::Failed(self.path.clone(), "written", Box::new(error)))
+    pub(crate) fn apply(&mut self, group: &[WriteBatch]) -> Result<(), StoreError> {
+        self.write(changes(group)).map_err(|error| StoreError::Failed(self.path.clone(), "written", Box::new(error)))
     }
 
-    fn write(&self, group: &[WriteBatch]) -> Result<(), redb::Error> {
+    fn write(&mut self, changes: Vec<Change<'_>>) -> Result<(), redb::Error> {
         let mut writing = self.database.begin_write()?;
         writing.set_durability(Durability::Immediate)?;
-        {
-            let mut table = writing.open_table(TABLE)?;
-            for batch in group {
-                for (key, value) in &batch.puts {
-                    table.insert(key.as_slice(), value.as_slice())?;
-                }
-                for key in &batch.deletes {
-                    table.remove(key.as_slice())?;
-                }
-            }
+        let journal_bytes = self.journal_bytes + bytes(&changes);
+        if journal_bytes <= self.journal_bytes_max {
+            writing.open_table(JOURNAL)?.insert(self.next, changes)?;
+            writing.commit()?;
+            self.next += 1;
+            self.journal_bytes = journal_bytes;
+        } else {
+            fold(&writing, &changes)?;
+            writing.commit()?;
+            self.journal_bytes = 0;
         }
-        writing.commit()?;
         Ok(())
     }
 }
 
+fn read_table(reading: &ReadTransaction) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, redb::Error> {
+    let mut stored = BTreeMap::new();
+    match reading.open_table(TABLE) {
+        Ok(table) => {
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                stored.insert(key.value().to_vec(), value.value().to_vec());
+            }
+        }
+        Err(TableError::TableDoesNotExist(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(stored)
+}
+
+/// Brings the journal and `changes` into the table and empties the journal.
+fn fold(writing: &WriteTransaction, changes: &[Change<'_>]) -> Result<(), redb::Error> {
+    let mut latest = BTreeMap::<Vec<u8>, Option<Vec<u8>>>::new();
+    let mut add = |changes: &[Change<'_>]| {
+        latest.extend(changes.iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec))));
+    };
+    for entry in writing.open_table(JOURNAL)?.iter()? {
+        add(&entry?.1.value());
+    }
+    add(changes);
+    let mut table = writing.open_table(TABLE)?;
+    for (key, value) in &latest {
+        match value {
+            Some(value) => drop(table.insert(key.as_slice(), value.as_slice())?),
+            None => drop(table.remove(key.as_slice())?),
+        }
+    }
+    writing.delete_table(JOURNAL)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn put(key: &str, value: &str) -> WriteBatch {
@@ -107,13 +192,49 @@ mod tests {
     fn what_was_applied_is_read_back_in_the_order_of_the_batches() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("new").join("deep");
-        let (store, recovered) = Store::open(&data).unwrap();
+        let (mut store, recovered) = Store::open(&data).unwrap();
         assert!(recovered.entries.is_empty());
         let deletion = WriteBatch { puts: vec![("c".into(), "3".into())], deletes: vec!["b".into(), "absent".into()] };
         store.apply(&[put("a", "old"), put("b", "2"), put("a", "new"), deletion]).unwrap();
         drop(store);
         let (_store, recovered) = Store::open(&data).unwrap();
         assert_eq!(recovered.entries, [("a".into(), "new".into()), ("c".into(), "3".into())]);
+    }
+
+    fn batch() -> impl Strategy<Value = WriteBatch> {
+        let key = || proptest::collection::vec(0_u8..4, 1..3);
+        let puts = proptest::collection::vec((key(), proptest::collection::vec(any::<u8>(), 0..30)), 0..4);
+        (puts, proptest::collection::vec(key(), 0..2)).prop_map(|(puts, deletes)| WriteBatch { puts, deletes })
+    }
+
+    proptest! {
+        // Each case syncs a file some dozens of times.
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Journals that fold with every group, now and then, and never; a boot after every few groups.
+        #[test]
+        fn what_is_read_back_is_what_a_map_would_hold(
+            boots in proptest::collection::vec(
+                proptest::collection::vec(proptest::collection::vec(batch(), 1..4), 0..6), 1..4),
+            journal_bytes_max in prop_oneof![Just(0_usize), 1_usize..200, Just(JOURNAL_BYTES_MAX)],
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let mut model = BTreeMap::new();
+            for groups in boots {
+                let (mut store, recovered) = Store::open_with(directory.path(), journal_bytes_max).unwrap();
+                prop_assert_eq!(recovered.entries, model.clone().into_iter().collect::<Vec<_>>());
+                for group in groups {
+                    store.apply(&group).unwrap();
+                    for batch in group {
+                        model.extend(batch.puts);
+                        batch.deletes.iter().for_each(|key| drop(model.remove(key)));
+                    }
+                    prop_assert!(store.journal_bytes <= journal_bytes_max);
+                }
+            }
+            let (_, recovered) = Store::open_with(directory.path(), journal_bytes_max).unwrap();
+            prop_assert_eq!(recovered.entries, model.into_iter().collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -86,7 +86,8 @@ async fn a_single_node_killed_again_and_again_loses_nothing_acknowledged() {
         cluster.start(1);
         let connection = cluster.connect(&endpoint, 1).await;
         check(&connection, &acknowledged, Level::One).await;
-        let load = Load::start(&connection, &acknowledged, Level::One, 100);
+        // Large enough for the store to fold its journal many times a round.
+        let load = Load::start(&connection, &acknowledged, Level::One, 4_000);
         load.until_total(load.total() + 300 * round).await;
         cluster.kill(1);
         load.end().await;

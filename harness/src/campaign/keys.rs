@@ -63,7 +63,10 @@ pub(super) const PHASES_KEYS: &[KeyDoc] = &[
 pub(super) const FAULTS_KEYS: &[KeyDoc] = &[
     ("between", "from the healing of a fault to the next, such as [1s, 2s]"),
     ("at_once", "faults in force at the same time, of different kinds, 1 to 4 (default 1)"),
-    ("kinds", "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, each with its parameters"),
+    (
+        "kinds",
+        "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, links, each with its parameters",
+    ),
 ];
 
 /// An item of `faults.kinds`.
@@ -75,6 +78,7 @@ pub const FAULT_KINDS: &[KeyDoc] = &[
     ("power-cut", "nodes are killed at once while their disks hold back syncs; what was not synced is lost or torn"),
     ("slow-disk", "every sync of some nodes takes longer"),
     ("failing-disk", "the disks of some nodes refuse to sync, so that these have to stop; they are started again"),
+    ("links", "packets are held, lost, duplicated, overtaken, beside all other faults"),
 ];
 
 /// `partition`.
@@ -103,6 +107,20 @@ pub(super) const SLOW_DISK_KEYS: &[KeyDoc] = &[
 /// `wipe`.
 pub(super) const WIPE_KEYS: &[KeyDoc] = &[FOR, QUIET, AT_LEAST, WEIGHT];
 
+/// `links`.
+pub(super) const LINKS_KEYS: &[KeyDoc] = &[
+    ("between", "which links, a list of nodes, clients, all, one-node, random-pairs (default nodes)"),
+    ("latency", "every packet is held so long, up to 1s, such as 5ms or [2ms, 20ms]"),
+    ("jitter", "and up to so much longer, up to 1s, such as 50ms or [10ms, 100ms]"),
+    ("distribution", "of the jitter: uniform, normal or pareto (default uniform)"),
+    ("loss", "share of the packets that is lost, such as 1%, up to 50%"),
+    ("duplicate", "share of the packets that comes twice, up to 50%"),
+    ("reorder", "share of the packets that is not held, and overtakes those that are, up to 50%"),
+    ("bandwidth", "of each directed link, such as 500kbit/s, 10Mbit/s or 1Gbit/s"),
+    FOR,
+    ("at_least", "so many in every run, spread over the phase (default: each scope once)"),
+];
+
 const FOR: KeyDoc = ("for", "how long, such as 3s or [2s, 4s]");
 const QUIET: KeyDoc = ("quiet", "no other fault for so long before and after (default 0s; wipe 3s)");
 const AT_LEAST: KeyDoc = ("at_least", "so many in every run (default: each shape or number of nodes once)");
@@ -125,4 +143,5 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("faults.kinds.power-cut", NODES_KEYS),
     ("faults.kinds.slow-disk", SLOW_DISK_KEYS),
     ("faults.kinds.failing-disk", NODES_KEYS),
+    ("faults.kinds.links", LINKS_KEYS),
 ];

@@ -8,6 +8,7 @@ mod load;
 mod mistakes;
 mod parse;
 mod parse_faults;
+mod parse_links;
 mod reader;
 mod tree;
 mod types;
@@ -21,4 +22,7 @@ pub use mistakes::{Mistake, Mistakes, Place};
 pub(crate) use parse::is_campaign_name;
 pub use parse::parse;
 pub use reader::KeyDoc;
-pub use types::{Campaign, FaultKind, FaultSchedule, NODES_MAX, PROCESSES_MAX, SIZES_ALLOWED, Size, Span, Variant};
+pub(crate) use reader::parse_duration;
+pub use types::{
+    Campaign, FaultKind, FaultSchedule, LinkRanges, NODES_MAX, PROCESSES_MAX, SIZES_ALLOWED, Size, Span, Variant,
+};

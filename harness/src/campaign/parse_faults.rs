@@ -2,15 +2,16 @@
 
 use super::keys::{FAULT_KINDS, FAULTS_KEYS, NODES_KEYS, PARTITION_KEYS, SLOW_DISK_KEYS, WIPE_KEYS};
 use super::mistakes::{Mistake, Place};
+use super::parse_links::read_links;
 use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
 use super::tree::Node;
 use super::types::{FaultKind, FaultSchedule, SIZES_ALLOWED, Size, Span, Variant};
 use crate::plan::{DISK_WAIT_MAX_MS, FAULTS_MAX, PartitionShape};
 
 /// Shortest fault: below, it is over before anything has noticed.
-const FAULT_MIN_MS: u64 = 100;
+pub(super) const FAULT_MIN_MS: u64 = 100;
 const AT_ONCE_MAX: u64 = 4;
-const AT_LEAST_MAX: u64 = 1000;
+pub(super) const AT_LEAST_MAX: u64 = 1000;
 const WEIGHT_MAX: u64 = 1000;
 const WIPE_QUIET_MS: u64 = 3_000;
 const SYNC_DEFAULT: Span = Span { min_ms: 5, max_ms: 50 };
@@ -104,6 +105,7 @@ fn read_kind(item: &Node, nodes: Option<u16>, reader: &mut Reader) -> Option<Fau
             let variants = read_sizes(&fields, nodes, Variant::FailingDisk, reader);
             finish_kind(&fields, variants, 0, reader)
         }
+        "links" => read_links(parameters, nodes, reader),
         other => unreachable!("the fault {other} has keys, but no reader"),
     }
 }
@@ -195,11 +197,11 @@ fn read_sizes(
     })
 }
 
-fn read_variants(
+pub(super) fn read_variants<T: PartialEq>(
     items: &[Node],
     reader: &mut Reader,
-    read: impl Fn(&Node, &mut Reader) -> Option<Variant>,
-) -> Option<Vec<Variant>> {
+    read: impl Fn(&Node, &mut Reader) -> Option<T>,
+) -> Option<Vec<T>> {
     let mut variants = Vec::new();
     for item in items {
         let Some(variant) = read(item, reader) else { continue };

@@ -259,6 +259,15 @@ pub(super) fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().collect::<Vec<_>>().join(", ")
 }
 
+/// A duration on the command line, written as in a campaign.
+///
+/// # Errors
+/// It is none; what is allowed.
+pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let duration_ms = parse_duration_ms(text).ok_or_else(|| format!("allowed: {DURATIONS_ALLOWED}"))?;
+    Ok(std::time::Duration::from_millis(duration_ms))
+}
+
 /// `1500ms`, `5s`, `2m`, `1h`, `10d` in milliseconds.
 fn parse_duration_ms(text: &str) -> Option<u64> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;

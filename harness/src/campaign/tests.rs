@@ -119,6 +119,18 @@ const CASES: &[&[(&str, &str)]] = &[
         ("        nodes: [one, majority]", "        nodes: one\n        at_least: 1000"),
     ],
     &[("        for: [2s, 3s]", "        for: 100ms\n        at_least: 1001")],
+    // Bad links.
+    &[("    - wipe:\n        for: 2s\n", "    - links: {for: 5s}\n")],
+    &[(
+        "    - wipe:\n        for: 2s\n",
+        "    - links: {latency: 5ms, loss: 60%, bandwidth: 10MB/s, between: node, for: 5s}\n",
+    )],
+    &[(
+        "    - wipe:\n        for: 2s\n",
+        "    - links: {latency: 2s, loss: 1, distribution: gauss, between: [nodes, nodes], weight: 2}\n",
+    )],
+    &[("    - wipe:\n        for: 2s\n", "    - links: {reorder: 5%, loss: 1%, for: 5s}\n")],
+    &[("    - wipe:\n        for: 2s\n", "    - links: {latency: 5ms, for: 40s}\n")],
     // Several mistakes are told at once.
     &[("about: the base of the golden messages\n", "abuot: 5\n"), ("rate: 100", "rate: fast"), ("halves", "thirds")],
     &[("    - wipe:", "    - slow-disk:\n        nodes: one\n        sync: 2s")],

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use hearsay_core::ClusterConfig;
 use hearsay_workloads::{Expectation, WorkloadSpec};
 
-use crate::plan::{PartitionShape, Phases};
+use crate::plan::{LinkConditions, LinkScope, PartitionShape, Phases};
 
 /// Most nodes of a cluster.
 pub const NODES_MAX: u16 = 10_000;
@@ -93,6 +93,19 @@ pub enum Variant {
     SlowDisk(Size, Span),
     /// The disks of so many nodes refuse to sync.
     FailingDisk(Size),
+    /// Links of this scope become so bad.
+    Links(LinkScope, LinkRanges),
+}
+
+/// What is drawn for bad links, and what is fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkRanges {
+    /// Of the latency.
+    pub latency: Span,
+    /// Of the jitter.
+    pub jitter: Span,
+    /// Everything else; latency and jitter in it mean nothing.
+    pub conditions: LinkConditions,
 }
 
 /// How many nodes a fault takes.
@@ -157,15 +170,32 @@ impl FromStr for Size {
     }
 }
 
+impl FaultKind {
+    /// Whether its faults are in force beside all others ([`crate::plan::Fault::is_beside`]).
+    pub fn is_beside(&self) -> bool {
+        self.variants.iter().any(|variant| matches!(variant, Variant::Links(..)))
+    }
+}
+
 impl FaultSchedule {
     /// Time that the faults of every plan need at their shortest, with all gaps, whatever their order.
     pub fn required_ms(&self) -> u64 {
         let gap_ms = self.between.min_ms;
-        let needs = self.kinds.iter().map(|kind| {
-            // A fault has a gap before it and one behind; a quiet kind widens both.
-            let wider_ms = 2 * (kind.quiet_ms.max(gap_ms) - gap_ms);
-            u64::from(kind.at_least) * (kind.duration.min_ms + gap_ms + wider_ms)
-        });
-        needs.sum::<u64>() + gap_ms
+        let needs = |beside: bool| -> u64 {
+            let kinds = self.kinds.iter().filter(|kind| kind.is_beside() == beside);
+            let needs = kinds.map(|kind| {
+                // A fault has a gap before it and one behind; a quiet kind widens both.
+                let wider_ms = 2 * (kind.quiet_ms.max(gap_ms) - gap_ms);
+                u64::from(kind.at_least) * (kind.duration.min_ms + gap_ms + wider_ms)
+            });
+            needs.sum::<u64>() + gap_ms
+        };
+        needs(false).max(needs(true))
+    }
+
+    /// The same with only the kinds that are beside the others, or only those that are not.
+    pub fn only(&self, beside: bool) -> FaultSchedule {
+        let kinds = self.kinds.iter().filter(|kind| kind.is_beside() == beside).cloned().collect();
+        FaultSchedule { kinds, ..*self }
     }
 }

@@ -7,7 +7,9 @@ mod doctor;
 mod list;
 mod run;
 mod seeds;
+mod shrink;
 mod sim;
+mod trace;
 
 use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,6 +42,10 @@ enum Command {
     Run(run::RunArgs),
     /// Judge a stored run, or a history by itself, again
     Check(check::CheckArgs),
+    /// Show what happened around an operation, message by message, in the simulator
+    Trace(trace::TraceArgs),
+    /// Shrink the plan of a run that was not as expected to the few faults and operations that matter
+    Shrink(shrink::ShrinkArgs),
     /// Say what this machine can do, and what mends what it can't
     Doctor(doctor::DoctorArgs),
     /// List campaigns, checkers, faults and workloads
@@ -89,6 +95,8 @@ fn dispatch() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::run(&args, inside),
         Command::Check(args) => check::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List => list::run(),
         Command::Kv(args) => args.run(),

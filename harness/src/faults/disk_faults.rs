@@ -58,9 +58,7 @@ impl Injector {
                 cannot(evidence, nodes);
                 Ok(DiskFault::FailingDisk { nodes: nodes.clone() })
             }
-            Fault::Partition { .. } | Fault::Crash { .. } | Fault::Pause { .. } | Fault::Wipe { .. } => {
-                unreachable!("{} is no fault of a disk", fault.name())
-            }
+            other => unreachable!("{} is no fault of a disk", other.name()),
         }
     }
 

@@ -2,6 +2,7 @@
 //! plan, never the seed.
 
 mod file;
+mod links;
 mod make;
 mod schedule;
 mod shapes;
@@ -12,6 +13,10 @@ mod validate;
 mod tests;
 
 pub use file::{FORMAT, PlanError};
+pub use links::{
+    Distribution, Fate, LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_SHARE_MAX_PER_MILLION, LinkConditions,
+    LinkScope,
+};
 pub use make::make_plan;
 pub use schedule::FAULTS_MAX;
 pub use types::{Endpoint, Fault, PartitionShape, Phases, Plan, PlannedFault, PlannedOperation};

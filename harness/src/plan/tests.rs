@@ -38,7 +38,8 @@ fn assert_rules(campaign: &Campaign, plan: &Plan) {
         assert_eq!(fault.id, format!("f{}", position + 1), "{who}");
         assert!(fault.at_ms >= from_ms + gap_ms && fault.until_ms() + gap_ms <= until_ms, "{who} leaves its phase");
         let in_force = plan.faults.iter().filter(|other| {
-            other.at_ms <= fault.at_ms
+            !other.fault.is_beside()
+                && other.at_ms <= fault.at_ms
                 && fault.at_ms < other.until_ms() + if schedule.at_once == 1 { gap_ms } else { 0 }
         });
         assert!(in_force.count() <= usize::try_from(schedule.at_once).expect("small"), "{who}: too many at once");
@@ -71,7 +72,7 @@ fn quiet_of_wipes(schedule: &FaultSchedule) -> u64 {
 }
 
 fn assert_isolated(plan: &Plan, wipe: &PlannedFault, quiet_ms: u64, who: &str) {
-    for other in plan.faults.iter().filter(|other| other.id != wipe.id) {
+    for other in plan.faults.iter().filter(|other| other.id != wipe.id && !other.fault.is_beside()) {
         let before = other.until_ms() + quiet_ms <= wipe.at_ms;
         let after = wipe.until_ms() + quiet_ms <= other.at_ms;
         assert!(before || after, "{who} is not alone: {} from {} ms", other.id, other.at_ms);
@@ -92,6 +93,7 @@ fn is_drawn_from(fault: &PlannedFault, variant: Variant, nodes: u16) -> bool {
         (Fault::SlowDisk { nodes, sync_ms }, Variant::SlowDisk(size, sync)) => {
             nodes.len() == count(size) && (sync.min_ms..=sync.max_ms).contains(sync_ms)
         }
+        (Fault::Links { scope, .. }, Variant::Links(wanted, _)) => *scope == wanted,
         _ => false,
     }
 }

@@ -8,6 +8,8 @@ use hearsay_core::{ClusterConfig, NodeId};
 use hearsay_workloads::ACTIONS_ALLOWED;
 use serde::{Deserialize, Serialize};
 
+use super::{LinkConditions, LinkScope};
+
 /// Everything a run will do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,6 +143,16 @@ pub enum Fault {
         #[serde(with = "node_names")]
         nodes: Vec<NodeId>,
     },
+    /// Packets from the first to the second of each pair are held, lost, duplicated, overtaken.
+    Links {
+        /// The scope that the pairs were drawn for.
+        scope: LinkScope,
+        /// Directed (source, destination) pairs.
+        #[serde(with = "pairs")]
+        impaired: Vec<(Endpoint, Endpoint)>,
+        /// What happens to their packets.
+        conditions: LinkConditions,
+    },
 }
 
 impl Fault {
@@ -158,13 +170,14 @@ impl Fault {
             Fault::PowerCut { nodes, .. } => with_nodes("power-cut", nodes),
             Fault::SlowDisk { nodes, .. } => with_nodes("slow-disk", nodes),
             Fault::FailingDisk { nodes } => with_nodes("failing-disk", nodes),
+            Fault::Links { scope, .. } => format!("links {scope}"),
         }
     }
 
-    /// The nodes whose processes or disks it touches: none for a partition.
+    /// The nodes whose processes or disks it touches: none for a partition or bad links.
     pub fn processes(&self) -> &[NodeId] {
         match self {
-            Fault::Partition { .. } => &[],
+            Fault::Partition { .. } | Fault::Links { .. } => &[],
             Fault::Crash { nodes } | Fault::Pause { nodes } => nodes,
             Fault::Wipe { node } => std::slice::from_ref(node),
             Fault::PowerCut { nodes, .. } | Fault::SlowDisk { nodes, .. } | Fault::FailingDisk { nodes } => nodes,
@@ -174,9 +187,14 @@ impl Fault {
     /// Whether healing it starts processes again.
     pub fn restarts(&self) -> bool {
         match self {
-            Fault::Partition { .. } | Fault::Pause { .. } | Fault::SlowDisk { .. } => false,
+            Fault::Partition { .. } | Fault::Links { .. } | Fault::Pause { .. } | Fault::SlowDisk { .. } => false,
             Fault::Crash { .. } | Fault::Wipe { .. } | Fault::PowerCut { .. } | Fault::FailingDisk { .. } => true,
         }
+    }
+
+    /// Whether it is in force beside all others: it takes no process and no data away, and does not count for `at_once`.
+    pub fn is_beside(&self) -> bool {
+        matches!(self, Fault::Links { .. })
     }
 
     /// Whether the two are of the same kind.
@@ -435,7 +453,7 @@ mod pairs {
     fn parse(text: &str) -> Result<(Endpoint, Endpoint), String> {
         let (from, to) = text
             .split_once(" -> ")
-            .ok_or_else(|| format!("`{text}` is no blocked pair; allowed: SOURCE -> DESTINATION, such as n1 -> n3"))?;
+            .ok_or_else(|| format!("`{text}` is no pair; allowed: SOURCE -> DESTINATION, such as n1 -> n3"))?;
         Ok((Endpoint::try_from(from.to_owned())?, Endpoint::try_from(to.to_owned())?))
     }
 }

@@ -146,7 +146,7 @@ fn fault_row(fault: &FaultReport) -> Vec<String> {
         (None, _) => "never".to_owned(),
     };
     let marked = |proven, evidence: &str| if proven { evidence.to_owned() } else { format!("NOT PROVEN: {evidence}") };
-    let bit = marked(fault.bit, &fault.bit_evidence);
+    let bit = marked(fault.bit || fault.left_out, &fault.bit_evidence);
     let healed = if fault.from.is_some() { marked(fault.healed, &fault.heal_evidence) } else { String::new() };
     vec![fault.id.clone(), fault.name.clone(), fault.nodes.clone(), window, bit, healed]
 }

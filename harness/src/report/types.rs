@@ -72,6 +72,9 @@ pub struct FaultReport {
     pub from: Option<u64>,
     /// Healed at, nanoseconds since the start of the run; `None`: never.
     pub to: Option<u64>,
+    /// This machine can't make it, so the run went on without it; `bit_evidence` has the mend.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
     /// Whether it is proven that it did something.
     pub bit: bool,
     /// How that is known, or why not.

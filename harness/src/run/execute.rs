@@ -60,7 +60,7 @@ impl Ran {
 
     /// Makes problems of faults that did not bite, or whose healing is not proven.
     pub(crate) fn note_faults(&mut self) {
-        for fault in self.faults.clone() {
+        for fault in self.faults.clone().into_iter().filter(|fault| !fault.left_out) {
             let (id, name) = (&fault.id, &fault.name);
             if !fault.bit {
                 self.problem(ProblemKind::FaultDidNotBite, format!("{id} ({name}) never bit: {}", fault.bit_evidence));

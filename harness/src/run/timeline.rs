@@ -42,6 +42,8 @@ pub fn broken_by<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> InForce {
             Fault::Wipe { node } => {
                 in_force.absent.insert(*node);
             }
+            // Packets still get through.
+            Fault::Links { .. } => {}
         }
     }
     in_force
@@ -51,8 +53,8 @@ pub fn broken_by<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> InForce {
 pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Requirements {
     let mut required = Requirements { restarted_from: former, ..Requirements::default() };
     match fault {
-        Fault::Partition { blocked, .. } => {
-            for &(from, to) in blocked {
+        Fault::Partition { blocked: pairs, .. } | Fault::Links { impaired: pairs, .. } => {
+            for &(from, to) in pairs {
                 for (end, other) in [(from, to), (to, from)] {
                     match (end, other) {
                         (Endpoint::Node(node), Endpoint::Node(_)) => drop(required.linked.insert(node)),
@@ -93,10 +95,10 @@ pub fn targets(fault: &Fault) -> String {
             nodes if nodes.len() > NODES_NAMED_MAX => format!("{} nodes", nodes.len()),
             nodes => list(nodes.iter()),
         },
-        Fault::Partition { blocked, .. } => {
+        Fault::Partition { blocked: pairs, .. } | Fault::Links { impaired: pairs, .. } => {
             // Sources that are cut from the same destinations stand together: `n1 n2 > n3 n4`.
             let mut destinations: BTreeMap<Endpoint, Vec<Endpoint>> = BTreeMap::new();
-            for &(from, to) in blocked {
+            for &(from, to) in pairs {
                 destinations.entry(from).or_default().push(to);
             }
             let mut groups: BTreeMap<Vec<Endpoint>, Vec<Endpoint>> = BTreeMap::new();
@@ -107,7 +109,7 @@ pub fn targets(fault: &Fault) -> String {
             }
             let mut text = String::new();
             if groups.len() > GROUPS_NAMED_MAX {
-                return format!("{} directed pairs", blocked.len());
+                return format!("{} directed pairs", pairs.len());
             }
             let names = |ends: &[Endpoint]| match ends.len() {
                 ..=NODES_NAMED_MAX => ends.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(" "),

@@ -48,6 +48,11 @@ impl Disk {
         self.last
     }
 
+    /// The last ticket that is durable.
+    pub(super) fn durable(&self) -> Ticket {
+        self.durable
+    }
+
     /// Whether this ticket, and all before, are durable.
     pub(super) fn is_durable(&self, ticket: Ticket) -> bool {
         ticket <= self.durable

@@ -58,9 +58,7 @@ pub(super) fn inject(world: &mut World, evidence: &mut Evidence, fault: &Fault) 
             ail(world, nodes, Ailment::Refuses);
             DiskFault::FailingDisk { nodes: nodes.clone(), refused_before: syncs(world, nodes).refused }
         }
-        Fault::Partition { .. } | Fault::Crash { .. } | Fault::Pause { .. } | Fault::Wipe { .. } => {
-            unreachable!("{} is no fault of a disk", fault.name())
-        }
+        other => unreachable!("{} is no fault of a disk", other.name()),
     }
 }
 

@@ -151,7 +151,11 @@ impl Nemesis {
             let Some(&(at_ms, turn, index)) = self.turns.front() else { break };
             // Operations begin at whole milliseconds: faults that did, too, would always meet them at the same moments.
             let within = match turn {
-                Turn::Inject => stream(world.seed, "fault time", &[index as u64]).next_u64() % MILLISECOND,
+                Turn::Inject => {
+                    // By its name: it keeps its moment when another fault is taken out of the plan.
+                    let name = self.planned[index].id.bytes().map(u64::from).collect::<Vec<_>>();
+                    stream(world.seed, "fault time", &name).next_u64() % MILLISECOND
+                }
                 Turn::Heal => 0,
             };
             let due = recording.world_time(at_ms * MILLISECOND + within);

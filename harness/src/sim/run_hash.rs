@@ -4,8 +4,11 @@
 //! A message is hashed where it is sent, with the number it gets there; where it arrives, the number stands for it.
 
 use hearsay_core::message::PeerMessage;
-use hearsay_core::{ClientRequest, ClientResponse, Event, Input, Lane, Link, NodeId, WriteBatch};
+use hearsay_core::{ClientRequest, ClientResponse, Event, Input, Lane, Link, NodeId, RequestId, WriteBatch};
 use serde::Serialize;
+
+use super::disk::Ticket;
+use super::tape::Tape;
 
 /// Encodings gather up to this before they are hashed: many small updates cost more than one large.
 const BUFFER_BYTES: usize = 32 << 10;
@@ -15,11 +18,26 @@ const BUFFER_BYTES: usize = 32 << 10;
 pub(super) struct RunHash {
     hasher: blake3::Hasher,
     buffer: Vec<u8>,
+    tape: Option<Box<Tape>>,
 }
 
 impl RunHash {
-    pub(super) fn new() -> RunHash {
-        RunHash { hasher: blake3::Hasher::new(), buffer: Vec::with_capacity(2 * BUFFER_BYTES) }
+    pub(super) fn new(tape: Option<Tape>) -> RunHash {
+        let buffer = Vec::with_capacity(2 * BUFFER_BYTES);
+        RunHash { hasher: blake3::Hasher::new(), buffer, tape: tape.map(Box::new) }
+    }
+
+    /// Does something with the tape, if there is one.
+    #[inline]
+    pub(super) fn tape(&mut self, note: impl FnOnce(&mut Tape)) {
+        if let Some(tape) = &mut self.tape {
+            note(tape);
+        }
+    }
+
+    /// Takes the tape away.
+    pub(super) fn take_tape(&mut self) -> Option<Tape> {
+        self.tape.take().map(|tape| *tape)
     }
 
     /// A node is about to take an input. `number` is that of the message, where it is one.
@@ -28,6 +46,7 @@ impl RunHash {
             self.hasher.update(&self.buffer);
             self.buffer.clear();
         }
+        self.tape(|tape| tape.input(time, node, input, number));
         self.tag(1, &[time, sequence, u64::from(node.0)]);
         match input {
             Input::Peer { from, message: _ } => self.tag(2, &[u64::from(from.0), number]),
@@ -43,11 +62,13 @@ impl RunHash {
 
     /// A node boots.
     pub(super) fn boot(&mut self, (time, sequence): (u64, u64), node: NodeId, incarnation: u64, entries: u64) {
+        self.tape(|tape| tape.boots(time, node));
         self.tag(7, &[time, sequence, u64::from(node.0), incarnation, entries]);
     }
 
-    /// Part of an output.
-    pub(super) fn durable(&mut self, batch: &WriteBatch) {
+    /// Part of an output: a batch, and the ticket it gets.
+    pub(super) fn durable(&mut self, batch: &WriteBatch, ticket: Ticket) {
+        self.tape(|tape| tape.durable(batch, ticket));
         self.tag(8, &[batch.puts.len() as u64, batch.deletes.len() as u64]);
         for bytes in batch.puts.iter().flat_map(|(key, value)| [key, value]).chain(&batch.deletes) {
             self.bytes(bytes);
@@ -56,6 +77,7 @@ impl RunHash {
 
     /// Part of an output: a message with the number it gets. Its length on the wire, in bytes.
     pub(super) fn send(&mut self, to: NodeId, lane: Lane, number: u64, message: &PeerMessage) -> u32 {
+        self.tape(|tape| tape.send(to, number, message));
         let lane = match lane {
             Lane::Control => 0,
             Lane::Data => 1,
@@ -67,12 +89,14 @@ impl RunHash {
 
     /// Part of an output. Its length on the wire, in bytes.
     pub(super) fn reply(&mut self, request: u64, response: &ClientResponse) -> u32 {
+        self.tape(|tape| tape.reply(RequestId(request), response));
         self.tag(10, &[request]);
         self.encode(response)
     }
 
     /// Part of an output.
     pub(super) fn event(&mut self, event: &Event) {
+        self.tape(|tape| tape.event(event));
         match event {
             Event::PeerUp(peer) => self.tag(11, &[u64::from(peer.0)]),
             Event::PeerDown(peer) => self.tag(12, &[u64::from(peer.0)]),

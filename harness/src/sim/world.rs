@@ -17,6 +17,7 @@ use super::run::Wake;
 use super::run_hash::RunHash;
 use super::settings::{Settings, UNRELEASED_MAX};
 use super::streams::{stream, sub_seed};
+use super::tape::{Hindrance, Parcel, Tape, What};
 use super::wire::Wire;
 
 /// Lines of all nodes' logs that are kept.
@@ -139,7 +140,12 @@ impl World {
     ///
     /// # Errors
     /// A configuration that can't work.
-    pub(super) fn new(config: &ClusterConfig, seed: u64, settings: Settings) -> Result<World, ConfigError> {
+    pub(super) fn new(
+        config: &ClusterConfig,
+        seed: u64,
+        settings: Settings,
+        tape: Option<Tape>,
+    ) -> Result<World, ConfigError> {
         let cluster = Cluster::new(config.clone())?;
         let mut members = config.members.clone();
         members.sort_unstable();
@@ -156,7 +162,7 @@ impl World {
             connections: Connections::new(members.len()),
             dialled: BTreeMap::new(),
             wire: Wire::new(settings.link),
-            hash: RunHash::new(),
+            hash: RunHash::new(tape),
             sequence: 0,
             events: 0,
             messages: 0,
@@ -188,7 +194,11 @@ impl World {
         self.sequence = sequence;
         self.events += 1;
         match event {
-            Event::At(happening) => self.happen(happening),
+            Event::At(happening) => {
+                if let Some(happening) = self.cross(happening) {
+                    self.happen(happening);
+                }
+            }
             Event::Boot { node, starts } => self.boot(node, starts),
             Event::Deadline { node, time } => self.deadline(node, time),
             Event::Synced { node, starts } => self.synced(node, starts),
@@ -197,13 +207,13 @@ impl World {
         Step::World
     }
 
-    fn happen(&mut self, happening: Happening) {
+    pub(super) fn happen(&mut self, happening: Happening) {
         let (id, side) = happening.place();
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else { return self.undelivered(&happening) };
         if let Party::Node(node) = connection.party(side) {
             let node = &mut self.nodes[place(node)];
             if !node.exists() {
-                return;
+                return self.undelivered(&happening);
             }
             if node.process == Process::Paused || node.unreleased.len() >= UNRELEASED_MAX {
                 let is_frame = |packet: &Packet| matches!(packet, Packet::Frame(..));
@@ -227,6 +237,14 @@ impl World {
             Happening::Idle { connection, side } => self.check_idle(connection, side),
             Happening::Drain { connection, from } => self.drain(connection, from),
             Happening::Retry { connection, from, retry } => self.retry(connection, from, retry),
+        }
+    }
+
+    /// A packet whose connection or receiver is gone.
+    fn undelivered(&mut self, happening: &Happening) {
+        let now = self.now();
+        if let Happening::Packet { packet: Packet::Frame(_, frame, _), .. } = happening {
+            self.hash.tape(|tape| tape.hindered(now, frame, Hindrance::ConnectionLost));
         }
     }
 
@@ -291,7 +309,10 @@ impl World {
         if node.process == Process::Down {
             return None;
         }
+        let last = node.disk.last();
         let loss = lose(&mut node.disk);
+        let now = self.queue.now();
+        self.hash.tape(|tape| tape.killed(now, id, last, loss));
         node.forget();
         for connection in self.connections.of_node(id) {
             for side in [Side::Dialler, Side::Acceptor] {
@@ -311,6 +332,8 @@ impl World {
         let runs = node.process == Process::Running;
         if runs {
             node.process = Process::Paused;
+            let now = self.queue.now();
+            self.hash.tape(|tape| tape.note(now, What::Pauses(id)));
         }
         runs
     }
@@ -322,6 +345,8 @@ impl World {
             return false;
         }
         node.process = Process::Running;
+        let now = self.queue.now();
+        self.hash.tape(|tape| tape.note(now, What::Proceeds(id)));
         if std::mem::take(&mut node.synced_unseen) {
             self.release_synced(id);
         }
@@ -416,7 +441,7 @@ impl World {
         }
         let node = &mut self.nodes[place(id)];
         if !durable.is_empty() {
-            self.hash.durable(&durable);
+            self.hash.durable(&durable, node.disk.last() + 1);
             node.disk.gather(durable);
             self.begin_sync(id);
         }
@@ -455,12 +480,15 @@ impl World {
     }
 
     fn carry_out(&mut self, id: NodeId, effects: Effects) {
+        let now = self.now();
         for message in effects.send {
+            self.hash.tape(|tape| tape.leaves(now, Parcel::Message(message.number)));
             self.send_message(id, message);
         }
         for (request_id, response, bytes) in effects.reply {
             let asked = self.nodes[place(id)].asking.remove(&request_id);
             let (connection, call) = asked.expect("the replica answers each request once");
+            self.hash.tape(|tape| tape.leaves(now, Parcel::Response(call)));
             let frame = Frame::Response(call, response);
             self.send_frame(connection, Side::Acceptor, hearsay_core::Lane::Data, frame, bytes);
         }
@@ -472,6 +500,8 @@ impl World {
         node.last_request += 1;
         let request_id = RequestId(node.last_request);
         node.asking.insert(request_id, (connection, call));
+        let now = self.queue.now();
+        self.hash.tape(|tape| tape.taken(now, id, call, request_id));
         self.input(id, Input::Client { request_id, request }, 0);
     }
 
@@ -529,6 +559,8 @@ impl World {
         node.counters.commits += 1;
         node.syncs.done += 1;
         node.syncs.took_ns += self.queue.now() - node.sync_began;
+        let (now, durable) = (self.queue.now(), node.disk.durable());
+        self.hash.tape(|tape| tape.synced(now, id, durable));
         self.begin_sync(id);
         loop {
             let node = &mut self.nodes[place(id)];
@@ -578,7 +610,8 @@ impl World {
 
     /// A client sends a request over its connection.
     pub(super) fn send_request(&mut self, connection: ConnectionId, call: u64, request: ClientRequest) {
-        let bytes = self.hash.request(&request);
+        let (now, bytes) = (self.now(), self.hash.request(&request));
+        self.hash.tape(|tape| tape.leaves(now, Parcel::Request(call)));
         let frame = Frame::Request(call, request);
         self.send_frame(connection, Side::Dialler, hearsay_core::Lane::Data, frame, bytes);
     }

@@ -31,7 +31,7 @@ use alloc::vec::Vec;
 
 use crate::counters::Counters;
 use crate::message::PeerMessage;
-use crate::{Event, Link, NodeId, PeerStatus, Time};
+use crate::{Event, Link, Mark, NodeId, PeerStatus, Time};
 
 /// Between two attempts to reach a neighbour without a link.
 const PROBE_INTERVAL_MS: u64 = 1_000;
@@ -174,6 +174,7 @@ impl FailureDetector {
         }
         if state.linked && !state.alive {
             state.alive = true;
+            counters.mark(Mark::PeerRevived);
             tell(peer, state, true, counters, events);
         }
     }
@@ -231,6 +232,7 @@ impl FailureDetector {
         let own_pause = now.since_ms(self.last_tick) > self.interval_ms.midpoint(self.timeout_ms);
         if own_pause {
             counters.own_pauses += 1;
+            counters.mark(Mark::OwnPause);
         }
         self.last_tick = now;
         let mut round = Round::default();
@@ -248,6 +250,7 @@ impl FailureDetector {
                 }
                 if peer.alive && now.since_ms(peer.heard) > self.timeout_ms {
                     peer.alive = false;
+                    counters.mark(Mark::SilentPeer);
                     tell(*id, peer, false, counters, events);
                 }
                 round.heartbeats.push(*id);
@@ -256,6 +259,7 @@ impl FailureDetector {
             if peer.tried.is_some_and(|tried| now.since_ms(tried) > self.timeout_ms) {
                 peer.tried = None;
                 peer.failed = Some(now);
+                counters.mark(Mark::TryFailed);
                 tell(*id, peer, false, counters, events);
             }
             if peer.neighbour && peer.probed.is_none_or(|probed| now.since_ms(probed) >= PROBE_INTERVAL_MS) {

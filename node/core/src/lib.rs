@@ -23,6 +23,7 @@ mod coordinator;
 mod counters;
 mod failure_detector;
 mod io;
+mod marks;
 pub mod merkle;
 pub mod message;
 mod replica;
@@ -44,5 +45,7 @@ pub use api::{
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
+pub use marks::{Mark, Marks, Reach};
 pub use replica::Replica;
+pub use store_codec::{stored_key, stored_version};
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};

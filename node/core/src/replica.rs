@@ -39,7 +39,7 @@ use crate::table::Table;
 use crate::timers::{Timer, Timers};
 use crate::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Event, Input,
-    Key, Lane, Link, NodeId, Now, Output, RecoveredState, RequestId, Send, Time, Value, Version, store_codec,
+    Key, Lane, Link, Mark, NodeId, Now, Output, RecoveredState, RequestId, Send, Time, Value, Version, store_codec,
 };
 
 /// Between two steps of the tombstone sweep.
@@ -112,6 +112,9 @@ impl Replica {
         let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth);
         let mut store = Store::new(table, config.tombstone_grace_ms);
         let mut counters = Counters::default();
+        if !content.data.is_empty() {
+            counters.mark(Mark::BootWithData);
+        }
         for (key, version) in content.data {
             if !store.recover(key, version) {
                 counters.recovered_not_owned += 1;
@@ -149,10 +152,14 @@ impl Replica {
             output: Output::default(),
             config,
         };
+        if content.identity.is_some() && content.caught_up.is_none() {
+            replica.counters.mark(Mark::BootWhileCatchingUp);
+        }
         if content.identity.is_none() {
             replica.output.durable.puts.push(store_codec::identity_entry(identity));
         }
         if content.caught_up.is_some() && !caught_up {
+            replica.counters.mark(Mark::BootWithOtherRing);
             let sentence = "members, vnodes or replication changed since this node caught up: it compares itself anew";
             replica.output.events.push(Event::Warning(sentence.into()));
         }
@@ -214,6 +221,9 @@ impl Replica {
             }
             ClientRequest::LocalScan { after, limit } => {
                 let (entries, more) = self.store.scan(after.as_ref(), limit as usize);
+                if more && entries.len() < limit as usize {
+                    self.counters.mark(Mark::ScanCut);
+                }
                 ClientResponse::Entries { entries, more }
             }
         };
@@ -223,6 +233,7 @@ impl Replica {
     fn on_peer(&mut self, from: NodeId, message: PeerMessage) {
         if from == self.identity || !self.ring.is_member(from) {
             self.counters.messages_invalid += 1;
+            self.counters.mark(Mark::Invalid);
             return;
         }
         let traffic = Traffic::of(&message);
@@ -238,6 +249,7 @@ impl Replica {
                     && too_long(value)
                 {
                     self.counters.messages_invalid += 1;
+                    self.counters.mark(Mark::Invalid);
                     return;
                 }
                 self.on_read_reply(from, operation, answer);
@@ -250,8 +262,10 @@ impl Replica {
     fn on_write(&mut self, from: NodeId, operation: OperationId, key: Key, version: Version) {
         if !is_valid(&key, Some(&version)) {
             self.counters.messages_invalid += 1;
+            self.counters.mark(Mark::Invalid);
         } else if !self.store.owns(&key) {
             self.counters.messages_not_owned += 1;
+            self.counters.mark(Mark::NotOwned);
         } else {
             // Acknowledged also when it was not newer: what is stored instead is durable before this output is released.
             self.apply(key, version);
@@ -263,14 +277,17 @@ impl Replica {
     fn on_read(&mut self, from: NodeId, operation: OperationId, key: &Key, digest_only: bool) {
         if !is_valid(key, None) {
             self.counters.messages_invalid += 1;
+            self.counters.mark(Mark::Invalid);
             return;
         }
         if !self.store.owns(key) {
             self.counters.messages_not_owned += 1;
+            self.counters.mark(Mark::NotOwned);
             return;
         }
         let answer = if !self.is_ready() {
             self.counters.replica_reads_refused += 1;
+            self.counters.mark(Mark::ReadRefused);
             ReadAnswer::CatchingUp
         } else if digest_only {
             self.counters.replica_digest_reads += 1;

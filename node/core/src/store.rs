@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use crate::counters::Counters;
 use crate::table::Table;
-use crate::{Key, LocalEntry, Value, Version, WallTime, WriteBatch, store_codec};
+use crate::{Key, LocalEntry, Mark, Value, Version, WallTime, WriteBatch, store_codec};
 
 /// Keys looked at in one step of the sweep.
 const SWEEP_KEYS: usize = 512;
@@ -81,10 +81,18 @@ impl Store {
         let stored = self.table.get(&key);
         if stored.is_none() && self.is_expired(&version, wall) {
             counters.tombstones_refused += 1;
+            counters.mark(Mark::TombstoneRefused);
             return false;
         }
-        if stored.is_some_and(|stored| *stored >= version) {
+        if let Some(stored) = stored
+            && stored.stamp == version.stamp
+            && *stored != version
+        {
+            counters.mark(Mark::StampTie);
+        }
+        if let Some(stored) = stored.filter(|stored| **stored >= version) {
             counters.writes_stale += 1;
+            counters.mark(if *stored == version { Mark::VersionAgain } else { Mark::VersionOlder });
             return false;
         }
         let store_key = store_codec::data_key(&key);
@@ -110,12 +118,16 @@ impl Store {
             }
         }
         self.sweep_after = if looked_at == SWEEP_KEYS { last.cloned() } else { None };
+        if self.sweep_after.is_some() {
+            counters.mark(Mark::SweepInPieces);
+        }
         for key in expired {
             let store_key = store_codec::data_key(&key);
             // A put of this output is replaced by the removal, which comes after it anyway.
             durable.deletes.push(store_key);
             self.table.remove(&key);
             counters.tombstones_removed += 1;
+            counters.mark(Mark::TombstoneCollected);
         }
     }
 

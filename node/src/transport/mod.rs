@@ -20,19 +20,20 @@ pub(crate) mod settings;
 
 use std::sync::Arc;
 
-use hearsay_core::{ClientRequest, ClientResponse, Link, NodeId, message::PeerMessage};
+use hearsay_core::{ClientRequest, Link, NodeId, message::PeerMessage};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::Counters;
 use crate::logs::Brake;
 use hello::Hello;
 use links::{DialId, LinkId, Offer, Verdict};
+use requests::Asker;
 
 /// What the tasks around the driver tell it.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    /// A request of a client. Dropping `answer` says that it will never be answered.
-    Request { request: ClientRequest, answer: oneshot::Sender<ClientResponse> },
+    /// A request of a client.
+    Request { request: ClientRequest, asker: Asker },
     /// A message that came on a link.
     Message { peer: NodeId, link: LinkId, message: PeerMessage },
     /// A connection whose hello was accepted: may it be the link of its pair?

@@ -1,5 +1,6 @@
 //! Tests of the simulated world: its links, its processes, and whole runs.
 
+mod bad_links;
 mod disks;
 mod links;
 mod processes;
@@ -25,7 +26,7 @@ fn settled(nodes: u16, settings: Settings) -> World {
     let members = (1..=nodes).map(NodeId).collect();
     let replication = u8::try_from(nodes.min(3)).unwrap();
     let config = ClusterConfig { members, replication, ..ClusterConfig::default() };
-    let mut world = World::new(&config, 7, settings).unwrap();
+    let mut world = World::new(&config, 7, settings, None).unwrap();
     for node in 1..=nodes {
         assert!(world.start(n(node)));
     }

@@ -21,7 +21,7 @@ use self::write::WriteWork;
 use crate::message::OperationId;
 use crate::timers::Timer;
 use crate::{
-    ClientError, ClientErrorKind, ClientResponse, Key, Level, NodeId, Replica, RequestId, Time, WallTime,
+    ClientError, ClientErrorKind, ClientResponse, Key, Level, Mark, NodeId, Replica, RequestId, Time, WallTime,
     failure_detector::Opinion,
 };
 
@@ -107,12 +107,14 @@ impl Replica {
         let length = key.0.len();
         if !(1..=Key::LENGTH_MAX).contains(&length) {
             self.counters.requests_refused += 1;
+            self.counters.mark(Mark::SizeRefused);
             return Err(refused(format!("the key has {length} bytes: choose one of 1 to {} bytes", Key::LENGTH_MAX)));
         }
         let replicas = self.ring.replicas(key).to_vec();
         let needed = level.needed(replicas.len());
         if !(1..=replicas.len()).contains(&needed) {
             self.counters.requests_refused += 1;
+            self.counters.mark(Mark::LevelRefused);
             return Err(refused(format!(
                 "level {level} needs {needed} replicas, but each key has {}: choose a level from 1 to {}",
                 replicas.len(),
@@ -121,6 +123,7 @@ impl Replica {
         }
         if self.coordinator.in_work() >= self.config.requests_max as usize {
             self.counters.requests_overloaded += 1;
+            self.counters.mark(Mark::Overloaded);
             return Err(ClientError {
                 kind: ClientErrorKind::Overloaded,
                 message: format!(
@@ -174,10 +177,12 @@ impl Replica {
     /// The time of a request ran out.
     pub(crate) fn on_request_timeout(&mut self, id: OperationId) {
         let Some(operation) = self.coordinator.operations.get(&id) else { return };
-        let message = match &operation.work {
-            Work::Write(write) => write.timeout_message(),
-            Work::Read(read) => read.timeout_message(),
+        let (mark, message) = match &operation.work {
+            Work::Write(write) => (Mark::WriteTimedOut, write.timeout_message()),
+            Work::Read(read) if read.repair.is_some() => (Mark::RepairTimedOut, read.timeout_message()),
+            Work::Read(read) => (Mark::ReadTimedOut, read.timeout_message()),
         };
+        self.counters.mark(mark);
         let message = format!("{message} within {} ms", self.config.request_timeout_ms);
         self.counters.requests_timed_out += 1;
         self.finish(id, ClientResponse::Failed(ClientError { kind: ClientErrorKind::Timeout, message }));
@@ -186,7 +191,10 @@ impl Replica {
     /// An acknowledgement of a write or of a repair.
     pub(crate) fn on_write_ack(&mut self, from: NodeId, id: OperationId) {
         match self.coordinator.operations.get(&id).map(|operation| &operation.work) {
-            None => self.counters.replies_late += 1,
+            None => {
+                self.counters.replies_late += 1;
+                self.counters.mark(Mark::AckLate);
+            }
             Some(Work::Write(_)) => self.on_write_acknowledged(from, id),
             Some(Work::Read(_)) => self.on_repair_acknowledged(from, id),
         }

@@ -12,7 +12,9 @@ use alloc::string::String;
 
 use super::{Admitted, Work, refused};
 use crate::message::{OperationId, PeerMessage};
-use crate::{ClientError, ClientResponse, Key, Lane, Level, NodeId, Replica, RequestId, Value, Version, WallTime};
+use crate::{
+    ClientError, ClientResponse, Key, Lane, Level, Mark, NodeId, Replica, RequestId, Value, Version, WallTime,
+};
 
 /// A write in work.
 #[derive(Debug)]
@@ -70,20 +72,32 @@ impl Replica {
         let length = value.as_ref().map_or(0, |value| value.0.len());
         if length > Value::LENGTH_MAX {
             self.counters.requests_refused += 1;
+            self.counters.mark(Mark::SizeRefused);
             return Err(refused(format!(
                 "the value has {length} bytes: choose one of at most {} bytes",
                 Value::LENGTH_MAX
             )));
         }
         let Admitted { replicas, needed } = self.admit(&key, level)?;
+        let all = replicas.len();
         let asked: BTreeSet<NodeId> = replicas.into_iter().filter(|node| self.is_usable(*node)).collect();
         if asked.len() < needed {
+            self.counters.mark(Mark::WriteUnavailable);
             return Err(self.unavailable(level, needed, asked.len()));
         }
         // From here on nothing but `Written` or `Timeout` may be answered.
         let version = Version { stamp: self.coordinator.next_stamp(self.now.wall), value };
+        if version.stamp > self.now.wall {
+            self.counters.mark(Mark::StampRaised);
+        }
+        if asked.len() < all {
+            self.counters.mark(Mark::WriteSkipsDead);
+        }
         let id = self.coordinator.next_operation();
         let local = asked.contains(&self.identity);
+        if !local {
+            self.counters.mark(Mark::WriteFromOutside);
+        }
         for node in &asked {
             if *node != self.identity {
                 let message = PeerMessage::Write { operation: id, key: key.clone(), version: version.clone() };
@@ -113,7 +127,10 @@ impl Replica {
                 self.finish(id, ClientResponse::Written { stamp });
             }
             Counted::Waiting => {}
-            Counted::Unexpected => self.counters.replies_unexpected += 1,
+            Counted::Unexpected => {
+                self.counters.replies_unexpected += 1;
+                self.counters.mark(Mark::AckUnexpected);
+            }
         }
     }
 }
