@@ -31,7 +31,7 @@ use alloc::vec::Vec;
 
 use crate::counters::Counters;
 use crate::message::PeerMessage;
-use crate::{Event, Link, Mark, NodeId, PeerStatus, Time};
+use crate::{Event, Link, Mark, NodeId, PeerStatus, Planted, Time, planted};
 
 /// Between two attempts to reach a neighbour without a link.
 const PROBE_INTERVAL_MS: u64 = 1_000;
@@ -112,6 +112,7 @@ pub(crate) struct FailureDetector {
     interval_ms: u64,
     timeout_ms: u64,
     last_tick: Time,
+    pub(crate) planted: Planted,
 }
 
 impl FailureDetector {
@@ -124,7 +125,7 @@ impl FailureDetector {
         now: Time,
     ) -> FailureDetector {
         let peers = peers.map(|id| (id, Peer { neighbour: neighbours.contains(&id), ..Peer::default() })).collect();
-        FailureDetector { peers, forgets: false, interval_ms, timeout_ms, last_tick: now }
+        FailureDetector { peers, forgets: false, interval_ms, timeout_ms, last_tick: now, planted: Planted::NONE }
     }
 
     /// Watches the neighbours for ever and others while they are used; to be ticked every `interval_ms`.
@@ -135,7 +136,7 @@ impl FailureDetector {
         now: Time,
     ) -> FailureDetector {
         let peers = neighbours.iter().map(|&id| (id, Peer { neighbour: true, ..Peer::default() })).collect();
-        FailureDetector { peers, forgets: true, interval_ms, timeout_ms, last_tick: now }
+        FailureDetector { peers, forgets: true, interval_ms, timeout_ms, last_tick: now, planted: Planted::NONE }
     }
 
     /// What to think of `peer`, which is another member. Asked about anybody else, it says that it is dead if it can tell.
@@ -171,6 +172,9 @@ impl FailureDetector {
         state.heard = now;
         if traffic == Traffic::Use {
             state.used = now;
+        }
+        if planted!(self.planted, DeadForEver) && state.told_up == Some(false) {
+            return;
         }
         if state.linked && !state.alive {
             state.alive = true;
@@ -209,6 +213,10 @@ impl FailureDetector {
         }
         state.tried = None;
         match link {
+            Link::Up if planted!(self.planted, DeadForEver) && state.told_up == Some(false) => {
+                state.linked = true;
+                return;
+            }
             Link::Up => {
                 state.linked = true;
                 state.alive = true;

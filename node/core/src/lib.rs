@@ -26,6 +26,7 @@ mod io;
 mod marks;
 pub mod merkle;
 pub mod message;
+mod planted;
 mod replica;
 pub mod ring;
 mod rng;
@@ -46,6 +47,9 @@ pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
+#[cfg(feature = "planted-bugs")]
+pub use planted::Bug;
+pub use planted::Planted;
 pub use replica::Replica;
 pub use store_codec::{stored_key, stored_version};
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};

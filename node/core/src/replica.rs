@@ -39,7 +39,8 @@ use crate::table::Table;
 use crate::timers::{Timer, Timers};
 use crate::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Event, Input,
-    Key, Lane, Link, Mark, NodeId, Now, Output, RecoveredState, RequestId, Send, Time, Value, Version, store_codec,
+    Key, Lane, Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send, Time, Value, Version,
+    planted, store_codec,
 };
 
 /// Between two steps of the tombstone sweep.
@@ -50,6 +51,7 @@ const SWEEP_INTERVAL_MS: u64 = 1_000;
 pub struct Replica {
     pub(crate) config: Arc<ClusterConfig>,
     pub(crate) identity: NodeId,
+    pub(crate) planted: Planted,
     pub(crate) incarnation: u64,
     pub(crate) ring: Arc<Ring>,
     /// Names the ring; see [`Cluster`].
@@ -82,16 +84,33 @@ impl Replica {
         seed: [u8; 32],
         now: Now,
     ) -> Result<(Replica, Output), ConfigError> {
-        config.validate_for(identity)?;
-        Replica::boot_in(&Cluster::new(config)?, identity, incarnation, recovered, seed, now)
+        Replica::boot_planted(Planted::NONE, config, identity, incarnation, recovered, seed, now)
     }
 
-    /// [`Replica::boot`] in a cluster that is made already: what its nodes have in common is shared.
+    /// [`Replica::boot`] with a planted bug, where the build has any.
+    ///
+    /// # Errors
+    /// As [`Replica::boot`].
+    pub fn boot_planted(
+        planted: Planted,
+        config: ClusterConfig,
+        identity: NodeId,
+        incarnation: u64,
+        recovered: RecoveredState,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Result<(Replica, Output), ConfigError> {
+        config.validate_for(identity)?;
+        Replica::boot_in(&Cluster::new(config)?, planted, identity, incarnation, recovered, seed, now)
+    }
+
+    /// [`Replica::boot_planted`] in a cluster that is made already: what its nodes have in common is shared.
     ///
     /// # Errors
     /// A node that is no member, or a store that this build can't read or that is another node's.
     pub fn boot_in(
         cluster: &Cluster,
+        planted: Planted,
         identity: NodeId,
         incarnation: u64,
         recovered: RecoveredState,
@@ -102,14 +121,19 @@ impl Replica {
         if !ring.is_member(identity) {
             return Err(no_member(identity));
         }
-        let content = store_codec::decode(recovered)?;
+        let mut content = store_codec::decode(recovered)?;
+        if planted!(planted, RestartForgetsTombstones) {
+            content.data.retain(|(_, version)| version.value.is_some());
+        }
         if let Some(owner) = content.identity.filter(|owner| *owner != identity) {
             return Err(ConfigError(format!(
                 "the store belongs to {owner}, but this node is {identity}: name the data directory of {identity}"
             )));
         }
         let neighbours = ring.neighbours(identity);
-        let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth);
+        let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth).with(planted);
+        #[cfg(feature = "planted-bugs")]
+        let newest_stamp = content.data.iter().map(|(_, version)| version.stamp.0).max();
         let mut store = Store::new(table, config.tombstone_grace_ms);
         let mut counters = Counters::default();
         if !content.data.is_empty() {
@@ -121,13 +145,14 @@ impl Replica {
             }
         }
         let (interval_ms, timeout_ms) = (config.heartbeat_interval_ms, config.heartbeat_timeout_ms);
-        let detector = if config.members.len() <= FULL_MESH_MAX {
+        let mut detector = if config.members.len() <= FULL_MESH_MAX {
             let others = config.members.iter().copied().filter(|member| *member != identity);
             FailureDetector::of_all(others, &neighbours, interval_ms, timeout_ms, now.time)
         } else {
             FailureDetector::of_neighbours(&neighbours, interval_ms, timeout_ms, now.time)
         };
-        let caught_up = content.caught_up == Some(fingerprint);
+        detector.planted = planted;
+        let caught_up = content.caught_up == Some(fingerprint) || planted!(planted, EmptyNodeAnswers);
         let sync = AntiEntropy::new(
             &ring,
             identity,
@@ -140,6 +165,7 @@ impl Replica {
             coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
             catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
             identity,
+            planted,
             incarnation,
             ring,
             ring_fingerprint: fingerprint,
@@ -152,6 +178,10 @@ impl Replica {
             output: Output::default(),
             config,
         };
+        #[cfg(feature = "planted-bugs")]
+        if planted!(planted, RestartReusesStamps) {
+            replica.coordinator.clock_behind_ns = now.wall.0.saturating_sub(newest_stamp.unwrap_or(now.wall.0));
+        }
         if content.identity.is_some() && content.caught_up.is_none() {
             replica.counters.mark(Mark::BootWhileCatchingUp);
         }
@@ -191,6 +221,11 @@ impl Replica {
             Input::Link { peer, state } => self.on_link(peer, state),
         }
         core::mem::take(&mut self.output)
+    }
+
+    /// The bug planted in it.
+    pub fn planted(&self) -> Planted {
+        self.planted
     }
 
     /// When to call `handle` with [`Input::Deadline`] at the latest.
@@ -268,7 +303,9 @@ impl Replica {
             self.counters.mark(Mark::NotOwned);
         } else {
             // Acknowledged also when it was not newer: what is stored instead is durable before this output is released.
-            self.apply(key, version);
+            if !(planted!(self.planted, DroppedButAcknowledged) && self.coordinator.in_work() >= 4) {
+                self.apply(key, version);
+            }
             self.send(from, Lane::Data, PeerMessage::WriteAck { operation });
         }
     }

@@ -23,7 +23,7 @@ fn large(nodes: u16) -> World {
         heartbeat_timeout_ms: 4_000,
         ..ClusterConfig::default()
     };
-    let mut world = World::new(&config, 7, Settings::default(), None).unwrap();
+    let mut world = World::new(&config, 7, Settings::default(), Watch::default()).unwrap();
     for node in 1..=nodes {
         assert!(world.start(n(node)));
     }
