@@ -18,7 +18,7 @@ use crate::campaign::{self, Campaign};
 use crate::exit::Outcome;
 use crate::plan::Plan;
 use crate::report::marks::{marks_line, never_hit};
-use crate::report::{Problem, ProblemKind, RunReport, render, simulated_header};
+use crate::report::{Problem, ProblemKind, RunReport, outcome_of, render, simulated_header};
 use crate::run::judge::{about, shell_word};
 use crate::sim::{Settings, Simulated, simulate};
 use crate::store::{RunDirectory, write_json, write_whole};
