@@ -516,7 +516,7 @@ impl World {
             let asked = self.nodes[place(id)].asking.remove(&request_id);
             let (connection, call) = asked.expect("the replica answers each request once");
             self.hash.tape(|tape| tape.leaves(now, Parcel::Response(call)));
-            let frame = Frame::Response(call, response);
+            let frame = Frame::Response(call, Box::new(response));
             self.send_frame(connection, Side::Acceptor, hearsay_core::Lane::Data, frame, bytes);
         }
     }
