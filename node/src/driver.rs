@@ -192,8 +192,10 @@ impl Driver {
     }
 
     fn take(&mut self, output: Output) {
-        let Output { durable, send, reply, events } = output;
+        let Output { durable, send, reply, hang_up, events } = output;
         events.into_iter().for_each(log);
+        // Nothing has been sent on these for long, so nothing that waits for the disk is for them.
+        hang_up.into_iter().for_each(|peer| self.links.hang_up(peer));
         if !durable.is_empty() {
             self.committer.gather(durable);
         }

@@ -76,6 +76,8 @@ fn golden_messages() {
 }
 
 const CASES: &[&[(&str, &str)]] = &[
+    &[("nodes: 5", "nodes: 2000")],
+    &[("nodes: 5", "nodes: 10001")],
     &[("replication: 3", "replicaton: 3")],
     &[("replication: 3", "replication: three")],
     &[("replication: 3", "replication: 6")],
