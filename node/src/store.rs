@@ -324,7 +324,7 @@ mod tests {
     }
 
     /// A store of 50 keys, of which the table and the journal hold some each, as bytes; and what is in it.
-    fn specimen() -> (tempfile::TempDir, PathBuf, Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>) {
+    fn specimen() -> (tempfile::TempDir, PathBuf, Vec<u8>, RecoveredState) {
         let directory = tempfile::tempdir().unwrap();
         let (mut store, _) = Store::open_with(directory.path(), 4_000).unwrap();
         for number in 0..60_u32 {
@@ -337,20 +337,20 @@ mod tests {
         drop(store);
         let path = directory.path().join("store.redb");
         let file = std::fs::read(&path).unwrap();
-        (directory, path, file, recovered.entries)
+        (directory, path, file, recovered)
     }
 
     /// redb itself panics over some damage, which ends the node as loudly.
     #[test]
     fn a_flipped_byte_is_never_served() {
-        let (directory, path, file, entries) = specimen();
+        let (directory, path, file, whole) = specimen();
         let mut refused = 0;
         for at in (0..file.len()).step_by(499) {
             let mut flipped = file.clone();
             flipped[at] ^= 0x55;
             std::fs::write(&path, &flipped).unwrap();
             match std::panic::catch_unwind(|| Store::open(directory.path())) {
-                Ok(Ok((_, recovered))) => assert_eq!(recovered.entries, entries, "byte {at}"),
+                Ok(Ok((_, recovered))) => assert_eq!(recovered.entries, whole.entries, "byte {at}"),
                 Ok(Err(error)) => {
                     refused += usize::from(matches!(error, StoreError::Damaged(..)));
                 }
