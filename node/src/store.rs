@@ -18,6 +18,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use hearsay_core::{RecoveredState, WriteBatch};
@@ -70,6 +71,22 @@ pub(crate) struct Store {
     journal_bytes_max: usize,
 }
 
+/// Makes the directory and an empty file in it, and has their names on the disk before anything that is acknowledged goes into
+/// the file: redb syncs the file alone, and a power cut may take a name that was never synced, with all that is behind it.
+fn make(directory: &Path, file: &Path) -> std::io::Result<()> {
+    let there = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new(""));
+    std::fs::create_dir_all(directory)?;
+    File::options().write(true).create(true).truncate(false).open(file)?;
+    for made in directory.ancestors() {
+        // The empty path is the working directory of a relative one.
+        File::open(if made.as_os_str().is_empty() { Path::new(".") } else { made })?.sync_all()?;
+        if made == there {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// What a group changes, in its order.
 fn changes(group: &[WriteBatch]) -> Vec<Change<'_>> {
     let changes = group.iter().flat_map(|batch| {
@@ -106,8 +123,10 @@ impl Store {
     }
 
     fn open_with(directory: &Path, journal_bytes_max: usize) -> Result<(Store, RecoveredState), StoreError> {
-        std::fs::create_dir_all(directory).map_err(|error| StoreError::Directory(directory.to_owned(), error))?;
         let path = directory.join("store.redb");
+        if !path.exists() {
+            make(directory, &path).map_err(|error| StoreError::Directory(directory.to_owned(), error))?;
+        }
         let database = match Database::builder().set_cache_size(CACHE_BYTES).create(&path) {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path)),
