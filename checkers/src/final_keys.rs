@@ -57,6 +57,8 @@ impl FinalKey<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Lost {
     claim: String,
+    /// The kind of violation that it is.
+    pub(crate) kind: &'static str,
     /// What it is called when it is not there any more.
     gone: &'static str,
     /// Why it is certain, in sentences.
@@ -120,7 +122,8 @@ pub(crate) fn survival(key: &KeyHistory<'_>, held: &[Option<u64>], real_time_wri
         let what = value(operation.value);
         let did = if is_delete { "deleted it".to_owned() } else { format!("wrote {what}") };
         let claim = format!("Key {}: {process} {did}, acknowledged at {when} ({index})", key.key);
-        let gone = if is_delete { "a deleted value is back" } else { "it is lost" };
+        let (kind, gone) =
+            if is_delete { ("resurrection", "a deleted value is back") } else { ("lost-write", "it is lost") };
         let it = if is_delete { "the delete".to_owned() } else { format!("the write of {what}") };
         let mut operations = vec![index];
         let mut reasons = Vec::new();
@@ -144,7 +147,7 @@ pub(crate) fn survival(key: &KeyHistory<'_>, held: &[Option<u64>], real_time_wri
         if held.contains(&None) && last_delete_end.is_none() {
             proof.push("Nothing was deleted.".to_owned());
         }
-        survival.lost.push(Lost { claim, gone, proof, operations });
+        survival.lost.push(Lost { kind, claim, gone, proof, operations });
     }
     survival
 }

@@ -28,4 +28,4 @@ pub use history::{
 };
 pub use options::{AvailabilityBounds, CheckOptions};
 pub use registry::{Checker, UnknownChecker, checkers, find, judge};
-pub use verdict::{Judgement, Verdict};
+pub use verdict::{Judgement, KindCount, Verdict};

@@ -29,6 +29,15 @@ impl fmt::Display for Judgement {
     }
 }
 
+/// How often a kind of violation was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindCount {
+    /// A stable name, such as `stale-read` or `lost-write`.
+    pub kind: String,
+    /// Violations of this kind.
+    pub count: u64,
+}
+
 /// A judgement with its reasons.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -48,6 +57,10 @@ pub struct Verdict {
     pub violations: u64,
     /// How strong the evidence is: counts by name (operations judged, reads that could have been stale, ...).
     pub evidence: BTreeMap<String, f64>,
+    /// What kinds of violations were found, that of the explained one first. Two runs that break a model in the same way have
+    /// a kind in common, whatever keys and values are involved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<KindCount>,
     /// What was assumed, such as real-time order between sessions.
     pub assumptions: Vec<String>,
 }
@@ -63,6 +76,7 @@ impl Verdict {
             operations: Vec::new(),
             violations: 0,
             evidence: BTreeMap::new(),
+            kinds: Vec::new(),
             assumptions: Vec::new(),
         }
     }
@@ -75,6 +89,14 @@ impl Verdict {
     /// Sets a measurement of the evidence.
     pub(crate) fn measure(&mut self, name: impl Into<String>, number: f64) {
         self.evidence.insert(name.into(), number);
+    }
+
+    /// Counts violations of a kind; the first one counted is to be that of the explanation.
+    pub(crate) fn found(&mut self, kind: &str, count: u64) {
+        match self.kinds.iter_mut().find(|known| known.kind == kind) {
+            Some(known) => known.count += count,
+            None => self.kinds.push(KindCount { kind: kind.to_owned(), count }),
+        }
     }
 
     /// Adds the operation to the counterexample once.

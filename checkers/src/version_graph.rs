@@ -130,6 +130,18 @@ pub(crate) enum Finding {
     Vanished { read: u32, seen: u32 },
 }
 
+impl Finding {
+    /// The kind of violation that it is.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Finding::ThinAir { .. } => "thin-air",
+            Finding::FailedWrite { .. } => "failed-write-read",
+            Finding::LaterWrite { .. } => "read-before-write",
+            Finding::Vanished { .. } => "vanished",
+        }
+    }
+}
+
 /// What is known about the versions of a key.
 #[derive(Debug)]
 pub(crate) struct VersionGraph<'k> {

@@ -8,10 +8,15 @@ use crate::key_history::by_key;
 use crate::order::find_cycle;
 use crate::version_graph::{Promise, SessionPromise, VersionGraph};
 use crate::version_story::{Story, tell_cycle, tell_finding};
-use crate::{Case, CheckOptions, FaultWindow, Judgement, Operation, Verdict};
+use crate::{Case, CheckOptions, FaultWindow, Judgement, KindCount, Operation, Verdict};
 
 /// Stale reads of a key that a shortest contradiction is looked for through.
 const HINTS_MAX: usize = 8;
+
+/// Kind of a read that returned an older version than it may.
+const STALE_READ: &str = "stale-read";
+/// Kind of reads of which each is possible, but that no one order of the versions explains.
+const CONTRADICTION: &str = "contradiction";
 
 /// Judges a case by a promise.
 pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &CheckOptions) -> Verdict {
@@ -28,6 +33,7 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
     let near_faults = NearFaults::new(&case.faults, options.fault_aftermath);
     let mut counts = Counts::default();
     let mut clearest: Option<(usize, Story)> = None;
+    let mut found: Vec<(&'static str, u64)> = Vec::new();
     let mut not_judged = Vec::new();
     for key in &by_key(&case.history) {
         if let Some(sentence) = key.doubled_sentence() {
@@ -42,18 +48,30 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
         assert!(cycle.is_some() || graph.stale.is_empty(), "a stale read of {} contradicts nothing", key.key);
         let direct = graph.findings.len() + graph.stale.len();
         verdict.violations += if cycle.is_some() { direct.max(graph.findings.len() + 1) } else { direct } as u64;
+        found.extend(graph.findings.iter().map(|finding| (finding.kind(), 1)));
+        match (graph.stale.len() as u64, &cycle) {
+            (0, Some(_)) => found.push((CONTRADICTION, 1)),
+            (stale, _) => found.push((STALE_READ, stale)),
+        }
         let length = if graph.findings.is_empty() { cycle.as_ref().map(Vec::len) } else { Some(1) };
         if let Some(length) = length
             && clearest.as_ref().is_none_or(|(shortest, _)| length < *shortest)
         {
+            let kind = match graph.findings.first() {
+                Some(finding) => finding.kind(),
+                None if graph.stale.is_empty() => CONTRADICTION,
+                None => STALE_READ,
+            };
             let story = match graph.findings.first() {
                 Some(finding) => tell_finding(&graph, *finding),
                 None => tell_cycle(&graph, cycle.as_deref().unwrap_or_default()),
             };
+            verdict.kinds = vec![KindCount { kind: kind.to_owned(), count: 0 }];
             clearest = Some((length, story));
         }
     }
     counts.write(&mut verdict);
+    found.into_iter().filter(|(_, count)| *count > 0).for_each(|(kind, count)| verdict.found(kind, count));
     if let Some((_, story)) = clearest {
         verdict.judgement = Judgement::Violated;
         verdict.explanation = story.sentences;

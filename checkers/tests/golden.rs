@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use hearsay_checkers::{CheckOptions, checkers, dsl, judge};
+use hearsay_checkers::{CheckOptions, Judgement, checkers, dsl, judge};
 
 /// A file of cases, as it should be: the inputs of `text` with what the checker says now.
 fn judged(model: &str, text: &str) -> String {
@@ -18,6 +18,9 @@ fn judged(model: &str, text: &str) -> String {
         });
         let case = dsl::case(&lines.join("\n")).unwrap_or_else(|error| panic!("case {number}: {error}\n{input}"));
         let verdict = judge(&case, &[model], &options).unwrap().remove(0);
+        let of_kinds: u64 = verdict.kinds.iter().map(|kind| kind.count).sum();
+        let violated = verdict.judgement == Judgement::Violated;
+        assert!((1..=verdict.violations).contains(&of_kinds) == violated, "{:?}\n{input}", verdict.kinds);
         if number > 0 {
             out.push_str("\n---\n");
         }

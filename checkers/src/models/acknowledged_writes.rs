@@ -83,10 +83,13 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
         }
         let observations = observations(case, key, final_reads_of.get(key.key).map_or(&[], Vec::as_slice));
         judged += u64::from(!observations.is_empty());
-        let mut lost_here = 0;
+        let (mut lost_here, mut kinds_here) = (0, Vec::new());
         for (at, observation) in observations.into_iter().enumerate() {
             let survival = survival(history, &observation.held, options.real_time_writes);
-            lost_here = lost_here.max(survival.lost.len() as u64);
+            if survival.lost.len() as u64 > lost_here {
+                lost_here = survival.lost.len() as u64;
+                kinds_here = survival.lost.iter().map(|lost| lost.kind).collect();
+            }
             if at == 0 {
                 superseded += survival.superseded;
             }
@@ -95,6 +98,7 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
             }
         }
         lost_writes += lost_here;
+        kinds_here.into_iter().for_each(|kind| verdict.found(kind, 1));
     }
     verdict.count("keys_judged", judged);
     verdict.count("lost", lost_writes);

@@ -56,6 +56,7 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
             judged += 1;
             if share.share() < least {
                 broken.push(format!("At least {} were expected in phase {name}.", percent(least)));
+                verdict.found("low-success", 1);
             }
         }
     }
@@ -69,6 +70,7 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
             judged += 1;
             if length > most.saturating_mul(1_000_000) {
                 broken.push(format!("At most {most} ms without a success were expected."));
+                verdict.found("outage", 1);
             }
         }
     }

@@ -39,15 +39,15 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
         if !equal {
             differing.push(key);
         }
-        if let Some(sentences) = impossible(key) {
-            wrong.push((sentences, Vec::new()));
+        if let Some((kind, sentences)) = impossible(key) {
+            wrong.push((kind, sentences, Vec::new()));
         } else if let (true, true, Some(history)) = (equal, everyone, key.history.filter(|key| key.doubled.is_none())) {
             let held = key.entries.first().and_then(|entry| entry.value);
             let survival = survival(history, &[held], options.real_time_writes);
             if let Some(lost) = survival.lost.first() {
                 let mut sentences = lost.tell_held(&key.holders());
                 sentences.push(format!("So the replicas of {} agree on something overwritten.", key.key));
-                wrong.push((sentences, lost.operations.clone()));
+                wrong.push((lost.kind, sentences, lost.operations.clone()));
             }
         }
     }
@@ -60,7 +60,8 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
         verdict.measure("converged_after_ms", after as f64 / 1e6);
     }
     let violations = (wrong.len() + differing.len()) as u64;
-    if let Some((sentences, operations)) = wrong.into_iter().next() {
+    wrong.iter().for_each(|(kind, ..)| verdict.found(kind, 1));
+    if let Some((_, sentences, operations)) = wrong.into_iter().next() {
         verdict.violations = violations;
         verdict.judgement = Judgement::Violated;
         verdict.explanation = sentences;
@@ -81,6 +82,7 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
         None => {
             verdict.violations = violations.max(1);
             verdict.liveness = true;
+            verdict.found("not-equal", violations.max(1));
             verdict.explanation.push(format!("The replicas were not seen equal within {}.", at(state.deadline)));
             if differing.is_empty() {
                 verdict.explanation.push("They were equal when they were looked at last, after that.".to_owned());
@@ -91,6 +93,7 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
         }
         Some(after) if !differing.is_empty() => {
             verdict.violations = violations;
+            verdict.found("equal-no-longer", violations);
             let sentence = format!("The replicas were seen equal after {}, and are not equal at the end.", at(after));
             verdict.explanation.push(sentence);
             verdict.explanation.extend(differ.chain(more));
@@ -129,19 +132,21 @@ fn describe(key: &FinalKey<'_>, state: &FinalState) -> String {
     format!("{holders}; that is {} instead of {}", counted(key.entries.len() as u64, "replica"), state.replication)
 }
 
-/// Why a stored value cannot be there.
-fn impossible(key: &FinalKey<'_>) -> Option<Vec<String>> {
+/// Why a stored value cannot be there, and the kind of violation.
+fn impossible(key: &FinalKey<'_>) -> Option<(&'static str, Vec<String>)> {
     key.entries.iter().find_map(|entry| {
         let held = entry.value?;
         let claim = format!("Key {}: {} holds {held} at the end.", key.key, entry.node);
-        let reason = match key.history.map_or(Origin::Nobody, |history| history.origin(held, u64::MAX)) {
+        let (kind, reason) = match key.history.map_or(Origin::Nobody, |history| history.origin(held, u64::MAX)) {
             Origin::Written(_) | Origin::LaterWrite(_) => return None,
             Origin::FailedWrite(write) => {
                 let write = key.history?.operation(write);
-                format!("The only write of {held}, by {} ({}), had certainly failed.", write.process, write.index)
+                let failed =
+                    format!("The only write of {held}, by {} ({}), had certainly failed.", write.process, write.index);
+                ("failed-write-kept", failed)
             }
-            Origin::Nobody => format!("Nobody wrote {held} to {}.", key.key),
+            Origin::Nobody => ("unwritten-value", format!("Nobody wrote {held} to {}.", key.key)),
         };
-        Some(vec![claim, reason])
+        Some((kind, vec![claim, reason]))
     })
 }

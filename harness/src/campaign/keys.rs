@@ -11,6 +11,7 @@ pub(super) const CAMPAIGN_KEYS: &[KeyDoc] = &[
     ("phases", "how long each phase takes"),
     ("faults", "what is done to the cluster; left out: nothing but load"),
     ("expect", "what each checker is to say: holds, violated or any"),
+    ("swarm", "what --swarm may draw per seed, besides faults and mix; left out: nothing else"),
 ];
 
 /// `cluster`. Left out: as the node has it by default.
@@ -63,7 +64,10 @@ pub(super) const PHASES_KEYS: &[KeyDoc] = &[
 pub(super) const FAULTS_KEYS: &[KeyDoc] = &[
     ("between", "from the healing of a fault to the next, such as [1s, 2s]"),
     ("at_once", "faults in force at the same time, of different kinds, 1 to 4 (default 1)"),
-    ("kinds", "a list of partition, crash, pause, wipe, each with its parameters"),
+    (
+        "kinds",
+        "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, links, each with its parameters",
+    ),
 ];
 
 /// An item of `faults.kinds`.
@@ -72,6 +76,10 @@ pub const FAULT_KINDS: &[KeyDoc] = &[
     ("crash", "nodes are killed at once, and started again with their disks"),
     ("pause", "nodes are frozen, and go on"),
     ("wipe", "one node is killed, and started again with an empty disk"),
+    ("power-cut", "nodes are killed at once while their disks hold back syncs; what was not synced is lost or torn"),
+    ("slow-disk", "every sync of some nodes takes longer"),
+    ("failing-disk", "the disks of some nodes refuse to sync, so that these have to stop; they are started again"),
+    ("links", "packets are held, lost, duplicated, overtaken, beside all other faults"),
 ];
 
 /// `partition`.
@@ -83,17 +91,54 @@ pub(super) const PARTITION_KEYS: &[KeyDoc] = &[
     WEIGHT,
 ];
 
-/// `crash` and `pause`.
+/// `crash`, `pause`, `power-cut` and `failing-disk`.
 pub(super) const NODES_KEYS: &[KeyDoc] =
     &[("nodes", "how many: one, minority, majority, all, a number, or a list of these"), FOR, QUIET, AT_LEAST, WEIGHT];
 
+/// `slow-disk`.
+pub(super) const SLOW_DISK_KEYS: &[KeyDoc] = &[
+    NODES_KEYS[0],
+    ("sync", "how much longer each sync takes, such as 20ms or [5ms, 50ms] (default [5ms, 50ms])"),
+    FOR,
+    QUIET,
+    AT_LEAST,
+    WEIGHT,
+];
+
 /// `wipe`.
 pub(super) const WIPE_KEYS: &[KeyDoc] = &[FOR, QUIET, AT_LEAST, WEIGHT];
+
+/// `links`.
+pub(super) const LINKS_KEYS: &[KeyDoc] = &[
+    ("between", "which links, a list of nodes, clients, all, one-node, random-pairs (default nodes)"),
+    ("latency", "every packet is held so long, up to 1s, such as 5ms or [2ms, 20ms]"),
+    ("jitter", "and up to so much longer, up to 1s, such as 50ms or [10ms, 100ms]"),
+    ("distribution", "of the jitter: uniform, normal or pareto (default uniform)"),
+    ("loss", "share of the packets that is lost, such as 1%, up to 50%"),
+    ("duplicate", "share of the packets that comes twice, up to 50%"),
+    ("reorder", "share of the packets that is not held, and overtakes those that are, up to 50%"),
+    ("bandwidth", "of each directed link, such as 500kbit/s, 10Mbit/s or 1Gbit/s"),
+    FOR,
+    ("at_least", "so many in every run, spread over the phase (default: each scope once)"),
+];
 
 const FOR: KeyDoc = ("for", "how long, such as 3s or [2s, 4s]");
 const QUIET: KeyDoc = ("quiet", "no other fault for so long before and after (default 0s; wipe 3s)");
 const AT_LEAST: KeyDoc = ("at_least", "so many in every run (default: each shape or number of nodes once)");
 const WEIGHT: KeyDoc = ("weight", "how often it is drawn for the rest of the phase, 0 to 1000 (default 1)");
+
+/// `swarm`. Left out: as the campaign has it.
+pub(super) const SWARM_KEYS: &[KeyDoc] = &[
+    ("nodes", "how many nodes, such as [3, 7]"),
+    ("replication", "replicas of each key, such as [2, 5]; never more than nodes"),
+    ("vnodes", "tokens of each node on the ring, such as [1, 16]"),
+    ("read_repair", "a list of blocking, async, none"),
+    ("merkle_interval", "between two Merkle exchanges, such as [500ms, 4s]"),
+    ("keys", "registers in use at a time, such as [5, 50]"),
+    ("clients", "how many clients, such as [5, 30]"),
+    ("rate", "operations per second of all clients together, such as [100, 800]"),
+    ("key_life", "after which fresh keys take the place of all, such as [2s, 8s]"),
+];
 
 /// Every section of a campaign file with its keys.
 pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
@@ -103,10 +148,15 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("workload.register", REGISTER_KEYS),
     ("workload.register.mix", MIX_KEYS),
     ("phases", PHASES_KEYS),
+    ("swarm", SWARM_KEYS),
     ("faults", FAULTS_KEYS),
     ("faults.kinds", FAULT_KINDS),
     ("faults.kinds.partition", PARTITION_KEYS),
     ("faults.kinds.crash", NODES_KEYS),
     ("faults.kinds.pause", NODES_KEYS),
     ("faults.kinds.wipe", WIPE_KEYS),
+    ("faults.kinds.power-cut", NODES_KEYS),
+    ("faults.kinds.slow-disk", SLOW_DISK_KEYS),
+    ("faults.kinds.failing-disk", NODES_KEYS),
+    ("faults.kinds.links", LINKS_KEYS),
 ];

@@ -1,18 +1,20 @@
 //! The faults of a campaign file.
 
-use super::keys::{FAULT_KINDS, FAULTS_KEYS, NODES_KEYS, PARTITION_KEYS, WIPE_KEYS};
+use super::keys::{FAULT_KINDS, FAULTS_KEYS, NODES_KEYS, PARTITION_KEYS, SLOW_DISK_KEYS, WIPE_KEYS};
 use super::mistakes::{Mistake, Place};
+use super::parse_links::read_links;
 use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
 use super::tree::Node;
-use super::types::{FaultKind, FaultSchedule, SIZES_ALLOWED, Size, Variant};
-use crate::plan::{FAULTS_MAX, PartitionShape};
+use super::types::{FaultKind, FaultSchedule, SIZES_ALLOWED, Size, Span, Variant};
+use crate::plan::{DISK_WAIT_MAX_MS, FAULTS_MAX, PartitionShape};
 
 /// Shortest fault: below, it is over before anything has noticed.
-const FAULT_MIN_MS: u64 = 100;
+pub(super) const FAULT_MIN_MS: u64 = 100;
 const AT_ONCE_MAX: u64 = 4;
-const AT_LEAST_MAX: u64 = 1000;
+pub(super) const AT_LEAST_MAX: u64 = 1000;
 const WEIGHT_MAX: u64 = 1000;
 const WIPE_QUIET_MS: u64 = 3_000;
+const SYNC_DEFAULT: Span = Span { min_ms: 5, max_ms: 50 };
 const KINDS_EXAMPLE: &str = "a list such as [{crash: {nodes: one, for: 2s}}, {wipe: {for: 2s}}]";
 
 /// `nodes` is unknown after a mistake there; `phase`: length and place of the fault phase.
@@ -83,6 +85,27 @@ fn read_kind(item: &Node, nodes: Option<u16>, reader: &mut Reader) -> Option<Fau
             let fields = reader.fields(parameters, "wipe", WIPE_KEYS)?;
             finish_kind(&fields, Some(vec![Variant::Wipe]), WIPE_QUIET_MS, reader)
         }
+        "power-cut" => {
+            let fields = reader.fields(parameters, "power-cut", NODES_KEYS)?;
+            let variants = read_sizes(&fields, nodes, Variant::PowerCut, reader);
+            finish_kind(&fields, variants, 0, reader)
+        }
+        "slow-disk" => {
+            let fields = reader.fields(parameters, "slow-disk", SLOW_DISK_KEYS)?;
+            let sync = match fields.get("sync") {
+                Some(node) => reader.span(node, "sync", 1..=DISK_WAIT_MAX_MS),
+                None => Some(SYNC_DEFAULT),
+            };
+            let sync = sync.unwrap_or(SYNC_DEFAULT);
+            let variants = read_sizes(&fields, nodes, |size| Variant::SlowDisk(size, sync), reader);
+            finish_kind(&fields, variants, 0, reader)
+        }
+        "failing-disk" => {
+            let fields = reader.fields(parameters, "failing-disk", NODES_KEYS)?;
+            let variants = read_sizes(&fields, nodes, Variant::FailingDisk, reader);
+            finish_kind(&fields, variants, 0, reader)
+        }
+        "links" => read_links(parameters, nodes, reader),
         other => unreachable!("the fault {other} has keys, but no reader"),
     }
 }
@@ -144,7 +167,7 @@ fn read_shapes(fields: &Fields<'_>, nodes: Option<u16>, reader: &mut Reader) -> 
 fn read_sizes(
     fields: &Fields<'_>,
     nodes: Option<u16>,
-    variant: fn(Size) -> Variant,
+    variant: impl Fn(Size) -> Variant,
     reader: &mut Reader,
 ) -> Option<Vec<Variant>> {
     let node = fields.need("nodes", reader)?;
@@ -159,11 +182,11 @@ fn read_sizes(
     })
 }
 
-fn read_variants(
+pub(super) fn read_variants<T: PartialEq>(
     items: &[Node],
     reader: &mut Reader,
-    read: impl Fn(&Node, &mut Reader) -> Option<Variant>,
-) -> Option<Vec<Variant>> {
+    read: impl Fn(&Node, &mut Reader) -> Option<T>,
+) -> Option<Vec<T>> {
     let mut variants = Vec::new();
     for item in items {
         let Some(variant) = read(item, reader) else { continue };

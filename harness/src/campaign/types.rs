@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use hearsay_core::ClusterConfig;
+use hearsay_core::{ClusterConfig, ReadRepair};
 use hearsay_workloads::{Expectation, WorkloadSpec};
 
-use crate::plan::{PartitionShape, Phases};
+use crate::plan::{LinkConditions, LinkScope, PartitionShape, Phases};
 
 /// Most nodes of a cluster.
 pub const NODES_MAX: u16 = 250;
@@ -27,6 +27,8 @@ pub struct Campaign {
     pub phases: Phases,
     /// The faults; `None`: nothing but load.
     pub faults: Option<FaultSchedule>,
+    /// What may be drawn per seed for a swarm.
+    pub swarm: Swarm,
     /// For every checker of the workload: what it is expected to say (`any` unless the file says otherwise).
     pub expect: BTreeMap<String, Expectation>,
 }
@@ -39,12 +41,35 @@ impl Campaign {
 }
 
 /// An inclusive range of lengths, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
     /// Shortest.
     pub min_ms: u64,
     /// Longest.
     pub max_ms: u64,
+}
+
+/// Bounds of what a swarm draws per seed, both ends included; `None`: as the campaign has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swarm {
+    /// Nodes of the cluster.
+    pub nodes: Option<(u16, u16)>,
+    /// Replicas of each key.
+    pub replication: Option<(u8, u8)>,
+    /// Tokens of each node.
+    pub vnodes: Option<(u16, u16)>,
+    /// Kinds of read repair; empty: as the campaign has it.
+    pub read_repair: Vec<ReadRepair>,
+    /// Between two Merkle exchanges.
+    pub merkle_interval: Option<Span>,
+    /// Registers in use at a time.
+    pub keys: Option<(u32, u32)>,
+    /// Clients.
+    pub clients: Option<(u32, u32)>,
+    /// Operations per second.
+    pub rate_per_s: Option<(u32, u32)>,
+    /// Life of keys.
+    pub key_life: Option<Span>,
 }
 
 /// Which faults a campaign draws, and how close together.
@@ -84,6 +109,25 @@ pub enum Variant {
     Pause(Size),
     /// One node loses its disk.
     Wipe,
+    /// So many nodes lose power, and what they had not synced.
+    PowerCut(Size),
+    /// The disks of so many nodes take so much longer for a sync.
+    SlowDisk(Size, Span),
+    /// The disks of so many nodes refuse to sync.
+    FailingDisk(Size),
+    /// Links of this scope become so bad.
+    Links(LinkScope, LinkRanges),
+}
+
+/// What is drawn for bad links, and what is fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkRanges {
+    /// Of the latency.
+    pub latency: Span,
+    /// Of the jitter.
+    pub jitter: Span,
+    /// Everything else; latency and jitter in it mean nothing.
+    pub conditions: LinkConditions,
 }
 
 /// How many nodes a fault takes.
@@ -148,15 +192,32 @@ impl FromStr for Size {
     }
 }
 
+impl FaultKind {
+    /// Whether its faults are in force beside all others ([`crate::plan::Fault::is_beside`]).
+    pub fn is_beside(&self) -> bool {
+        self.variants.iter().any(|variant| matches!(variant, Variant::Links(..)))
+    }
+}
+
 impl FaultSchedule {
     /// Time that the faults of every plan need at their shortest, with all gaps, whatever their order.
     pub fn required_ms(&self) -> u64 {
         let gap_ms = self.between.min_ms;
-        let needs = self.kinds.iter().map(|kind| {
-            // A fault has a gap before it and one behind; a quiet kind widens both.
-            let wider_ms = 2 * (kind.quiet_ms.max(gap_ms) - gap_ms);
-            u64::from(kind.at_least) * (kind.duration.min_ms + gap_ms + wider_ms)
-        });
-        needs.sum::<u64>() + gap_ms
+        let needs = |beside: bool| -> u64 {
+            let kinds = self.kinds.iter().filter(|kind| kind.is_beside() == beside);
+            let needs = kinds.map(|kind| {
+                // A fault has a gap before it and one behind; a quiet kind widens both.
+                let wider_ms = 2 * (kind.quiet_ms.max(gap_ms) - gap_ms);
+                u64::from(kind.at_least) * (kind.duration.min_ms + gap_ms + wider_ms)
+            });
+            needs.sum::<u64>() + gap_ms
+        };
+        needs(false).max(needs(true))
+    }
+
+    /// The same with only the kinds that are beside the others, or only those that are not.
+    pub fn only(&self, beside: bool) -> FaultSchedule {
+        let kinds = self.kinds.iter().filter(|kind| kind.is_beside() == beside).cloned().collect();
+        FaultSchedule { kinds, ..*self }
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use hearsay_workloads::WorkloadSpec;
 
 use crate::campaign::{SECTIONS, parse};
-use crate::plan::PartitionShape;
+use crate::plan::{LinkScope, PartitionShape};
 
 use super::print;
 
@@ -24,8 +24,10 @@ fn text() -> String {
         hearsay_checkers::checkers().iter().map(|checker| (checker.name.to_owned(), checker.meaning.to_owned()));
     let faults = SECTIONS.iter().filter(|(section, _)| *section == "faults.kinds").flat_map(|(_, kinds)| kinds.iter());
     let shapes = PartitionShape::ALL.map(|shape| shape.to_string()).join(", ");
+    let scopes = LinkScope::ALL.map(|scope| scope.to_string()).join(", ");
     let faults = faults.map(|&(name, meaning)| match name {
         "partition" => (name.to_owned(), format!("{meaning}; shapes: {shapes}")),
+        "links" => (name.to_owned(), format!("{meaning}; between: {scopes}")),
         _ => (name.to_owned(), meaning.to_owned()),
     });
     let workloads = WorkloadSpec::ALL.iter().map(|&(name, meaning)| (name.to_owned(), meaning.to_owned()));
@@ -54,7 +56,9 @@ mod tests {
     #[test]
     fn everything_that_is_registered_is_listed() {
         let text = super::text();
-        for name in ["quickstart", "stale-reads", "monotonic-reads", "convergence", "partition", "wipe", "register"] {
+        for name in
+            ["quickstart", "stale-reads", "monotonic-reads", "convergence", "partition", "wipe", "links", "register"]
+        {
             assert!(text.contains(&format!("\n  {name} ")), "{name} is missing in:\n{text}");
         }
         assert!(!text.contains("mend:"), "a campaign that ships has mistakes:\n{text}");

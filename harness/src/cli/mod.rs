@@ -3,11 +3,17 @@
 //! Exit codes: those of [`crate::exit::Outcome`], and 64 for bad usage or a bad campaign, plan or history file.
 
 mod check;
+mod compare;
 mod doctor;
+mod findings;
 mod list;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod run;
 mod seeds;
+mod shrink;
 mod sim;
+mod trace;
 
 use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,10 +46,17 @@ enum Command {
     Run(run::RunArgs),
     /// Judge a stored run, or a history by itself, again
     Check(check::CheckArgs),
+    /// Show what happened around an operation, message by message, in the simulator
+    Trace(trace::TraceArgs),
+    /// Shrink the plan of a run that was not as expected to the few faults and operations that matter
+    Shrink(shrink::ShrinkArgs),
     /// Say what this machine can do, and what mends what it can't
     Doctor(doctor::DoctorArgs),
     /// List campaigns, checkers, faults and workloads
     List,
+    /// Hunt every planted bug, and say what found it
+    #[cfg(feature = "planted-bugs")]
+    Planted(planted::PlantedArgs),
     /// Read and write keys of a running cluster
     Kv(hearsay_node::cli::KvArgs),
     /// Run a node
@@ -86,8 +99,12 @@ fn dispatch() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::run(&args, inside),
         Command::Check(args) => check::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List => list::run(),
+        #[cfg(feature = "planted-bugs")]
+        Command::Planted(args) => planted::run(&args),
         Command::Kv(args) => args.run(),
         Command::Node(args) => args.run(),
         Command::Certificates(args) => args.run(),
@@ -156,6 +173,10 @@ mod tests {
             "hearsay run quickstart --seed 7 --seeds 20",
             "hearsay run quickstart --sim --seed 7",
             "hearsay run quickstart --sim --seeds 20 --jobs 2 --stop-after 1 --store-all",
+            "hearsay run quickstart --sim --seeds 20 --swarm --for 10m --stop-on stale-read",
+            "hearsay run quickstart --for 10m --stop-after 1",
+            "hearsay run quickstart --swarm --seed 3",
+            "hearsay shrink store/latest --checker convergence --budget 2m",
             "hearsay run --sim --plan p.yaml",
             "hearsay run --plan p.yaml",
             "hearsay check store/latest --model convergence,availability",
@@ -173,6 +194,9 @@ mod tests {
             "hearsay run quickstart --sim --firewall iptables",
             "hearsay run quickstart --seeds 2 --jobs 2",
             "hearsay run quickstart --sim --jobs 2",
+            "hearsay run --plan p.yaml --swarm",
+            "hearsay run quickstart --stop-on stale-read",
+            "hearsay run quickstart --sim --seeds 2 --for 10",
             "hearsay run quickstart --sim --seeds 2 --jobs 0",
             "hearsay check",
             "hearsay frobnicate",

@@ -32,6 +32,9 @@ pub struct Evidence {
     pub numbers: BTreeMap<String, u64>,
     /// The same for a person, with what the numbers can't say.
     pub sentences: Vec<String>,
+    /// Why this machine can't make the fault at all, with the mend; the run goes on without it. Only at the inject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
 }
 
 impl Evidence {
@@ -44,10 +47,11 @@ impl Evidence {
             healed: None,
             numbers: BTreeMap::new(),
             sentences: Vec::new(),
+            left_out: None,
         }
     }
 
-    pub(super) fn took(&mut self, time: Duration) {
+    pub(crate) fn took(&mut self, time: Duration) {
         self.took_us = micros(time);
     }
 

@@ -5,12 +5,14 @@
 //!
 //! Not here: when faults happen (the plan), and whether the cluster is well again (the run's proof of healing).
 
+mod disk_faults;
 pub mod evidence;
 pub mod firewall;
 pub mod injector;
 pub mod iptables;
 pub mod nftables;
 
+pub(crate) use disk_faults::UNSYNCED_WITHIN;
 pub use evidence::{Evidence, Step};
 pub use firewall::{Firewall, FirewallError, FirewallKind, Pair};
 pub use injector::{FaultError, Injector};

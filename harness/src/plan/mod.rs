@@ -2,9 +2,11 @@
 //! plan, never the seed.
 
 mod file;
+mod links;
 mod make;
 mod schedule;
 mod shapes;
+mod swarm;
 mod types;
 mod validate;
 
@@ -12,6 +14,12 @@ mod validate;
 mod tests;
 
 pub use file::{FORMAT, PlanError};
+pub use links::{
+    Distribution, Fate, LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_SHARE_MAX_PER_MILLION, LinkConditions,
+    LinkScope,
+};
 pub use make::make_plan;
 pub use schedule::FAULTS_MAX;
+pub use swarm::make_swarm_plan;
 pub use types::{Endpoint, Fault, PartitionShape, Phases, Plan, PlannedFault, PlannedOperation};
+pub(crate) use validate::DISK_WAIT_MAX_MS;

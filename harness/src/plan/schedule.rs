@@ -4,12 +4,16 @@
 //! fault is healed, and a gap has passed, before the fault phase ends.
 //!
 //! Invariants: faults start in the order of their ids; at most `at_once` are in force together, and those are of
-//! different kinds and on different processes; a wipe has the cluster for itself, with its quiet time around it.
+//! different kinds and on different processes; a wipe has the cluster for itself, with its quiet time around it. Bad links
+//! are beside all that ([`beside`]).
 //!
 //! What is drawn for a fault (length, gap, targets, place in the order) comes from streams named by what it is and how
 //! many of that came before it. Taking a kind out of the campaign leaves the others as they were, but closer together.
 
+mod beside;
+
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use hearsay_core::NodeId;
 use hearsay_workloads::stream;
@@ -17,11 +21,15 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
 use super::shapes::draw_blocked;
-use super::{Fault, PartitionShape, Phases, PlannedFault};
+use super::{Fault, LinkConditions, LinkScope, PartitionShape, Phases, PlannedFault};
 use crate::campaign::{FaultKind, FaultSchedule, Size, Span, Variant};
 
 /// Most faults of a plan. More than fit into an hour of faults that are long enough to matter.
 pub const FAULTS_MAX: usize = 2_000;
+
+/// How long disks hold their syncs before a power cut: long enough for clients to hear of a few writes that are not
+/// synced, too short for a time-out.
+const HOLD_MS: RangeInclusive<u64> = 20..=60;
 
 /// Random faults in a row that may not fit before the phase counts as full.
 const MISSES_MAX: u32 = 16;
@@ -29,10 +37,14 @@ const MISSES_MAX: u32 = 16;
 /// All faults of a run, by start.
 pub(super) fn draw_faults(schedule: &FaultSchedule, phases: &Phases, nodes: u16, seed: u64) -> Vec<PlannedFault> {
     let mut draws = Draws { nodes, seed, occurrences: BTreeMap::new() };
+    let mut all = beside::place_beside(schedule, phases, &mut draws);
+    let schedule = &schedule.only(false);
     let required = draw_required(schedule, &mut draws);
     let mut timeline = place_required(schedule, phases, &required);
-    fill(schedule, &mut draws, &mut timeline);
-    let placed = timeline.placed.into_iter().enumerate();
+    fill(schedule, &mut draws, &mut timeline, FAULTS_MAX - all.len());
+    all.append(&mut timeline.placed);
+    all.sort_by_key(|placed| placed.from_ms);
+    let placed = all.into_iter().enumerate();
     let planned = placed.map(|(position, placed)| PlannedFault {
         id: format!("f{}", position + 1),
         at_ms: placed.from_ms,
@@ -60,12 +72,13 @@ struct Drawn {
 struct Draws {
     nodes: u16,
     seed: u64,
-    occurrences: BTreeMap<Variant, u64>,
+    /// By code of the variant.
+    occurrences: BTreeMap<u64, u64>,
 }
 
 impl Draws {
     fn draw(&mut self, schedule: &FaultSchedule, kind: &FaultKind, variant: Variant) -> Drawn {
-        let occurrence = self.occurrences.entry(variant).or_default();
+        let occurrence = self.occurrences.entry(variant_code(variant)).or_default();
         let index = variant_code(variant) << 32 | *occurrence;
         *occurrence += 1;
         Drawn {
@@ -99,6 +112,13 @@ fn variant_code(variant: Variant) -> u64 {
         }
         Variant::Crash(size) => 2_000_000 + size_code(size),
         Variant::Pause(size) => 3_000_000 + size_code(size),
+        Variant::PowerCut(size) => 4_000_000 + size_code(size),
+        Variant::SlowDisk(size, _) => 5_000_000 + size_code(size),
+        Variant::FailingDisk(size) => 6_000_000 + size_code(size),
+        Variant::Links(scope, _) => {
+            let position = LinkScope::ALL.iter().position(|known| *known == scope);
+            7_000_000 + u64::try_from(position.expect("ALL has every scope")).expect("few scopes")
+        }
     }
 }
 
@@ -116,6 +136,19 @@ fn draw_fault(variant: Variant, nodes: u16, random: &mut impl Rng) -> Fault {
         Variant::Crash(size) => Fault::Crash { nodes: draw_nodes(size) },
         Variant::Pause(size) => Fault::Pause { nodes: draw_nodes(size) },
         Variant::Wipe => Fault::Wipe { node: draw_nodes(Size::Count(1))[0] },
+        Variant::PowerCut(size) => Fault::PowerCut {
+            nodes: draw_nodes(size),
+            hold_ms: random.random_range(HOLD_MS),
+            torn: random.random(),
+            seed: random.next_u64() >> 32,
+        },
+        Variant::SlowDisk(size, sync) => Fault::SlowDisk { nodes: draw_nodes(size), sync_ms: draw_span(sync, random) },
+        Variant::FailingDisk(size) => Fault::FailingDisk { nodes: draw_nodes(size) },
+        Variant::Links(scope, links) => {
+            let impaired = scope.draw_pairs(nodes, random);
+            let [latency_ms, jitter_ms] = [links.latency, links.jitter].map(|span| draw_span(span, random));
+            Fault::Links { scope, impaired, conditions: LinkConditions { latency_ms, jitter_ms, ..links.conditions } }
+        }
     }
 }
 
@@ -159,11 +192,11 @@ fn shortened(drawn: &Drawn, schedule: &FaultSchedule, percent: u64) -> Drawn {
 }
 
 /// Fills the rest of the phase with random faults.
-fn fill(schedule: &FaultSchedule, draws: &mut Draws, timeline: &mut Timeline) {
+fn fill(schedule: &FaultSchedule, draws: &mut Draws, timeline: &mut Timeline, faults_max: usize) {
     let total: u64 = schedule.kinds.iter().map(|kind| u64::from(kind.weight)).sum();
     let mut misses = 0;
     let mut choices = 0;
-    while total > 0 && misses < MISSES_MAX {
+    while total > 0 && misses < MISSES_MAX && timeline.placed.len() < faults_max {
         let mut choice = stream(draws.seed, "fault-choice", choices);
         choices += 1;
         let mut at = choice.random_range(0..total);
@@ -212,9 +245,6 @@ impl Timeline {
     /// Places a fault as early as the rules allow, behind the start of the last. False when it does not fit.
     fn place(&mut self, drawn: &Drawn) -> bool {
         let start_of_last = self.placed.last().map_or(self.from_ms, |last| last.from_ms);
-        if self.placed.len() == FAULTS_MAX {
-            return false;
-        }
         let mut from_ms = start_of_last + drawn.gap_ms;
         // Each round waits for one more healing; when none is left to wait for, it stands.
         while let Some(later_ms) = self.wait_for(drawn, from_ms) {
@@ -244,6 +274,9 @@ impl Timeline {
 
 /// Whether two faults may not be in force together.
 pub(super) fn exclude_each_other(one: &Fault, other: &Fault) -> bool {
+    if one.is_beside() || other.is_beside() {
+        return one.same_kind(other);
+    }
     let is_wipe = |fault: &Fault| matches!(fault, Fault::Wipe { .. });
     let shares_process = one.processes().iter().any(|node| other.processes().contains(node));
     one.same_kind(other) || is_wipe(one) || is_wipe(other) || shares_process

@@ -32,7 +32,8 @@ fn assert_rules(campaign: &Campaign, plan: &Plan) {
         assert_eq!(fault.id, format!("f{}", position + 1), "{who}");
         assert!(fault.at_ms >= from_ms + gap_ms && fault.until_ms() + gap_ms <= until_ms, "{who} leaves its phase");
         let in_force = plan.faults.iter().filter(|other| {
-            other.at_ms <= fault.at_ms
+            !other.fault.is_beside()
+                && other.at_ms <= fault.at_ms
                 && fault.at_ms < other.until_ms() + if schedule.at_once == 1 { gap_ms } else { 0 }
         });
         assert!(in_force.count() <= usize::try_from(schedule.at_once).expect("small"), "{who}: too many at once");
@@ -65,7 +66,7 @@ fn quiet_of_wipes(schedule: &FaultSchedule) -> u64 {
 }
 
 fn assert_isolated(plan: &Plan, wipe: &PlannedFault, quiet_ms: u64, who: &str) {
-    for other in plan.faults.iter().filter(|other| other.id != wipe.id) {
+    for other in plan.faults.iter().filter(|other| other.id != wipe.id && !other.fault.is_beside()) {
         let before = other.until_ms() + quiet_ms <= wipe.at_ms;
         let after = wipe.until_ms() + quiet_ms <= other.at_ms;
         assert!(before || after, "{who} is not alone: {} from {} ms", other.id, other.at_ms);
@@ -81,6 +82,12 @@ fn is_drawn_from(fault: &PlannedFault, variant: Variant, nodes: u16) -> bool {
             nodes.len() == count(size)
         }
         (Fault::Wipe { .. }, Variant::Wipe) => true,
+        (Fault::PowerCut { nodes, .. }, Variant::PowerCut(size))
+        | (Fault::FailingDisk { nodes }, Variant::FailingDisk(size)) => nodes.len() == count(size),
+        (Fault::SlowDisk { nodes, sync_ms }, Variant::SlowDisk(size, sync)) => {
+            nodes.len() == count(size) && (sync.min_ms..=sync.max_ms).contains(sync_ms)
+        }
+        (Fault::Links { scope, .. }, Variant::Links(wanted, _)) => *scope == wanted,
         _ => false,
     }
 }
@@ -398,4 +405,20 @@ fn texts_of_operations() {
         let message = parse(text).expect_err(text);
         assert!(message.contains(part) && message.contains("allowed: "), "{text}: {message}");
     }
+}
+
+#[test]
+fn a_planted_bug_is_part_of_the_plan_and_must_be_one_this_build_has() {
+    let mut plan = make_plan(&load("quickstart").expect("it ships"), 1);
+    assert!(!plan.to_yaml().contains("planted"), "a plan without a bug says nothing about bugs");
+    plan.planted = Some("no-such-bug".to_owned());
+    let problems = plan.validate();
+    assert!(problems.len() == 1 && problems[0].contains("--features planted-bugs"), "{problems:?}");
+    plan.planted = Some("oldest-wins".to_owned());
+    assert_eq!(plan.validate().is_empty(), cfg!(feature = "planted-bugs"));
+    let yaml = plan.to_yaml();
+    assert_eq!(
+        Plan::from_yaml(Path::new("p.yaml"), &yaml).is_ok_and(|read| read == plan),
+        cfg!(feature = "planted-bugs")
+    );
 }

@@ -8,6 +8,8 @@ use hearsay_core::{ClusterConfig, NodeId};
 use hearsay_workloads::ACTIONS_ALLOWED;
 use serde::{Deserialize, Serialize};
 
+use super::{LinkConditions, LinkScope};
+
 /// Everything a run will do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +20,9 @@ pub struct Plan {
     pub campaign: String,
     /// Seed it was made from; also the seed of everything random while it runs (node seeds, connection jitter).
     pub seed: u64,
+    /// Of a swarm: what was drawn within the campaign's bounds, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drawn: Vec<String>,
     /// The cluster; `members` are n1 to n(nodes).
     pub cluster: ClusterConfig,
     /// How the workload and its checkers are called, with all its parameters resolved.
@@ -26,6 +31,9 @@ pub struct Plan {
     pub phases: Phases,
     /// What each checker is expected to say: checker name -> `holds`, `violated` or `any`.
     pub expect: BTreeMap<String, hearsay_workloads::Expectation>,
+    /// Name of the bug that is planted in every node. Only builds with the feature `planted-bugs` carry out such a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
     /// By start time.
     pub faults: Vec<PlannedFault>,
     /// By client, then time.
@@ -114,6 +122,43 @@ pub enum Fault {
         #[serde(with = "node_name")]
         node: NodeId,
     },
+    /// The disks hold their syncs for a while, then SIGKILL, all at once, and what was not synced is gone; healing starts
+    /// them again with what is left. What a node acknowledges while its syncs are held it acknowledges too early.
+    PowerCut {
+        /// Whom.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+        /// How long syncs are held, milliseconds.
+        hold_ms: u64,
+        /// Whether parts of what was not synced are there afterwards.
+        torn: bool,
+        /// Which parts those are is drawn from it.
+        seed: u64,
+    },
+    /// Every sync takes longer; healing ends that.
+    SlowDisk {
+        /// Whose.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+        /// How much longer, milliseconds.
+        sync_ms: u64,
+    },
+    /// Every sync is refused (EIO), and a node has to end by itself; what was not synced is gone, and healing starts it again.
+    FailingDisk {
+        /// Whose.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+    },
+    /// Packets from the first to the second of each pair are held, lost, duplicated, overtaken.
+    Links {
+        /// The scope that the pairs were drawn for.
+        scope: LinkScope,
+        /// Directed (source, destination) pairs.
+        #[serde(with = "pairs")]
+        impaired: Vec<(Endpoint, Endpoint)>,
+        /// What happens to their packets.
+        conditions: LinkConditions,
+    },
 }
 
 impl Fault {
@@ -128,16 +173,34 @@ impl Fault {
             Fault::Crash { nodes } => with_nodes("crash", nodes),
             Fault::Pause { nodes } => with_nodes("pause", nodes),
             Fault::Wipe { node } => with_nodes("wipe", &[*node]),
+            Fault::PowerCut { nodes, .. } => with_nodes("power-cut", nodes),
+            Fault::SlowDisk { nodes, .. } => with_nodes("slow-disk", nodes),
+            Fault::FailingDisk { nodes } => with_nodes("failing-disk", nodes),
+            Fault::Links { scope, .. } => format!("links {scope}"),
         }
     }
 
-    /// The nodes whose processes it touches: none for a partition.
+    /// The nodes whose processes or disks it touches: none for a partition or bad links.
     pub fn processes(&self) -> &[NodeId] {
         match self {
-            Fault::Partition { .. } => &[],
+            Fault::Partition { .. } | Fault::Links { .. } => &[],
             Fault::Crash { nodes } | Fault::Pause { nodes } => nodes,
             Fault::Wipe { node } => std::slice::from_ref(node),
+            Fault::PowerCut { nodes, .. } | Fault::SlowDisk { nodes, .. } | Fault::FailingDisk { nodes } => nodes,
         }
+    }
+
+    /// Whether healing it starts processes again.
+    pub fn restarts(&self) -> bool {
+        match self {
+            Fault::Partition { .. } | Fault::Links { .. } | Fault::Pause { .. } | Fault::SlowDisk { .. } => false,
+            Fault::Crash { .. } | Fault::Wipe { .. } | Fault::PowerCut { .. } | Fault::FailingDisk { .. } => true,
+        }
+    }
+
+    /// Whether it is in force beside all others: it takes no process and no data away, and does not count for `at_once`.
+    pub fn is_beside(&self) -> bool {
+        matches!(self, Fault::Links { .. })
     }
 
     /// Whether the two are of the same kind.
@@ -382,7 +445,7 @@ mod pairs {
     fn parse(text: &str) -> Result<(Endpoint, Endpoint), String> {
         let (from, to) = text
             .split_once(" -> ")
-            .ok_or_else(|| format!("`{text}` is no blocked pair; allowed: SOURCE -> DESTINATION, such as n1 -> n3"))?;
+            .ok_or_else(|| format!("`{text}` is no pair; allowed: SOURCE -> DESTINATION, such as n1 -> n3"))?;
         Ok((Endpoint::try_from(from.to_owned())?, Endpoint::try_from(to.to_owned())?))
     }
 }

@@ -2,27 +2,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearsay_core::NodeId;
+use hearsay_core::{NodeId, Planted};
 use hearsay_workloads::{Action, OPERATIONS_MAX};
 
+use super::links::{LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_SHARE_MAX_PER_MILLION};
 use super::schedule::{FAULTS_MAX, exclude_each_other};
-use super::{Endpoint, Fault, Plan, PlannedFault};
+use super::{Endpoint, Fault, LinkConditions, Plan, PlannedFault};
 use crate::campaign::{NODES_MAX, is_campaign_name};
 
 /// Problems told at once; a plan with more is told so.
 const PROBLEMS_MAX: usize = 20;
 const PHASE_MAX_MS: u64 = 3_600_000;
+/// Longest time that a disk makes a sync wait.
+pub(crate) const DISK_WAIT_MAX_MS: u64 = 1_000;
 
 impl Plan {
     /// What keeps this plan from being executed, a sentence each; empty when nothing does.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Problems::default();
         self.validate_cluster(&mut problems);
+        self.validate_planted(&mut problems);
         self.validate_phases(&mut problems);
         self.validate_expectations(&mut problems);
         self.validate_faults(&mut problems);
         self.validate_operations(&mut problems);
         problems.finish()
+    }
+
+    /// The planted bug of every node: none, unless the plan names one that this build has.
+    pub(crate) fn planted_bug(&self) -> Planted {
+        self.planted.as_deref().and_then(Planted::named).unwrap_or_default()
+    }
+
+    fn validate_planted(&self, problems: &mut Problems) {
+        if let Some(name) = self.planted.as_deref().filter(|name| Planted::named(name).is_none()) {
+            problems.add(format!(
+                "it plants the bug `{name}`, which this build does not have: build with `--features planted-bugs`"
+            ));
+        }
     }
 
     fn knows(&self, node: NodeId) -> bool {
@@ -125,14 +142,24 @@ impl Plan {
             ));
         }
         match &fault.fault {
-            Fault::Partition { blocked, .. } => self.validate_pairs(id, blocked, problems),
-            Fault::Crash { nodes } | Fault::Pause { nodes } => {
-                if nodes.is_empty() {
-                    problems.add(format!("{id} names no nodes"));
+            Fault::Partition { blocked, .. } => self.validate_pairs(id, "block", blocked, problems),
+            Fault::Links { impaired, conditions, .. } => {
+                self.validate_pairs(id, "impair", impaired, problems);
+                validate_conditions(id, conditions, problems);
+            }
+            Fault::Crash { nodes } | Fault::Pause { nodes } | Fault::FailingDisk { nodes } => {
+                validate_nodes(id, nodes, problems);
+            }
+            Fault::PowerCut { nodes, hold_ms, .. } => {
+                validate_nodes(id, nodes, problems);
+                if *hold_ms > DISK_WAIT_MAX_MS {
+                    problems.add(format!("{id} holds syncs for {hold_ms} ms: hold_ms is at most {DISK_WAIT_MAX_MS}"));
                 }
-                let distinct: BTreeSet<_> = nodes.iter().collect();
-                if distinct.len() < nodes.len() {
-                    problems.add(format!("{id} names a node twice"));
+            }
+            Fault::SlowDisk { nodes, sync_ms } => {
+                validate_nodes(id, nodes, problems);
+                if *sync_ms == 0 || *sync_ms > DISK_WAIT_MAX_MS {
+                    problems.add(format!("{id} has sync_ms {sync_ms}: it is 1 to {DISK_WAIT_MAX_MS}"));
                 }
             }
             Fault::Wipe { .. } => {}
@@ -142,17 +169,17 @@ impl Plan {
         }
     }
 
-    fn validate_pairs(&self, id: &str, blocked: &[(Endpoint, Endpoint)], problems: &mut Problems) {
-        if blocked.is_empty() {
-            problems.add(format!("{id} blocks no pair: it would never bite"));
+    fn validate_pairs(&self, id: &str, does: &str, pairs: &[(Endpoint, Endpoint)], problems: &mut Problems) {
+        if pairs.is_empty() {
+            problems.add(format!("{id} {does}s no pair: it would never bite"));
         }
         let mut seen = BTreeSet::new();
-        for (from, to) in blocked {
+        for (from, to) in pairs {
             if !seen.insert((from, to)) {
-                problems.add(format!("{id} blocks {from} -> {to} twice"));
+                problems.add(format!("{id} {does}s {from} -> {to} twice"));
             }
             if from == to {
-                problems.add(format!("{id} blocks {from} from itself: packets within a node can't be blocked"));
+                problems.add(format!("{id} {does}s {from} from itself: packets within a node can't be {does}ed"));
             }
             for end in [from, to] {
                 if let Endpoint::Node(node) = end
@@ -201,6 +228,41 @@ impl Plan {
     }
 }
 
+fn validate_nodes(id: &str, nodes: &[NodeId], problems: &mut Problems) {
+    if nodes.is_empty() {
+        problems.add(format!("{id} names no nodes"));
+    }
+    let distinct: BTreeSet<_> = nodes.iter().collect();
+    if distinct.len() < nodes.len() {
+        problems.add(format!("{id} names a node twice"));
+    }
+}
+
+fn validate_conditions(id: &str, conditions: &LinkConditions, problems: &mut Problems) {
+    if !conditions.is_bad() {
+        problems.add(format!("{id} does nothing to packets: it would never bite"));
+    }
+    for (what, value_ms) in [("latency_ms", conditions.latency_ms), ("jitter_ms", conditions.jitter_ms)] {
+        if value_ms > LINK_DELAY_MAX_MS {
+            problems.add(format!("{id}: {what} {value_ms} is more than {LINK_DELAY_MAX_MS}"));
+        }
+    }
+    for (what, share) in [
+        ("loss_per_million", conditions.loss_per_million),
+        ("duplicate_per_million", conditions.duplicate_per_million),
+        ("reorder_per_million", conditions.reorder_per_million),
+    ] {
+        if share > LINK_SHARE_MAX_PER_MILLION {
+            problems.add(format!("{id}: {what} {share} is more than {LINK_SHARE_MAX_PER_MILLION}"));
+        }
+    }
+    let bandwidth = conditions.bandwidth_bytes_per_s;
+    if bandwidth > 0 && !LINK_BANDWIDTH_BYTES_PER_S.contains(&bandwidth) {
+        let (least, most) = (LINK_BANDWIDTH_BYTES_PER_S.start(), LINK_BANDWIDTH_BYTES_PER_S.end());
+        problems.add(format!("{id}: bandwidth_bytes_per_s {bandwidth} is not between {least} and {most}"));
+    }
+}
+
 /// Why two faults that are in force together can't be.
 fn conflict(earlier: &PlannedFault, later: &PlannedFault) -> Option<String> {
     let (one, other) = (&earlier.fault, &later.fault);
@@ -211,6 +273,11 @@ fn conflict(earlier: &PlannedFault, later: &PlannedFault) -> Option<String> {
             let pairs: BTreeSet<_> = blocked.iter().collect();
             let (from, to) = others.iter().find(|pair| pairs.contains(pair))?;
             Some(format!("{together} and both block {from} -> {to}: healing one could not be proven"))
+        }
+        (Fault::Links { impaired, .. }, Fault::Links { impaired: others, .. }) => {
+            let pairs: BTreeSet<_> = impaired.iter().collect();
+            let (from, to) = others.iter().find(|pair| pairs.contains(pair))?;
+            Some(format!("{together} and both impair {from} -> {to}: nobody could tell whose delay it is"))
         }
         _ if shared.is_some() => shared.map(|node| format!("{together} and both take {node}")),
         (Fault::Wipe { .. }, _) | (_, Fault::Wipe { .. }) if exclude_each_other(one, other) => {

@@ -44,6 +44,7 @@ mod tests {
             operations: Vec::new(),
             violations: 0,
             evidence: BTreeMap::new(),
+            kinds: Vec::new(),
             assumptions: Vec::new(),
         }
     }

@@ -1,5 +1,7 @@
 //! The report as data.
 
+use std::collections::BTreeMap;
+
 use hearsay_checkers::{Phase, Verdict};
 use hearsay_workloads::Expectation;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,9 @@ pub struct RunReport {
     pub seed: u64,
     /// Commit of the program that ran it.
     pub commit: String,
+    /// The bug that was planted in the nodes: what was found is its doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
     /// A line on the cluster and the load.
     pub about: String,
     /// Where the evidence is.
@@ -44,6 +49,9 @@ pub struct RunReport {
     pub operations_remaining: u64,
     /// What the checkers say.
     pub verdicts: Vec<JudgedVerdict>,
+    /// How often each rare branch of the node's code was taken, by name; what was never taken is left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub marks: BTreeMap<String, u64>,
     /// What went wrong besides.
     pub problems: Vec<Problem>,
 }
@@ -72,6 +80,9 @@ pub struct FaultReport {
     pub from: Option<u64>,
     /// Healed at, nanoseconds since the start of the run; `None`: never.
     pub to: Option<u64>,
+    /// This machine can't make it, so the run went on without it; `bit_evidence` has the mend.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
     /// Whether it is proven that it did something.
     pub bit: bool,
     /// How that is known, or why not.
@@ -114,6 +125,8 @@ pub enum ProblemKind {
     NodeDied,
     /// The cluster was not ready to serve in time, or could not be looked at.
     Cluster,
+    /// Rare branches were asked for and never taken.
+    MarksNotHit,
     /// No operation ever succeeded.
     NothingRan,
     /// The harness could not do its work.
@@ -126,7 +139,10 @@ impl ProblemKind {
     /// What such a problem makes of the run.
     pub fn outcome(self) -> Outcome {
         match self {
-            ProblemKind::FaultDidNotBite | ProblemKind::HealNotProven | ProblemKind::DidNotEnd => Outcome::Unknown,
+            ProblemKind::FaultDidNotBite
+            | ProblemKind::HealNotProven
+            | ProblemKind::DidNotEnd
+            | ProblemKind::MarksNotHit => Outcome::Unknown,
             ProblemKind::NodeDied => Outcome::Violation,
             ProblemKind::NothingRan => Outcome::NothingRan,
             ProblemKind::Cluster | ProblemKind::Harness => Outcome::HarnessFailed,

@@ -3,6 +3,7 @@
 use hearsay_core::NodeId;
 
 use crate::faults::Evidence;
+use crate::links::{healed_text as links_healed_text, text as links_text};
 use crate::plan::Fault;
 
 /// How it is known that the fault bit; `heal` when it was healed by now.
@@ -30,7 +31,29 @@ pub fn bit_text(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> St
                 nodes.iter().map(|node: &NodeId| number(heal, &format!("{node}_cpu_while_paused_ns"))).sum();
             format!("stopped in {}, {} us of CPU used", milliseconds(inject.took_us), used / 1000)
         }
+        Fault::Links { impaired, .. } => links_text(heal.unwrap_or(inject), impaired.len()),
         Fault::Wipe { .. } => format!("killed, {} bytes removed", number(Some(inject), "bytes_removed")),
+        Fault::PowerCut { .. } if inject.numbers.contains_key("plain_disks") => {
+            "killed; weaker: plain disks, nothing unsynced was lost".to_owned()
+        }
+        Fault::PowerCut { torn, .. } => {
+            let lost = number(Some(inject), "bytes_lost");
+            let torn = if *torn { format!(" and {} kept", number(Some(inject), "bytes_kept")) } else { String::new() };
+            let (held, held_ms) = (number(Some(inject), "syncs_held"), number(Some(inject), "held_us") / 1000);
+            format!("{held} syncs held for {held_ms} ms, killed, {lost} unsynced bytes lost{torn}")
+        }
+        Fault::SlowDisk { .. } => match heal {
+            None => "syncs are slow".to_owned(),
+            Some(_) => {
+                let (syncs, mean_us) = (number(heal, "syncs"), number(heal, "sync_mean_us"));
+                let before_us = number(Some(inject), "sync_mean_us");
+                format!("{syncs} syncs took {}, {} before", milliseconds(mean_us), milliseconds(before_us))
+            }
+        },
+        Fault::FailingDisk { .. } => {
+            let (refused, ended_us) = (number(Some(inject), "syncs_refused"), number(Some(inject), "ended_us"));
+            format!("{refused} syncs refused, ended by itself within {}", milliseconds(ended_us))
+        }
     }
 }
 
@@ -44,6 +67,9 @@ pub fn heal_text(fault: &Fault, heal: &Evidence) -> String {
         Fault::Crash { .. } => "started again",
         Fault::Pause { .. } => "going on",
         Fault::Wipe { .. } => "started again, empty",
+        Fault::PowerCut { .. } | Fault::FailingDisk { .. } => "started again",
+        Fault::SlowDisk { .. } => "as quick as before",
+        Fault::Links { .. } => return links_healed_text(heal),
     };
     words.to_owned()
 }
@@ -68,6 +94,7 @@ mod tests {
             healed,
             numbers: numbers.iter().map(|&(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
             sentences: vec![format!("All of {step:?}.")],
+            left_out: None,
         }
     }
 

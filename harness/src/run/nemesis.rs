@@ -236,7 +236,7 @@ impl Nemesis {
             self.reports.insert(index, report);
             return Ok(());
         }
-        if let Fault::Crash { .. } | Fault::Wipe { .. } = planned.fault {
+        if planned.fault.restarts() {
             let nodes = broken_by([&planned.fault]).absent;
             let statuses = self.scene.observer.statuses(nodes).await;
             let known = statuses.into_iter().filter_map(|(node, status)| Some((node, status.ok()?.incarnation)));
@@ -246,6 +246,15 @@ impl Nemesis {
         self.progress.fault_begins(&planned.id, &format!("{} {}", report.name, report.nodes));
         let strike = matches!(planned.fault, Fault::Crash { .. }).then(|| self.recorder.clone());
         let evidence = self.act(Injector::inject, &planned, strike).await?;
+        if let Some(reason) = &evidence.left_out {
+            lock(&self.scene.active).remove(&planned.id);
+            self.progress.fault_ends(&planned.id);
+            report.left_out = true;
+            report.bit_evidence = format!("left out, so the evidence is weaker: {reason}");
+            self.write(&report, "left-out", Some(&evidence), None)?;
+            self.reports.insert(index, report);
+            return Ok(());
+        }
         report.from = Some(self.recorder.now());
         report.bit_evidence = bit_text(&planned.fault, &evidence, None);
         report.bit = evidence.bit.unwrap_or(false);
@@ -372,6 +381,7 @@ pub(crate) fn planned_report(planned: &PlannedFault) -> FaultReport {
         nodes: targets(&planned.fault),
         from: None,
         to: None,
+        left_out: false,
         bit: false,
         bit_evidence: String::new(),
         healed: false,
@@ -379,13 +389,18 @@ pub(crate) fn planned_report(planned: &PlannedFault) -> FaultReport {
     }
 }
 
-/// The kind of a fault, with the shape of a partition.
+/// The kind of a fault, with the shape of a partition or the scope of bad links.
 pub fn name(fault: &Fault) -> String {
     match fault {
         Fault::Partition { shape, .. } => format!("partition {shape}"),
         Fault::Crash { .. } => "crash".to_owned(),
         Fault::Pause { .. } => "pause".to_owned(),
         Fault::Wipe { .. } => "wipe".to_owned(),
+        Fault::PowerCut { torn: false, .. } => "power-cut".to_owned(),
+        Fault::PowerCut { torn: true, .. } => "power-cut torn".to_owned(),
+        Fault::SlowDisk { .. } => "slow-disk".to_owned(),
+        Fault::FailingDisk { .. } => "failing-disk".to_owned(),
+        Fault::Links { scope, .. } => format!("links {scope}"),
     }
 }
 

@@ -37,9 +37,13 @@ pub fn broken_by<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> InForce {
         match fault {
             Fault::Partition { blocked, .. } => in_force.blocked.extend(blocked),
             Fault::Crash { nodes } | Fault::Pause { nodes } => in_force.absent.extend(nodes),
+            Fault::PowerCut { nodes, .. } | Fault::FailingDisk { nodes } => in_force.absent.extend(nodes),
+            Fault::SlowDisk { .. } => {}
             Fault::Wipe { node } => {
                 in_force.absent.insert(*node);
             }
+            // Packets still get through.
+            Fault::Links { .. } => {}
         }
     }
     in_force
@@ -49,8 +53,8 @@ pub fn broken_by<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> InForce {
 pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Requirements {
     let mut required = Requirements { restarted_from: former, ..Requirements::default() };
     match fault {
-        Fault::Partition { blocked, .. } => {
-            for &(from, to) in blocked {
+        Fault::Partition { blocked: pairs, .. } | Fault::Links { impaired: pairs, .. } => {
+            for &(from, to) in pairs {
                 for (end, other) in [(from, to), (to, from)] {
                     match (end, other) {
                         (Endpoint::Node(node), Endpoint::Node(_)) => drop(required.linked.insert(node)),
@@ -61,6 +65,12 @@ pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Require
             }
         }
         Fault::Crash { nodes } | Fault::Pause { nodes } => required.linked.extend(nodes),
+        // They have caught up when they have seen what they missed: a store that lost its head would never be ready.
+        Fault::PowerCut { nodes, .. } | Fault::FailingDisk { nodes } => {
+            required.linked.extend(nodes);
+            required.ready.extend(nodes);
+        }
+        Fault::SlowDisk { nodes, .. } => required.reached.extend(nodes),
         Fault::Wipe { node } => {
             required.linked.insert(*node);
             required.ready.insert(*node);
@@ -76,15 +86,19 @@ const GROUPS_NAMED_MAX: usize = 3;
 /// Whom a fault hits, such as `n1 n2 | n3 n4 n5` or `n1 n3`.
 pub fn targets(fault: &Fault) -> String {
     match fault {
-        Fault::Crash { nodes } | Fault::Pause { nodes } if nodes.len() > NODES_NAMED_MAX => {
-            format!("{} nodes", nodes.len())
-        }
-        Fault::Crash { nodes } | Fault::Pause { nodes } => list(nodes.iter()),
-        Fault::Wipe { node } => node.to_string(),
-        Fault::Partition { blocked, .. } => {
+        Fault::Crash { .. }
+        | Fault::Pause { .. }
+        | Fault::Wipe { .. }
+        | Fault::PowerCut { .. }
+        | Fault::SlowDisk { .. }
+        | Fault::FailingDisk { .. } => match fault.processes() {
+            nodes if nodes.len() > NODES_NAMED_MAX => format!("{} nodes", nodes.len()),
+            nodes => list(nodes.iter()),
+        },
+        Fault::Partition { blocked: pairs, .. } | Fault::Links { impaired: pairs, .. } => {
             // Sources that are cut from the same destinations stand together: `n1 n2 > n3 n4`.
             let mut destinations: BTreeMap<Endpoint, Vec<Endpoint>> = BTreeMap::new();
-            for &(from, to) in blocked {
+            for &(from, to) in pairs {
                 destinations.entry(from).or_default().push(to);
             }
             let mut groups: BTreeMap<Vec<Endpoint>, Vec<Endpoint>> = BTreeMap::new();
@@ -95,7 +109,7 @@ pub fn targets(fault: &Fault) -> String {
             }
             let mut text = String::new();
             if groups.len() > GROUPS_NAMED_MAX {
-                return format!("{} directed pairs", blocked.len());
+                return format!("{} directed pairs", pairs.len());
             }
             let names = |ends: &[Endpoint]| match ends.len() {
                 ..=NODES_NAMED_MAX => ends.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(" "),

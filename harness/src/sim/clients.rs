@@ -131,6 +131,7 @@ impl Clients {
                     self.calls += 1;
                     let number = self.calls;
                     let began = world.now();
+                    world.hash.tape(|tape| tape.call(began, number, slot, call.node));
                     let known = client.connections.get(&call.node).copied();
                     let (connection, unsent) = match known {
                         Some(connection) => {

@@ -82,15 +82,14 @@ pub(super) enum Packet {
     Initial,
     /// The answer to it.
     Accepted,
-    Frame(Lane, Frame),
+    /// On a stream, with its bytes.
+    Frame(Lane, Frame, u32),
     /// "I live."
     Ping,
     /// "I know no such connection."
     Reset,
     /// It was closed on purpose; `duplicate`: in favour of another of the same pair.
-    Close {
-        duplicate: bool,
-    },
+    Close { duplicate: bool },
 }
 
 /// What one side knows of its connection.
@@ -109,6 +108,18 @@ pub(super) struct End {
 pub(super) struct LaneQueues {
     lanes: [VecDeque<(Frame, u32)>; 3],
     bytes: [usize; 3],
+    /// So many at the front of each lane were on their way already, and went back. They do not count for the limits.
+    returned: [usize; 3],
+}
+
+/// A frame taken out of its queue.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) lane: Lane,
+    pub(super) frame: Frame,
+    pub(super) bytes: u32,
+    /// It had been on its way before.
+    pub(super) returned: bool,
 }
 
 /// A lane's place in tables.
@@ -127,7 +138,7 @@ impl LaneQueues {
     pub(super) fn push(&mut self, lane: Lane, frame: Frame, bytes: u32) -> bool {
         let at = lane_index(lane);
         let size = self.bytes[at] + bytes as usize;
-        if self.lanes[at].len() >= LANE_FRAMES_MAX[at] || size > LANE_BYTES_MAX[at] {
+        if self.lanes[at].len() - self.returned[at] >= LANE_FRAMES_MAX[at] || size > LANE_BYTES_MAX[at] {
             return false;
         }
         self.bytes[at] = size;
@@ -135,19 +146,52 @@ impl LaneQueues {
         true
     }
 
+    /// What waits, lane by lane.
+    pub(super) fn frames(&self) -> impl Iterator<Item = &Frame> {
+        self.lanes.iter().flatten().map(|(frame, _)| frame)
+    }
+
     /// Puts back what was just taken.
-    pub(super) fn put_back(&mut self, lane: Lane, frame: Frame, bytes: u32) {
+    pub(super) fn put_back(&mut self, queued: Queued) {
+        let at = lane_index(queued.lane);
+        if queued.returned {
+            self.returned[at] += 1;
+        } else {
+            self.bytes[at] += queued.bytes as usize;
+        }
+        self.lanes[at].push_front((queued.frame, queued.bytes));
+    }
+
+    /// Takes in what was on its way and did not arrive, behind those of its lane that came back before. There are at most as
+    /// many as were on their way.
+    pub(super) fn give_back(&mut self, lane: Lane, frame: Frame, bytes: u32) {
         let at = lane_index(lane);
-        self.bytes[at] += bytes as usize;
-        self.lanes[at].push_front((frame, bytes));
+        self.lanes[at].insert(self.returned[at], (frame, bytes));
+        self.returned[at] += 1;
+    }
+
+    /// Whether frames of this lane came back.
+    pub(super) fn has_returned(&self, lane: Lane) -> bool {
+        self.returned[lane_index(lane)] > 0
+    }
+
+    /// Whether frames of any lane came back.
+    pub(super) fn any_returned(&self) -> bool {
+        self.returned.iter().any(|&count| count > 0)
     }
 
     /// The first frame of the lane with the highest priority that has one.
-    pub(super) fn pop(&mut self) -> Option<(Lane, Frame, u32)> {
+    pub(super) fn pop(&mut self) -> Option<Queued> {
         let lane = LANES.into_iter().find(|&lane| !self.lanes[lane_index(lane)].is_empty())?;
-        let (frame, bytes) = self.lanes[lane_index(lane)].pop_front()?;
-        self.bytes[lane_index(lane)] -= bytes as usize;
-        Some((lane, frame, bytes))
+        let at = lane_index(lane);
+        let (frame, bytes) = self.lanes[at].pop_front()?;
+        let returned = self.returned[at] > 0;
+        if returned {
+            self.returned[at] -= 1;
+        } else {
+            self.bytes[at] -= bytes as usize;
+        }
+        Some(Queued { lane, frame, bytes, returned })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -177,6 +221,8 @@ pub(super) struct Direction {
     pub(super) retries: u32,
     /// A fresh packet got through: the retry is near.
     pub(super) nudged: bool,
+    /// Frames on their way.
+    pub(super) in_flight: u32,
     pub(super) random: ChaCha8Rng,
 }
 
@@ -191,6 +237,7 @@ impl Direction {
             retry: 0,
             retries: 0,
             nudged: false,
+            in_flight: 0,
             random,
         }
     }
@@ -245,7 +292,7 @@ mod tests {
         for lane in [Lane::Bulk, Lane::Control, Lane::Data, Lane::Control] {
             assert!(queues.push(lane, Frame::Probe, 9));
         }
-        let taken: Vec<_> = std::iter::from_fn(|| queues.pop().map(|(lane, ..)| lane)).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| queues.pop().map(|queued| queued.lane)).collect();
         assert_eq!(taken, [Lane::Control, Lane::Control, Lane::Data, Lane::Bulk]);
         assert!(queues.is_empty());
         for lane in LANES {

@@ -1,9 +1,10 @@
-//! A node's disk: batches gather, one group at a time is synced, and only what was synced is sure to survive a crash.
+//! A node's disk: batches gather, one group at a time is synced, and only what was synced is sure to survive a power cut.
 //!
 //! ```text
 //! gather -> gathering --sync begins--> in flight --synced--> content
 //!               |                          |
-//!             crash: lost                crash: a drawn number of its first batches made it, the others are lost
+//!             lost with the process      crash: the page cache keeps it
+//!                                        power cut: lost; torn: a drawn number of its first batches made it
 //! ```
 //!
 //! A batch is there as a whole or not at all, and never without those before it, as the store of a real node has it.
@@ -15,7 +16,7 @@ use hearsay_core::{RecoveredState, WriteBatch};
 /// Orders batches: a ticket is durable when it, and all lower ones, are.
 pub(super) type Ticket = u64;
 
-/// What a crash left of the batches that were not synced.
+/// What the end of a process left of the batches that were not synced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct CrashLoss {
     /// Batches that made it although their sync had not ended.
@@ -47,6 +48,11 @@ impl Disk {
         self.last
     }
 
+    /// The last ticket that is durable.
+    pub(super) fn durable(&self) -> Ticket {
+        self.durable
+    }
+
     /// Whether this ticket, and all before, are durable.
     pub(super) fn is_durable(&self, ticket: Ticket) -> bool {
         ticket <= self.durable
@@ -72,11 +78,27 @@ impl Disk {
         count
     }
 
-    /// The process dies. `draw` chooses below its argument.
-    pub(super) fn crash(&mut self, draw: impl FnOnce(usize) -> usize) -> CrashLoss {
+    /// Whether there are batches that are not synced.
+    pub(super) fn has_unsynced(&self) -> bool {
+        !self.in_flight.is_empty() || !self.gathering.is_empty()
+    }
+
+    /// The process dies: the system still has what it was handed.
+    pub(super) fn crash(&mut self) -> CrashLoss {
+        self.lose(usize::MAX)
+    }
+
+    /// The process dies, and its machine with it. `draw`, of a torn one, chooses below its argument.
+    pub(super) fn power_cut(&mut self, draw: Option<impl FnOnce(usize) -> usize>) -> CrashLoss {
+        let kept = draw.map_or(0, |draw| draw(self.in_flight.len() + 1));
+        self.lose(kept)
+    }
+
+    /// Keeps so many of the batches in flight.
+    fn lose(&mut self, kept: usize) -> CrashLoss {
         let in_flight = std::mem::take(&mut self.in_flight);
         let unsynced = (in_flight.len() + self.gathering.len()) as u64;
-        let kept = if in_flight.is_empty() { 0 } else { draw(in_flight.len() + 1) };
+        let kept = kept.min(in_flight.len());
         for batch in in_flight.into_iter().take(kept) {
             self.apply(batch);
         }
@@ -144,8 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_loses_what_gathered_and_keeps_a_drawn_beginning_of_what_was_in_flight() {
-        for kept in 0..=2 {
+    fn a_crash_keeps_what_was_in_flight_and_a_power_cut_at_most_a_drawn_beginning_of_it() {
+        type End = fn(&mut Disk) -> CrashLoss;
+        let ends: [(usize, End); 5] = [
+            (0, |disk| disk.power_cut(None::<fn(usize) -> usize>)),
+            (0, |disk| disk.power_cut(Some(|_| 0))),
+            (1, |disk| disk.power_cut(Some(|_| 1))),
+            (2, |disk| disk.power_cut(Some(|below| below - 1))),
+            (2, Disk::crash),
+        ];
+        for (kept, end) in ends {
             let mut disk = Disk::default();
             disk.gather(put(0));
             disk.begin_sync();
@@ -154,10 +184,9 @@ mod tests {
             disk.gather(put(2));
             disk.begin_sync();
             disk.gather(put(3));
-            let loss = disk.crash(|below| {
-                assert_eq!(below, 3);
-                kept
-            });
+            assert!(disk.has_unsynced());
+            let loss = end(&mut disk);
+            assert!(!disk.has_unsynced());
             assert_eq!(loss, CrashLoss { kept: kept as u64, lost: 3 - kept as u64 });
             assert_eq!(keys(&disk), (0..=kept as u8).collect::<Vec<_>>());
             assert!(disk.is_durable(disk.last()), "the next process waits for none of its predecessor's");

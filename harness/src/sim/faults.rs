@@ -5,7 +5,10 @@
 //! | partition | packets were dropped on its pairs | only the pairs of other partitions are blocked |
 //! | crash | a process was there and is gone | a new process starts |
 //! | pause | a process ran, and handled nothing until the end | it runs |
+//! | links | packets were held, lost or doubled as planned, and got the delays | no link of it is bad |
 //! | wipe | as a crash, and the disk held something and then nothing until the start | a new process starts |
+//!
+//! Faults of the disks themselves are in [`super::disk_faults`].
 //!
 //! Several faults may be in force at once: the union of all partitions is blocked; a node that two faults hold down, or
 //! paused, is up again, or runs again, when the last of them is healed.
@@ -15,8 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearsay_core::NodeId;
 
 use crate::faults::{Evidence, Step};
-use crate::plan::{Endpoint, Fault, PlannedFault};
+use crate::plan::{Endpoint, Fault, LinkConditions, PlannedFault};
 
+use super::disk_faults::{self, DiskFault};
 use super::node::Process;
 use super::wire::Pair;
 use super::world::{World, place};
@@ -36,6 +40,8 @@ enum InForce {
     Crash { nodes: Vec<NodeId>, bit: bool },
     Pause { nodes: BTreeMap<NodeId, Option<Paused>> },
     Wipe { node: NodeId, bit: bool },
+    Disk(DiskFault),
+    Links { conditions: LinkConditions },
 }
 
 /// A process at the moment it was paused.
@@ -59,6 +65,16 @@ impl Faults {
             }
             Fault::Pause { nodes } => inject_pause(world, &mut evidence, nodes),
             Fault::Wipe { node } => inject_wipe(world, &mut evidence, *node),
+            Fault::PowerCut { .. } | Fault::SlowDisk { .. } | Fault::FailingDisk { .. } => {
+                InForce::Disk(disk_faults::inject(world, &mut evidence, &planned.fault))
+            }
+            Fault::Links { impaired, conditions, .. } => {
+                world.wire.bad.impair(world.seed, &planned.id, impaired, *conditions);
+                evidence.number("impaired_pairs", impaired.len() as u64);
+                evidence.number("impaired_pairs_all", world.wire.bad.len() as u64);
+                evidence.say(format!("{} of {} bad directed pairs.", impaired.len(), world.wire.bad.len()));
+                InForce::Links { conditions: *conditions }
+            }
         };
         self.in_force.insert(planned.id.clone(), state);
         evidence
@@ -84,6 +100,22 @@ impl Faults {
                 evidence.say(format!("The disk of {node} held {found} entries before its start."));
                 evidence.bit = Some(bit && found == 0);
                 self.start_again(world, &mut evidence, &[node]);
+            }
+            InForce::Disk(fault) => {
+                let ended = disk_faults::heal(world, &mut evidence, fault);
+                if !ended.is_empty() {
+                    self.start_again(world, &mut evidence, &ended);
+                }
+            }
+            InForce::Links { conditions } => {
+                let tally = world.wire.bad.restore(&planned.id);
+                tally.tell(&mut evidence);
+                evidence.bit = Some(tally.shows(&conditions));
+                evidence.say(match world.wire.bad.len() {
+                    0 => "No link is bad any more.".to_owned(),
+                    left => format!("Only the {left} pairs of other faults are bad."),
+                });
+                evidence.healed = Some(true);
             }
         }
         evidence
@@ -146,7 +178,11 @@ impl Faults {
     fn blocked_by_all(&self) -> BTreeSet<Pair> {
         let partitions = self.in_force.values().filter_map(|state| match state {
             InForce::Partition { pairs, .. } => Some(pairs),
-            InForce::Crash { .. } | InForce::Pause { .. } | InForce::Wipe { .. } => None,
+            InForce::Crash { .. }
+            | InForce::Pause { .. }
+            | InForce::Wipe { .. }
+            | InForce::Disk(_)
+            | InForce::Links { .. } => None,
         });
         partitions.flatten().copied().collect()
     }
@@ -207,14 +243,19 @@ impl InForce {
         match self {
             InForce::Crash { nodes, .. } => nodes.contains(&id),
             InForce::Wipe { node, .. } => *node == id,
-            InForce::Partition { .. } | InForce::Pause { .. } => false,
+            InForce::Disk(fault) => fault.holds_down(id),
+            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links { .. } => false,
         }
     }
 
     fn holds_paused(&self, id: NodeId) -> bool {
         match self {
             InForce::Pause { nodes } => nodes.contains_key(&id),
-            InForce::Partition { .. } | InForce::Crash { .. } | InForce::Wipe { .. } => false,
+            InForce::Partition { .. }
+            | InForce::Crash { .. }
+            | InForce::Wipe { .. }
+            | InForce::Disk(_)
+            | InForce::Links { .. } => false,
         }
     }
 }

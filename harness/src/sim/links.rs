@@ -4,13 +4,14 @@
 
 use hearsay_core::{Input, Lane, Link, NodeId};
 
-use super::connection::{Connection, ConnectionId, Direction, End, Frame, LaneQueues, Packet, Party, Side};
+use super::connection::{Connection, ConnectionId, Direction, End, Frame, LaneQueues, Packet, Party, Queued, Side};
 use super::node::{LinkState, Outgoing};
 use super::settings::{
     BACK_OFF_MAX, BACK_OFF_MIN, DIALS_MAX, EXPECTATION, HANDSHAKE_RETRY, HANDSHAKE_TIMEOUT, HELLO_TIMEOUT,
     IDLE_TIMEOUT, KEEP_ALIVE, RETRY_DOUBLINGS_MAX,
 };
 use super::streams::stream;
+use super::tape::Hindrance;
 use super::world::{ClientEvent, Event, Happening, World, place};
 
 /// Bytes of a hello.
@@ -69,6 +70,7 @@ impl World {
             }
             LinkState::Idle { not_before } if now < *not_before => {
                 node.counters.dropped_unlinked += 1;
+                self.hash.tape(|tape| tape.hindered(now, &frame, Hindrance::NoLink));
                 return;
             }
             LinkState::Dialling { queues, .. } => {
@@ -81,6 +83,7 @@ impl World {
             }
             LinkState::Idle { .. } | LinkState::Expecting { .. } if dialling >= DIALS_MAX => {
                 node.counters.dropped_unlinked += 1;
+                self.hash.tape(|tape| tape.hindered(now, &frame, Hindrance::NoLink));
                 return;
             }
             LinkState::Idle { .. } => LaneQueues::default(),
@@ -259,7 +262,7 @@ impl World {
     }
 
     fn send_queued(&mut self, id: ConnectionId, from: Side, mut queues: LaneQueues) {
-        while let Some((lane, frame, bytes)) = queues.pop() {
+        while let Some(Queued { lane, frame, bytes, .. }) = queues.pop() {
             self.send_frame(id, from, lane, frame, bytes);
         }
     }
@@ -295,7 +298,9 @@ impl World {
         }
         let Some(connection) = self.connections.get_mut(id) else { return };
         *connection.end(side) = End::default();
-        let lost = std::mem::take(&mut connection.direction(side).queues).len() as u64;
+        let queues = std::mem::take(&mut connection.direction(side).queues);
+        let (now, lost) = (self.queue.now(), queues.len() as u64);
+        self.hash.tape(|tape| queues.frames().for_each(|frame| tape.hindered(now, frame, Hindrance::ConnectionLost)));
         if let Party::Node(node) = connection.party(side) {
             self.nodes[place(node)].counters.dropped_lost += lost;
         }
@@ -332,6 +337,7 @@ impl World {
                 }
                 node.counters.dials_failed += 1;
                 node.counters.dropped_unlinked += queues.len() as u64;
+                self.hash.tape(|tape| queues.frames().for_each(|frame| tape.hindered(now, frame, Hindrance::NoLink)));
                 let back_off = (BACK_OFF_MIN << peer.failures.min(RETRY_DOUBLINGS_MAX)).min(BACK_OFF_MAX);
                 peer.failures = peer.failures.saturating_add(1);
                 peer.state = LinkState::Idle { not_before: now + back_off };

@@ -10,7 +10,7 @@
 //!
 //! What is shared with runs on real processes: plan, client state machine, what proves a healing, what counts as
 //! converged, formats of the store, checkers, report, exit codes. What stands in for the real thing is here: connections
-//! and streams ([`connection`], [`links`]), disks ([`disk`]), processes ([`node`]), the firewall and signals ([`faults`]).
+//! and streams ([`connection`], [`links`]), bad links ([`bad_links`]), disks ([`disk`]), processes ([`node`]), the firewall and signals ([`faults`]).
 //!
 //! Invariants:
 //! - No clock, no thread, no ambient randomness: equal plans and settings give equal runs, to the bit.
@@ -20,10 +20,13 @@
 //! Left out: the time that computing takes, congestion windows, datagrams, limits on accepted connections, logs of
 //! transport refusals (certificates and configurations always fit here).
 
+mod bad_links;
 mod clients;
 mod connection;
 mod disk;
+mod disk_faults;
 mod event_queue;
+mod events;
 mod faults;
 mod links;
 mod nemesis;
@@ -32,10 +35,14 @@ mod run;
 mod run_hash;
 mod settings;
 mod streams;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod wire;
 mod world;
 
-pub use run::{Simulated, simulate};
+pub use events::{Events, LoggedEvent};
+pub use run::{Simulated, simulate, simulate_with};
+pub use run_hash::Watch;
 pub use settings::{ClockSettings, DiskSettings, LinkSettings, Settings};
+pub use tape::{Hindrance, Note, Parcel, Say, Tape, What};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hearsay_core::{ClientRequest, ClientResponse, NodeId, StatusReport};
 use rand::Rng;
 
-use crate::faults::Evidence;
+use crate::faults::{Evidence, UNSYNCED_WITHIN};
 use crate::plan::{Fault, Plan, PlannedFault};
 use crate::report::FaultReport;
 use crate::run::evidence_text::{bit_text, heal_text};
@@ -17,6 +17,7 @@ use crate::run::nemesis::{LOOK_INTERVAL, Line, OTHERS_READY_WITHIN, PROOF_WITHIN
 use crate::run::proof::{InForce, Neighbourhood, Requirements, Statuses, missing, summary};
 use crate::run::timeline::{Turn, broken_by, proof_of_healing, timeline};
 
+use super::disk_faults;
 use super::faults::Faults;
 use super::run::{Recording, Wake, nanoseconds};
 use super::settings::MILLISECOND;
@@ -31,14 +32,24 @@ struct Proof {
     within: Duration,
 }
 
-/// A crash that is about to happen.
+/// A crash or a power cut that is about to happen.
 #[derive(Clone, Copy, Debug)]
 struct Strike {
     index: usize,
-    /// Writes acknowledged when it was due.
-    acknowledged: u64,
-    /// When it happens at the latest.
+    moment: Moment,
+    /// When that ends at the latest.
     until: u64,
+}
+
+/// What a strike waits for.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// A further acknowledgement, when there were so many.
+    Acknowledged(u64),
+    /// Something that is not synced, while syncs are held.
+    Unsynced,
+    /// Only the time.
+    Held,
 }
 
 /// What a look at the cluster told.
@@ -70,7 +81,7 @@ pub(super) struct Nemesis {
     turns: VecDeque<(u64, Turn, usize)>,
     /// A wipe that waits for all others to be ready: no further turn meanwhile.
     wipe: Option<(usize, Proof)>,
-    /// A crash that waits for an acknowledgement to strike after: no further turn meanwhile.
+    /// A crash or power cut that waits for its moment: no further turn meanwhile.
     strike: Option<Strike>,
     proofs: BTreeMap<usize, Proof>,
     whole: Whole,
@@ -137,7 +148,11 @@ impl Nemesis {
             let Some(&(at_ms, turn, index)) = self.turns.front() else { break };
             // Operations begin at whole milliseconds: faults that did, too, would always meet them at the same moments.
             let within = match turn {
-                Turn::Inject => stream(world.seed, "fault time", &[index as u64]).next_u64() % MILLISECOND,
+                Turn::Inject => {
+                    // By its name: it keeps its moment when another fault is taken out of the plan.
+                    let name = self.planned[index].id.bytes().map(u64::from).collect::<Vec<_>>();
+                    stream(world.seed, "fault time", &name).next_u64() % MILLISECOND
+                }
                 Turn::Heal => 0,
             };
             let due = recording.world_time(at_ms * MILLISECOND + within);
@@ -198,27 +213,50 @@ impl Nemesis {
 
     fn inject(&mut self, world: &mut World, recording: &Recording, index: usize) {
         let planned = self.planned[index].clone();
-        if let Fault::Crash { .. } | Fault::Wipe { .. } = planned.fault {
+        if planned.fault.restarts() {
             let nodes = broken_by([&planned.fault]).absent;
             let known = nodes.into_iter().filter_map(|node| Some((node, status(world, node).ok()?.incarnation)));
             let former = known.collect();
             self.former.insert(index, former);
         }
         self.active.insert(index, planned.fault);
-        if let Fault::Crash { .. } = self.planned[index].fault {
-            let until = world.now() + nanoseconds(STRIKE_WITHIN);
-            self.strike = Some(Strike { index, acknowledged: recording.acknowledged_writes(), until });
-            world.queue.push(until, Event::Wake(Wake::Strike));
-        } else {
-            self.make(world, recording, index);
+        match &self.planned[index].fault {
+            Fault::Crash { .. } => {
+                let moment = Moment::Acknowledged(recording.acknowledged_writes());
+                self.strike_at(world, index, moment, nanoseconds(STRIKE_WITHIN));
+            }
+            Fault::PowerCut { nodes, .. } => {
+                disk_faults::hold(world, nodes);
+                self.strike_at(world, index, Moment::Unsynced, nanoseconds(UNSYNCED_WITHIN));
+                world.queue.push(world.now(), Event::Wake(Wake::Strike));
+            }
+            _ => self.make(world, recording, index),
         }
     }
 
-    /// Makes the crash that waits, once a write was acknowledged or its time is over.
+    fn strike_at(&mut self, world: &mut World, index: usize, moment: Moment, within: u64) {
+        let until = world.now() + within;
+        self.strike = Some(Strike { index, moment, until });
+        world.queue.push(until, Event::Wake(Wake::Strike));
+    }
+
+    /// Makes the crash or power cut that waits, once its moment has come or its time is over.
     pub(super) fn strike(&mut self, world: &mut World, recording: &mut Recording) {
         let Some(strike) = self.strike else { return };
-        if recording.acknowledged_writes() == strike.acknowledged && world.now() < strike.until {
-            return;
+        let in_time = world.now() < strike.until;
+        match (strike.moment, &self.planned[strike.index].fault) {
+            (Moment::Acknowledged(before), _) if in_time && recording.acknowledged_writes() == before => return,
+            (Moment::Unsynced, Fault::PowerCut { nodes, .. })
+                if in_time && !disk_faults::anything_unsynced(world, nodes) =>
+            {
+                return world.queue.push(world.now() + MILLISECOND, Event::Wake(Wake::Strike));
+            }
+            (Moment::Unsynced, Fault::PowerCut { hold_ms, .. }) => {
+                let within = hold_ms * MILLISECOND;
+                return self.strike_at(world, strike.index, Moment::Held, within);
+            }
+            (Moment::Held, _) if in_time => return,
+            _ => {}
         }
         self.strike = None;
         self.make(world, recording, strike.index);
@@ -341,7 +379,8 @@ impl Nemesis {
         let begin = self.lines.len();
         serde_json::to_writer(&mut self.lines, &line).expect("the store's own types always serialize");
         self.lines.push(b'\n');
-        world.hash.line(&self.lines[begin..]);
+        let now = world.now();
+        world.hash.line(now, &self.lines[begin..]);
     }
 }
 
@@ -366,6 +405,17 @@ fn bit_words(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> Strin
     match fault {
         Fault::Crash { .. } if bit => format!("killed, {} unsynced batches lost", sum("_batches_lost")),
         Fault::Wipe { .. } if bit => format!("killed, {} bytes removed", sum("bytes_removed")),
+        Fault::PowerCut { hold_ms, torn, .. } if bit => {
+            let number = |name: &str| inject.numbers.get(name).copied().unwrap_or(0);
+            let torn = if *torn { format!(" and {} kept", number("batches_kept")) } else { String::new() };
+            let lost = number("batches_lost");
+            format!("syncs held for {hold_ms} ms, killed, {lost} unsynced batches lost{torn}")
+        }
+        Fault::FailingDisk { .. } if bit => {
+            let refused = heal.and_then(|heal| heal.numbers.get("syncs_refused")).copied().unwrap_or(0);
+            format!("{refused} syncs refused, ended by itself")
+        }
+        Fault::SlowDisk { .. } | Fault::FailingDisk { .. } if heal.is_none() => inject.sentences.join(" "),
         Fault::Pause { .. } if bit && heal.is_some() => "stopped, nothing handled".to_owned(),
         Fault::Pause { .. } if heal.is_none() => "stopped".to_owned(),
         _ => bit_text(fault, inject, heal),

@@ -65,6 +65,27 @@ impl Default for Peer {
     }
 }
 
+/// What faults do to a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ailment {
+    #[default]
+    None,
+    /// No sync comes to its end.
+    Holds,
+    /// Every sync takes so much longer, nanoseconds.
+    Slow(u64),
+    /// Every sync is refused.
+    Refuses,
+}
+
+/// Syncs of a disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Syncs {
+    pub(super) done: u64,
+    pub(super) took_ns: u64,
+    pub(super) refused: u64,
+}
+
 /// What the simulated driver counts, under the real driver's names where it has them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DriverCounters {
@@ -126,6 +147,12 @@ pub(super) struct Node {
     pub(super) deadline: Option<u64>,
     /// A sync has ended while it was paused.
     pub(super) synced_unseen: bool,
+    /// What is wrong with its disk.
+    pub(super) ailment: Ailment,
+    /// When the sync under way began.
+    pub(super) sync_began: u64,
+    /// Syncs over all processes.
+    pub(super) syncs: Syncs,
     pub(super) clock: ClockSettings,
     pub(super) counters: DriverCounters,
 }
@@ -148,6 +175,9 @@ impl Node {
             waiting: VecDeque::new(),
             deadline: None,
             synced_unseen: false,
+            ailment: Ailment::default(),
+            sync_began: 0,
+            syncs: Syncs::default(),
             clock,
             counters: DriverCounters::default(),
         }

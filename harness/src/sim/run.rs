@@ -8,6 +8,7 @@ use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalState, Funct
 use hearsay_core::{ClientRequest, ClientResponse, Event as NodeEvent, LocalEntry, NodeId};
 
 use crate::plan::Plan;
+use crate::report::marks::by_name;
 use crate::report::{ProblemKind, RunReport, Simulation};
 use crate::run::convergence::{Scans, differing, final_entries};
 use crate::run::execute::{Ran, SCAN_INTERVAL, phases_until, tombstones_collected};
@@ -19,7 +20,9 @@ use crate::store::{Observed, RunDirectory, StoreError, write_json, write_whole};
 
 use super::clients::Clients;
 use super::nemesis::Nemesis;
+use super::run_hash::Watch;
 use super::settings::{MILLISECOND, SECOND, Settings};
+use super::tape::Tape;
 use super::world::{Event, LogLine, Step, World};
 
 /// Longest wait for the nodes to serve, at the start.
@@ -97,7 +100,9 @@ impl Recording {
         let begin = self.lines.len();
         event.write_json_line(&mut self.lines);
         self.acknowledged_writes += u64::from(event.kind == EventType::Ok && event.f != Function::Read);
-        world.hash.line(&self.lines[begin..]);
+        let now = world.now();
+        world.hash.line(now, &self.lines[begin..]);
+        world.hash.tape(|tape| tape.history(now, &event));
         self.events.push(event);
     }
 }
@@ -109,6 +114,8 @@ pub struct Simulated {
     pub ran: Ran,
     /// What is judged; `None`: nothing was started. An error is a history that is none.
     pub case: Option<Result<Case, String>>,
+    /// Of a run that was asked for one.
+    pub tape: Option<Tape>,
     history: Vec<u8>,
     faults: Vec<u8>,
     metrics: Vec<u8>,
@@ -146,14 +153,20 @@ impl Simulated {
 
 /// Carries out a plan in virtual time. Failures are among the problems of what it brought.
 pub fn simulate(plan: &Plan, settings: Settings) -> Simulated {
+    simulate_with(plan, settings, Watch::default())
+}
+
+/// As [`simulate`], and somebody looks on. The run is the same with and without.
+pub fn simulate_with(plan: &Plan, settings: Settings, watch: Watch) -> Simulated {
     let mut ran = Ran::default();
-    let world = match World::new(&plan.cluster, plan.seed, settings) {
-        Ok(world) => world,
+    let world = match World::new(&plan.cluster, plan.seed, settings, watch) {
+        Ok(world) => world.with(plan.planted_bug()),
         Err(error) => {
             ran.problem(ProblemKind::Harness, error.to_string());
             return Simulated {
                 ran,
                 case: None,
+                tape: None,
                 history: Vec::new(),
                 faults: Vec::new(),
                 metrics: Vec::new(),
@@ -216,10 +229,12 @@ impl Run<'_> {
         if let Some((node, message)) = self.world.died() {
             ran.problem(ProblemKind::NodeDied, format!("{node} ended by itself: {message}"));
         }
-        let Run { recording, world, nemesis, metrics, .. } = self;
+        let Run { recording, mut world, nemesis, metrics, .. } = self;
         let ended = recording.time(world.now());
         let (events, virtual_ns) = (world.events(), world.now());
         let logs = logs(&world.log, world.log_left_out);
+        ran.marks = by_name(&world.marks());
+        let tape = world.hash.take_tape();
         let run_hash = world.hash.finish();
         ran.simulation = Some(Simulation { run_hash, events, virtual_ns });
         let (faults, fault_lines) = nemesis.into_reports();
@@ -236,7 +251,7 @@ impl Run<'_> {
             Err(error) => Err(error.to_string()),
         });
         let (history, faults) = (recording.lines, fault_lines);
-        Simulated { ran, case, history, faults, metrics, logs, observed, final_state }
+        Simulated { ran, case, tape, history, faults, metrics, logs, observed, final_state }
     }
 
     fn wait_until_ready(&mut self) -> Result<(), String> {
@@ -254,7 +269,9 @@ impl Run<'_> {
 
     /// Clients, faults and the proof that nothing is broken any more, until all three have ended.
     fn carry_out_load(&mut self, ran: &mut Ran) {
-        self.recording = Recording::starting_at(self.world.now());
+        let now = self.world.now();
+        self.recording = Recording::starting_at(now);
+        self.world.hash.tape(|tape| tape.load_starts(now));
         let slots = self.load.slots();
         for (client, operations) in operations_by_client(self.plan) {
             self.clients.add(&mut self.world, (client, slots), self.load.settings(), operations, None);

@@ -5,6 +5,8 @@
 //!   and longer times, and at once when a fresh packet gets through. The connection's end loses them.
 //! - Lanes keep their order; the lane with the higher priority takes the line first; the line has a bandwidth.
 //! - A lost packet of a stream comes late instead, and what follows on its lane waits for it.
+//! - A packet meets the partitions that are in force when it arrives as well: one that is long on its way crosses none that
+//!   began meanwhile. A frame that was on its way then goes back to its stream, before all that was not sent yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +15,18 @@ use rand::Rng;
 
 use crate::plan::Endpoint;
 
-use super::connection::{Connection, ConnectionId, Frame, Packet, Party, Side, lane_index};
+use super::bad_links::BadLinks;
+use super::connection::{Connection, ConnectionId, Frame, Packet, Party, Queued, Side, lane_index};
 use super::node::Node;
 use super::settings::{LinkSettings, PROBE_TIMEOUT, RETRY_DOUBLINGS_MAX, SECOND};
+use super::tape::Hindrance;
 use super::world::{Event, Happening, World, place};
 
 /// Frames that may reach a dialler before its link is up.
 const EARLY_MAX: usize = 1_024;
+
+/// Bytes of a packet outside of the streams.
+const PACKET_BYTES: u32 = 60;
 
 /// A directed pair.
 pub(super) type Pair = (Endpoint, Endpoint);
@@ -28,6 +35,7 @@ pub(super) type Pair = (Endpoint, Endpoint);
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) link: LinkSettings,
+    pub(super) bad: BadLinks,
     blocked: BTreeSet<Pair>,
     dropped: BTreeMap<Pair, u64>,
 }
@@ -45,7 +53,7 @@ enum Route {
 impl Wire {
     pub(super) fn new(link: LinkSettings) -> Wire {
         assert!(link.bandwidth > 0, "a link without bandwidth carries nothing");
-        Wire { link, blocked: BTreeSet::new(), dropped: BTreeMap::new() }
+        Wire { link, bad: BadLinks::default(), blocked: BTreeSet::new(), dropped: BTreeMap::new() }
     }
 
     /// Blocks exactly these pairs from now on.
@@ -90,9 +98,15 @@ impl Wire {
     }
 
     /// There and back, about.
-    fn round_trip(&self) -> u64 {
-        2 * self.link.latency_ns + self.link.jitter_ns
+    fn round_trip(&self, pair: Pair) -> u64 {
+        let (there, back) = (self.bad.usual(&pair), self.bad.usual(&(pair.1, pair.0)));
+        2 * self.link.latency_ns + self.link.jitter_ns + there + back
     }
+}
+
+/// The directed pair of what starts at `from`.
+fn pair_of(connection: &Connection, from: Side) -> Pair {
+    (connection.party(from).endpoint(), connection.party(from.other()).endpoint())
 }
 
 impl World {
@@ -103,7 +117,13 @@ impl World {
         match self.wire.route(&self.nodes, connection, from) {
             Route::Open => {
                 let at = now + self.wire.latency(&mut connection.direction(from).random);
-                self.queue.push(at, Event::At(Happening::Packet { connection: id, to: from.other(), packet }));
+                let held = self.wire.bad.packet(&pair_of(connection, from), now, PACKET_BYTES);
+                let (delay, twice) = held.map_or((Some(0), None), |held| (held.delay, held.twice));
+                for late in [delay, twice].into_iter().flatten() {
+                    let packet = packet.clone();
+                    self.queue
+                        .push(at + late, Event::At(Happening::Packet { connection: id, to: from.other(), packet }));
+                }
             }
             Route::Blocked(pair) => self.wire.drop_packet(pair),
             Route::Silent => {}
@@ -119,7 +139,7 @@ impl World {
         let sender = connection.party(from);
         let direction = connection.direction(from);
         if !direction.stalled && !direction.draining && direction.busy_until <= now {
-            self.put_on_line(id, from, lane, frame, bytes);
+            self.put_on_line(id, from, Queued { lane, frame, bytes, returned: false });
             return;
         }
         if !direction.queues.push(lane, frame, bytes) {
@@ -135,8 +155,9 @@ impl World {
 
     /// Something fresh was sent on a stalled stream: when it gets through, its acknowledgement tells what was lost before.
     pub(super) fn nudge(&mut self, id: ConnectionId, from: Side) {
-        let again_at = self.now() + self.wire.round_trip();
+        let now = self.now();
         let Some(connection) = self.connections.get_mut(id) else { return };
+        let again_at = now + self.wire.round_trip(pair_of(connection, from));
         if !connection.direction(from).stalled {
             return;
         }
@@ -156,21 +177,44 @@ impl World {
     }
 
     /// Whether the frame left.
-    fn put_on_line(&mut self, id: ConnectionId, from: Side, lane: Lane, frame: Frame, bytes: u32) -> bool {
+    fn put_on_line(&mut self, id: ConnectionId, from: Side, queued: Queued) -> bool {
         let now = self.now();
         let Some(connection) = self.connections.get_mut(id) else { return false };
         let route = self.wire.route(&self.nodes, connection, from);
+        let pair = pair_of(connection, from);
         let direction = connection.direction(from);
         if route == Route::Open {
+            let Queued { lane, frame, bytes, .. } = queued;
             direction.busy_until = now + self.wire.transmission(bytes);
+            let mut arrives = direction.busy_until + self.wire.latency(&mut direction.random);
+            if let Some(held) = self.wire.bad.frame(&pair, now, bytes, self.wire.round_trip(pair)) {
+                // Frames wait for the line in their lanes, where control goes first.
+                direction.busy_until = direction.busy_until.max(held.line_until);
+                arrives += held.delay.expect("a stream sends again what was lost");
+            }
             let last = &mut direction.last_arrival[lane_index(lane)];
-            let at = (direction.busy_until + self.wire.latency(&mut direction.random)).max(*last + 1);
+            let at = arrives.max(*last + 1);
             *last = at;
-            let packet = Packet::Frame(lane, frame);
+            direction.in_flight += 1;
+            let packet = Packet::Frame(lane, frame, bytes);
             self.queue.push(at, Event::At(Happening::Packet { connection: id, to: from.other(), packet }));
             return true;
         }
-        direction.queues.put_back(lane, frame, bytes);
+        let hindrance = if route == Route::Silent { Hindrance::NobodyThere } else { Hindrance::Blocked };
+        self.hash.tape(|tape| tape.hindered(now, &queued.frame, hindrance));
+        direction.queues.put_back(queued);
+        self.stall(id, from);
+        if let Route::Blocked(pair) = route {
+            self.wire.drop_packet(pair);
+        }
+        false
+    }
+
+    /// Nothing gets through on the stream: it is tried again.
+    fn stall(&mut self, id: ConnectionId, from: Side) {
+        let now = self.now();
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let direction = connection.direction(from);
         direction.stalled = true;
         direction.draining = false;
         direction.nudged = false;
@@ -178,10 +222,37 @@ impl World {
         direction.retry += 1;
         let retry = direction.retry;
         self.queue.push(now + PROBE_TIMEOUT, Event::At(Happening::Retry { connection: id, from, retry }));
-        if let Route::Blocked(pair) = route {
-            self.wire.drop_packet(pair);
+    }
+
+    /// What is on its way meets the partitions that began meanwhile. `None`: it does not arrive.
+    pub(super) fn cross(&mut self, happening: Happening) -> Option<Happening> {
+        let Happening::Packet { connection: id, to, packet } = happening else { return Some(happening) };
+        let from = to.other();
+        let connection = self.connections.get_mut(id)?;
+        let pair = pair_of(connection, from);
+        let blocked = self.wire.blocked.contains(&pair);
+        if let Packet::Frame(lane, ..) = packet {
+            let open = connection.is_open(from);
+            let direction = connection.direction(from);
+            direction.in_flight -= 1;
+            // What follows a frame that went back waits for it.
+            if open && (blocked || direction.queues.has_returned(lane)) {
+                let Packet::Frame(lane, frame, bytes) = packet else { unreachable!("just seen") };
+                direction.queues.give_back(lane, frame, bytes);
+                if !direction.stalled {
+                    self.stall(id, from);
+                }
+                if blocked {
+                    self.wire.drop_packet(pair);
+                }
+                return None;
+            }
         }
-        false
+        if blocked {
+            self.wire.drop_packet(pair);
+            return None;
+        }
+        Some(Happening::Packet { connection: id, to, packet })
     }
 
     /// Sends what is queued as far as the line allows.
@@ -204,8 +275,8 @@ impl World {
                 self.queue.push(direction.busy_until, Event::At(Happening::Drain { connection: id, from }));
                 return;
             }
-            let (lane, frame, bytes) = direction.queues.pop().expect("just seen");
-            if !self.put_on_line(id, from, lane, frame, bytes) {
+            let queued = direction.queues.pop().expect("just seen");
+            if !self.put_on_line(id, from, queued) {
                 return;
             }
         }
@@ -223,6 +294,13 @@ impl World {
             return;
         }
         direction.nudged = false;
+        if route == Route::Open && direction.in_flight > 0 && direction.queues.any_returned() {
+            // What is on its way still goes back as well, in its order.
+            direction.retry += 1;
+            let retry = direction.retry;
+            self.queue.push(now + PROBE_TIMEOUT, Event::At(Happening::Retry { connection: id, from, retry }));
+            return;
+        }
         if route == Route::Open {
             direction.stalled = false;
             self.drain(id, from);
@@ -245,7 +323,7 @@ impl World {
         connection.end(to).heard = now;
         match self.wire.route(&self.nodes, connection, to) {
             Route::Open => {
-                let back = now + self.wire.link.latency_ns;
+                let back = now + self.wire.link.latency_ns + self.wire.bad.usual(&pair_of(connection, to));
                 let other = connection.end(to.other());
                 other.heard = other.heard.max(back);
             }
@@ -256,8 +334,12 @@ impl World {
 
     /// A packet comes to a side whose process takes it.
     pub(super) fn arrive(&mut self, id: ConnectionId, to: Side, packet: Packet) {
+        let now = self.now();
         let Some(connection) = self.connections.get_mut(id) else { return };
         let open = connection.is_open(to);
+        if let (false, Packet::Frame(_, frame, _)) = (open, &packet) {
+            self.hash.tape(|tape| tape.hindered(now, frame, Hindrance::ConnectionLost));
+        }
         match packet {
             Packet::Initial => self.accept(id),
             Packet::Frame(..) | Packet::Ping if !open => self.send_packet(id, to, Packet::Reset),
@@ -266,7 +348,7 @@ impl World {
             Packet::Ping => self.heard(id, to),
             Packet::Reset => self.lost(id, to, "reset by peer", false),
             Packet::Close { duplicate } => self.lost(id, to, "closed by peer", duplicate),
-            Packet::Frame(lane, frame) => {
+            Packet::Frame(lane, frame, _) => {
                 self.heard(id, to);
                 self.take_frame(id, to, lane, frame);
             }

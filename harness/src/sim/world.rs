@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
-    ClientRequest, ClientResponse, ClusterConfig, ConfigError, Input, NodeId, Output, Replica, RequestId, Send,
+    ClientRequest, ClientResponse, ClusterConfig, ConfigError, Input, Marks, NodeId, Output, Planted, Replica,
+    RequestId, Send, planted,
 };
 use rand::Rng;
 
 use super::connection::{ConnectionId, Frame, Packet, Party, Side};
-use super::disk::CrashLoss;
+use super::disk::{CrashLoss, Disk};
 use super::event_queue::EventQueue;
 use super::links::Connections;
-use super::node::{Effects, Node, Outgoing, Process};
+use super::node::{Ailment, Effects, Node, Outgoing, Process};
 use super::run::Wake;
-use super::run_hash::RunHash;
+use super::run_hash::{RunHash, Watch};
 use super::settings::{Settings, UNRELEASED_MAX};
 use super::streams::{stream, sub_seed};
+use super::tape::{Hindrance, Parcel, What};
 use super::wire::Wire;
 
 /// Lines of all nodes' logs that are kept.
@@ -104,6 +106,7 @@ pub(super) struct World {
     pub(super) seed: u64,
     pub(super) settings: Settings,
     config: ClusterConfig,
+    planted: Planted,
     pub(super) queue: EventQueue<Event>,
     pub(super) nodes: Vec<Node>,
     pub(super) connections: Connections,
@@ -118,6 +121,8 @@ pub(super) struct World {
     pub(super) log: Vec<LogLine>,
     pub(super) log_left_out: u64,
     died: Option<(NodeId, String)>,
+    /// Of processes that have ended.
+    marks: Marks,
 }
 
 /// Runs the core's code; a panic comes back as its message.
@@ -138,7 +143,12 @@ impl World {
     ///
     /// # Errors
     /// A configuration that can't work.
-    pub(super) fn new(config: &ClusterConfig, seed: u64, settings: Settings) -> Result<World, ConfigError> {
+    pub(super) fn new(
+        config: &ClusterConfig,
+        seed: u64,
+        settings: Settings,
+        watch: Watch,
+    ) -> Result<World, ConfigError> {
         config.validate()?;
         let mut members = config.members.clone();
         members.sort_unstable();
@@ -150,12 +160,13 @@ impl World {
             seed,
             settings,
             config: config.clone(),
+            planted: Planted::NONE,
             queue: EventQueue::new(),
             nodes: members.iter().map(node).collect(),
             connections: Connections::default(),
             dialled: BTreeMap::new(),
             wire: Wire::new(settings.link),
-            hash: RunHash::new(),
+            hash: RunHash::new(watch),
             sequence: 0,
             events: 0,
             messages: 0,
@@ -163,7 +174,13 @@ impl World {
             log: Vec::new(),
             log_left_out: 0,
             died: None,
+            marks: Marks::default(),
         })
+    }
+
+    /// The same with a bug planted in every node.
+    pub(super) fn with(self, planted: Planted) -> World {
+        World { planted, ..self }
     }
 
     /// Nanoseconds since the start of the world.
@@ -176,6 +193,15 @@ impl World {
         self.events
     }
 
+    /// Rare branches that all processes have taken so far.
+    pub(super) fn marks(&self) -> Marks {
+        let mut marks = self.marks.clone();
+        for replica in self.nodes.iter().filter_map(|node| node.replica.as_ref()) {
+            marks.add(&replica.marks());
+        }
+        marks
+    }
+
     /// The first node whose replica broke an invariant of its own, with its last words.
     pub(super) fn died(&self) -> Option<&(NodeId, String)> {
         self.died.as_ref()
@@ -186,8 +212,16 @@ impl World {
         let Some((sequence, event)) = self.queue.pop() else { return Step::Nothing };
         self.sequence = sequence;
         self.events += 1;
+        #[cfg(test)]
+        if self.settings.altered_from == Some(self.events) {
+            self.wire.link.latency_ns += 1_000;
+        }
         match event {
-            Event::At(happening) => self.happen(happening),
+            Event::At(happening) => {
+                if let Some(happening) = self.cross(happening) {
+                    self.happen(happening);
+                }
+            }
             Event::Boot { node, starts } => self.boot(node, starts),
             Event::Deadline { node, time } => self.deadline(node, time),
             Event::Synced { node, starts } => self.synced(node, starts),
@@ -196,13 +230,13 @@ impl World {
         Step::World
     }
 
-    fn happen(&mut self, happening: Happening) {
+    pub(super) fn happen(&mut self, happening: Happening) {
         let (id, side) = happening.place();
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else { return self.undelivered(&happening) };
         if let Party::Node(node) = connection.party(side) {
             let node = &mut self.nodes[place(node)];
             if !node.exists() {
-                return;
+                return self.undelivered(&happening);
             }
             if node.process == Process::Paused || node.unreleased.len() >= UNRELEASED_MAX {
                 let is_frame = |packet: &Packet| matches!(packet, Packet::Frame(..));
@@ -226,6 +260,14 @@ impl World {
             Happening::Idle { connection, side } => self.check_idle(connection, side),
             Happening::Drain { connection, from } => self.drain(connection, from),
             Happening::Retry { connection, from, retry } => self.retry(connection, from, retry),
+        }
+    }
+
+    /// A packet whose connection or receiver is gone.
+    fn undelivered(&mut self, happening: &Happening) {
+        let now = self.now();
+        if let Happening::Packet { packet: Packet::Frame(_, frame, _), .. } = happening {
+            self.hash.tape(|tape| tape.hindered(now, frame, Hindrance::ConnectionLost));
         }
     }
 
@@ -258,8 +300,8 @@ impl World {
         let (recovered, clocks) = (node.disk.recover(), node.clock.now(now));
         self.hash.boot((now, self.sequence), id, incarnation, recovered.entries.len() as u64);
         let seed = sub_seed(seed, "node", &object);
-        let config = self.config.clone();
-        let booted = guarded(|| Replica::boot(config, id, incarnation, recovered, seed, clocks));
+        let (planted, config) = (self.planted, self.config.clone());
+        let booted = guarded(|| Replica::boot_planted(planted, config, id, incarnation, recovered, seed, clocks));
         let (replica, output) = match booted {
             Ok(booted) => booted.expect("the configuration was checked, and the store is this node's own"),
             Err(message) => return self.dies(id, message),
@@ -271,14 +313,32 @@ impl World {
         self.take(id, output);
     }
 
-    /// Ends a process at once; what its disk lost. `None`: there was none.
+    /// Ends a process at once; what was lost. `None`: there was none.
     pub(super) fn kill(&mut self, id: NodeId) -> Option<CrashLoss> {
+        self.end_process(id, Disk::crash)
+    }
+
+    /// Ends a process together with its machine; what was lost. `torn`: drawn from this, parts are kept. `None`: there was no
+    /// process.
+    pub(super) fn cut_power(&mut self, id: NodeId, torn: Option<u64>) -> Option<CrashLoss> {
+        let draw = torn.map(|seed| {
+            move |below: usize| (stream(seed, "torn", &[u64::from(id.0)]).next_u64() % below as u64) as usize
+        });
+        self.end_process(id, |disk| disk.power_cut(draw))
+    }
+
+    fn end_process(&mut self, id: NodeId, lose: impl FnOnce(&mut Disk) -> CrashLoss) -> Option<CrashLoss> {
         let node = &mut self.nodes[place(id)];
         if node.process == Process::Down {
             return None;
         }
-        let random = &mut node.disk_random;
-        let loss = node.disk.crash(|below| (random.next_u64() % below as u64) as usize);
+        let last = node.disk.last();
+        let loss = lose(&mut node.disk);
+        let now = self.queue.now();
+        self.hash.tape(|tape| tape.killed(now, id, last, loss));
+        if let Some(replica) = &node.replica {
+            self.marks.add(&replica.marks());
+        }
         node.forget();
         for connection in self.connections.ids() {
             for side in [Side::Dialler, Side::Acceptor] {
@@ -298,6 +358,8 @@ impl World {
         let runs = node.process == Process::Running;
         if runs {
             node.process = Process::Paused;
+            let now = self.queue.now();
+            self.hash.tape(|tape| tape.note(now, What::Pauses(id)));
         }
         runs
     }
@@ -309,6 +371,8 @@ impl World {
             return false;
         }
         node.process = Process::Running;
+        let now = self.queue.now();
+        self.hash.tape(|tape| tape.note(now, What::Proceeds(id)));
         if std::mem::take(&mut node.synced_unseen) {
             self.release_synced(id);
         }
@@ -398,7 +462,7 @@ impl World {
         }
         let node = &mut self.nodes[place(id)];
         if !durable.is_empty() {
-            self.hash.durable(&durable);
+            self.hash.durable(&durable, node.disk.last() + 1);
             node.disk.gather(durable);
             self.begin_sync(id);
         }
@@ -414,7 +478,7 @@ impl World {
                 let bytes = self.hash.reply(request_id.0, &response);
                 effects.reply.push((request_id, response, bytes));
             }
-            let releases_early = self.releases_early();
+            let releases_early = self.releases_early() || planted!(self.planted, AcknowledgeBeforeDurable);
             let node = &mut self.nodes[place(id)];
             let ticket = node.disk.last();
             if releases_early || (node.unreleased.is_empty() && node.disk.is_durable(ticket)) {
@@ -437,12 +501,15 @@ impl World {
     }
 
     fn carry_out(&mut self, id: NodeId, effects: Effects) {
+        let now = self.now();
         for message in effects.send {
+            self.hash.tape(|tape| tape.leaves(now, Parcel::Message(message.number)));
             self.send_message(id, message);
         }
         for (request_id, response, bytes) in effects.reply {
             let asked = self.nodes[place(id)].asking.remove(&request_id);
             let (connection, call) = asked.expect("the replica answers each request once");
+            self.hash.tape(|tape| tape.leaves(now, Parcel::Response(call)));
             let frame = Frame::Response(call, response);
             self.send_frame(connection, Side::Acceptor, hearsay_core::Lane::Data, frame, bytes);
         }
@@ -454,6 +521,8 @@ impl World {
         node.last_request += 1;
         let request_id = RequestId(node.last_request);
         node.asking.insert(request_id, (connection, call));
+        let now = self.queue.now();
+        self.hash.tape(|tape| tape.taken(now, id, call, request_id));
         self.input(id, Input::Client { request_id, request }, 0);
     }
 
@@ -471,6 +540,10 @@ impl World {
         if share(drawn >> 16, 1_000) < u64::from(disk.hiccups_per_thousand) {
             takes += share(drawn >> 32, disk.hiccup_ns);
         }
+        if let Ailment::Slow(slower_ns) = node.ailment {
+            takes += slower_ns;
+        }
+        node.sync_began = now;
         let starts = node.starts;
         self.queue.push(now + takes, Event::Synced { node: id, starts });
     }
@@ -479,6 +552,18 @@ impl World {
         let node = &mut self.nodes[place(id)];
         if node.starts != starts || !node.exists() {
             return;
+        }
+        match node.ailment {
+            Ailment::None | Ailment::Slow(_) => {}
+            // It ends with the process: until then nobody hears of it.
+            Ailment::Holds => return,
+            Ailment::Refuses => {
+                node.syncs.refused += 1;
+                // What it can't make durable it may not acknowledge: the node ends, as the real one does. A disk that could not
+                // take it does not have it.
+                self.end_process(id, |disk| disk.power_cut(None::<fn(usize) -> usize>));
+                return;
+            }
         }
         if node.process == Process::Paused {
             node.synced_unseen = true;
@@ -493,6 +578,10 @@ impl World {
         let node = &mut self.nodes[place(id)];
         node.counters.batches += node.disk.synced();
         node.counters.commits += 1;
+        node.syncs.done += 1;
+        node.syncs.took_ns += self.queue.now() - node.sync_began;
+        let (now, durable) = (self.queue.now(), node.disk.durable());
+        self.hash.tape(|tape| tape.synced(now, id, durable));
         self.begin_sync(id);
         loop {
             let node = &mut self.nodes[place(id)];
@@ -542,7 +631,8 @@ impl World {
 
     /// A client sends a request over its connection.
     pub(super) fn send_request(&mut self, connection: ConnectionId, call: u64, request: ClientRequest) {
-        let bytes = self.hash.request(&request);
+        let (now, bytes) = (self.now(), self.hash.request(&request));
+        self.hash.tape(|tape| tape.leaves(now, Parcel::Request(call)));
         let frame = Frame::Request(call, request);
         self.send_frame(connection, Side::Dialler, hearsay_core::Lane::Data, frame, bytes);
     }

@@ -38,7 +38,7 @@ use self::session::{Next, Session};
 use crate::message::SyncMessage;
 use crate::ring::{RangeId, Ring};
 use crate::table::Table;
-use crate::{Key, NodeId, Time, Version};
+use crate::{Key, Mark, Marks, NodeId, Time, Version};
 
 /// Sessions that a node runs as initiator at once.
 pub const SESSIONS_MAX: usize = 4;
@@ -103,6 +103,8 @@ pub struct SyncCounters {
     pub keys_applied: u64,
     /// Messages without effect: malformed, from nodes that share nothing, or answers nobody waits for.
     pub messages_ignored: u64,
+    /// Rare branches.
+    pub marks: Marks,
 }
 
 impl SyncCounters {
@@ -192,13 +194,17 @@ impl AntiEntropy {
     pub fn on_sync(&mut self, now: Time, from: NodeId, message: SyncMessage, host: &mut impl SyncHost) {
         let Some(ranges) = self.shared.get(&from) else {
             self.counters.messages_ignored += 1;
+            self.counters.marks.hit(Mark::SyncInvalid);
             return;
         };
         match message {
             SyncMessage::Nodes { .. } | SyncMessage::Leaves { .. } | SyncMessage::Values { .. } => {
                 match responder::answer(message, ranges, host, &mut self.counters) {
                     Some(answer) => host.send(from, answer),
-                    None => self.counters.messages_ignored += 1,
+                    None => {
+                        self.counters.messages_ignored += 1;
+                        self.counters.marks.hit(Mark::SyncInvalid);
+                    }
                 }
             }
             SyncMessage::NodesDiffer { .. } | SyncMessage::LeavesReply { .. } | SyncMessage::ValuesAck { .. } => {
@@ -207,6 +213,7 @@ impl AntiEntropy {
                     self.advance(now, from, host);
                 } else {
                     self.counters.messages_ignored += 1;
+                    self.counters.marks.hit(Mark::SyncAnswerLate);
                 }
             }
         }
@@ -218,6 +225,8 @@ impl AntiEntropy {
         let over = |(&peer, session): (&NodeId, &Session)| session.deadline <= now || !host.alive(peer);
         let lost: Vec<NodeId> = self.sessions.iter().filter(|&entry| over(entry)).map(|(&peer, _)| peer).collect();
         for peer in lost {
+            let timed_out = self.sessions.get(&peer).is_some_and(|session| session.deadline <= now);
+            self.counters.marks.hit(if timed_out { Mark::SessionTimedOut } else { Mark::SessionPeerDead });
             self.abandon(now, peer);
         }
         self.start_requested(now, host);
@@ -238,6 +247,9 @@ impl AntiEntropy {
 
     /// The link to a peer is gone, or the peer is held for dead: what it was asked may never be answered.
     pub fn on_link_down(&mut self, now: Time, peer: NodeId) {
+        if self.sessions.contains_key(&peer) {
+            self.counters.marks.hit(Mark::SessionLostLink);
+        }
         self.abandon(now, peer);
     }
 
@@ -264,14 +276,17 @@ impl AntiEntropy {
         let due: Vec<NodeId> = self.requested.iter().filter(|&(_, &time)| time <= now).map(|(&peer, _)| peer).collect();
         for peer in due {
             if self.sessions.len() >= SESSIONS_MAX {
+                self.counters.marks.hit(Mark::RequestOverLimit);
                 return;
             }
             if self.sessions.contains_key(&peer) {
+                self.counters.marks.hit(Mark::RequestBehindSession);
                 continue;
             }
             if host.alive(peer) {
                 self.start(now, peer, host);
             } else {
+                self.counters.marks.hit(Mark::RequestWaits);
                 self.requested.insert(peer, now.plus_ms(REQUEST_RETRY_MS));
             }
         }
@@ -279,6 +294,7 @@ impl AntiEntropy {
 
     fn start_scheduled(&mut self, now: Time, host: &mut impl SyncHost) {
         if self.sessions.len() >= SCHEDULED_SESSIONS_MAX {
+            self.counters.marks.hit(Mark::ScheduleBusy);
             return;
         }
         // Round robin: the peers behind the last one, then the others.
@@ -288,6 +304,8 @@ impl AntiEntropy {
         if let Some(peer) = peers.find(|&peer| !self.sessions.contains_key(&peer) && host.alive(peer)) {
             self.scheduled_last = Some(peer);
             self.start(now, peer, host);
+        } else {
+            self.counters.marks.hit(Mark::ScheduleAlone);
         }
     }
 

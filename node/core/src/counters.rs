@@ -3,6 +3,8 @@
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 
+use crate::{Mark, Marks};
+
 /// Declares [`Counters`] once: a field, its name for the status call, and its meaning.
 macro_rules! counters {
     ($($(#[$meaning:meta])+ $name:ident,)+) => {
@@ -10,9 +12,16 @@ macro_rules! counters {
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub(crate) struct Counters {
             $($(#[$meaning])+ pub(crate) $name: u64,)+
+            /// Rare branches.
+            pub(crate) marks: Marks,
         }
 
         impl Counters {
+            /// Notes that a rare branch is taken.
+            pub(crate) fn mark(&mut self, mark: Mark) {
+                self.marks.hit(mark);
+            }
+
             /// Every counter by name.
             pub(crate) fn by_name(&self) -> BTreeMap<String, u64> {
                 BTreeMap::from([$((stringify!($name).to_string(), self.$name),)+])

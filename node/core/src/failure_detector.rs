@@ -23,7 +23,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::counters::Counters;
-use crate::{Event, Link, NodeId, PeerStatus, Time};
+use crate::{Event, Link, Mark, NodeId, PeerStatus, Planted, Time, planted};
 
 /// Between two attempts to reach a neighbour without a link.
 const PROBE_INTERVAL_MS: u64 = 1_000;
@@ -67,6 +67,7 @@ pub(crate) struct FailureDetector {
     interval_ms: u64,
     timeout_ms: u64,
     last_tick: Time,
+    pub(crate) planted: Planted,
 }
 
 impl FailureDetector {
@@ -79,7 +80,7 @@ impl FailureDetector {
         now: Time,
     ) -> FailureDetector {
         let peers = peers.map(|id| (id, Peer { neighbour: neighbours.contains(&id), ..Peer::default() })).collect();
-        FailureDetector { peers, interval_ms, timeout_ms, last_tick: now }
+        FailureDetector { peers, interval_ms, timeout_ms, last_tick: now, planted: Planted::NONE }
     }
 
     /// What to think of `peer`. Nodes that are no members are dead.
@@ -103,8 +104,12 @@ impl FailureDetector {
     pub(crate) fn on_heard(&mut self, peer: NodeId, now: Time, counters: &mut Counters, events: &mut Vec<Event>) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.heard = now;
+        if planted!(self.planted, DeadForEver) && state.told_up == Some(false) {
+            return;
+        }
         if state.linked && !state.alive {
             state.alive = true;
+            counters.mark(Mark::PeerRevived);
             tell(peer, state, true, counters, events);
         }
     }
@@ -131,6 +136,10 @@ impl FailureDetector {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.tried = None;
         match link {
+            Link::Up if planted!(self.planted, DeadForEver) && state.told_up == Some(false) => {
+                state.linked = true;
+                return;
+            }
             Link::Up => {
                 state.linked = true;
                 state.alive = true;
@@ -153,6 +162,7 @@ impl FailureDetector {
         let own_pause = now.since_ms(self.last_tick) > self.interval_ms.midpoint(self.timeout_ms);
         if own_pause {
             counters.own_pauses += 1;
+            counters.mark(Mark::OwnPause);
         }
         self.last_tick = now;
         let mut heartbeats = Vec::new();
@@ -166,6 +176,7 @@ impl FailureDetector {
             if peer.linked {
                 if peer.alive && now.since_ms(peer.heard) > self.timeout_ms {
                     peer.alive = false;
+                    counters.mark(Mark::SilentPeer);
                     tell(*id, peer, false, counters, events);
                 }
                 heartbeats.push(*id);
@@ -174,6 +185,7 @@ impl FailureDetector {
             if peer.tried.is_some_and(|tried| now.since_ms(tried) > self.timeout_ms) {
                 peer.tried = None;
                 peer.failed = Some(now);
+                counters.mark(Mark::TryFailed);
                 tell(*id, peer, false, counters, events);
             }
             if peer.neighbour && peer.probed.is_none_or(|probed| now.since_ms(probed) >= PROBE_INTERVAL_MS) {

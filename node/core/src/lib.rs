@@ -22,8 +22,10 @@ mod coordinator;
 mod counters;
 mod failure_detector;
 mod io;
+mod marks;
 pub mod merkle;
 pub mod message;
+mod planted;
 mod replica;
 pub mod ring;
 mod rng;
@@ -42,5 +44,10 @@ pub use api::{
 };
 pub use config::{ClusterConfig, ConfigError, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
+pub use marks::{Mark, Marks, Reach};
+#[cfg(feature = "planted-bugs")]
+pub use planted::Bug;
+pub use planted::Planted;
 pub use replica::Replica;
+pub use store_codec::{stored_key, stored_version};
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};

@@ -38,7 +38,8 @@ use crate::table::Table;
 use crate::timers::{Timer, Timers};
 use crate::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, ClusterConfig, ConfigError, Event, Input, Key, Lane,
-    Link, NodeId, Now, Output, RecoveredState, RequestId, Send, Time, Value, Version, store_codec,
+    Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send, Time, Value, Version, planted,
+    store_codec,
 };
 
 /// Between two steps of the tombstone sweep.
@@ -49,6 +50,7 @@ const SWEEP_INTERVAL_MS: u64 = 1_000;
 pub struct Replica {
     pub(crate) config: ClusterConfig,
     pub(crate) identity: NodeId,
+    pub(crate) planted: Planted,
     pub(crate) incarnation: u64,
     pub(crate) ring: Ring,
     pub(crate) store: Store,
@@ -79,8 +81,27 @@ impl Replica {
         seed: [u8; 32],
         now: Now,
     ) -> Result<(Replica, Output), ConfigError> {
+        Replica::boot_planted(Planted::NONE, config, identity, incarnation, recovered, seed, now)
+    }
+
+    /// [`Replica::boot`] with a planted bug, where the build has any.
+    ///
+    /// # Errors
+    /// As [`Replica::boot`].
+    pub fn boot_planted(
+        planted: Planted,
+        config: ClusterConfig,
+        identity: NodeId,
+        incarnation: u64,
+        recovered: RecoveredState,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Result<(Replica, Output), ConfigError> {
         config.validate_for(identity)?;
-        let content = store_codec::decode(recovered)?;
+        let mut content = store_codec::decode(recovered)?;
+        if planted!(planted, RestartForgetsTombstones) {
+            content.data.retain(|(_, version)| version.value.is_some());
+        }
         if let Some(owner) = content.identity.filter(|owner| *owner != identity) {
             return Err(ConfigError(format!(
                 "the store belongs to {owner}, but this node is {identity}: name the data directory of {identity}"
@@ -88,24 +109,30 @@ impl Replica {
         }
         let ring = Ring::new(&config.members, config.vnodes, config.replication);
         let neighbours = ring.neighbours(identity);
-        let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth);
+        let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth).with(planted);
+        #[cfg(feature = "planted-bugs")]
+        let newest_stamp = content.data.iter().map(|(_, version)| version.stamp.0).max();
         let mut store = Store::new(table, config.tombstone_grace_ms);
         let mut counters = Counters::default();
+        if !content.data.is_empty() {
+            counters.mark(Mark::BootWithData);
+        }
         for (key, version) in content.data {
             if !store.recover(key, version) {
                 counters.recovered_not_owned += 1;
             }
         }
         let peers = config.members.iter().copied().filter(|member| *member != identity);
-        let detector = FailureDetector::new(
+        let mut detector = FailureDetector::new(
             peers,
             &neighbours,
             config.heartbeat_interval_ms,
             config.heartbeat_timeout_ms,
             now.time,
         );
+        detector.planted = planted;
         let fingerprint = ring_fingerprint(&config);
-        let caught_up = content.caught_up == Some(fingerprint);
+        let caught_up = content.caught_up == Some(fingerprint) || planted!(planted, EmptyNodeAnswers);
         let sync = AntiEntropy::new(
             &ring,
             identity,
@@ -118,6 +145,7 @@ impl Replica {
             coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
             catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
             identity,
+            planted,
             incarnation,
             ring,
             store,
@@ -129,10 +157,18 @@ impl Replica {
             output: Output::default(),
             config,
         };
+        #[cfg(feature = "planted-bugs")]
+        if planted!(planted, RestartReusesStamps) {
+            replica.coordinator.clock_behind_ns = now.wall.0.saturating_sub(newest_stamp.unwrap_or(now.wall.0));
+        }
+        if content.identity.is_some() && content.caught_up.is_none() {
+            replica.counters.mark(Mark::BootWhileCatchingUp);
+        }
         if content.identity.is_none() {
             replica.output.durable.puts.push(store_codec::identity_entry(identity));
         }
         if content.caught_up.is_some() && !caught_up {
+            replica.counters.mark(Mark::BootWithOtherRing);
             let sentence = "members, vnodes or replication changed since this node caught up: it compares itself anew";
             replica.output.events.push(Event::Warning(sentence.into()));
         }
@@ -166,6 +202,11 @@ impl Replica {
         core::mem::take(&mut self.output)
     }
 
+    /// The bug planted in it.
+    pub fn planted(&self) -> Planted {
+        self.planted
+    }
+
     /// When to call `handle` with [`Input::Deadline`] at the latest.
     pub fn next_deadline(&self) -> Option<Time> {
         [self.timers.next(), self.sync.next_deadline()].into_iter().flatten().min()
@@ -194,6 +235,9 @@ impl Replica {
             }
             ClientRequest::LocalScan { after, limit } => {
                 let (entries, more) = self.store.scan(after.as_ref(), limit as usize);
+                if more && entries.len() < limit as usize {
+                    self.counters.mark(Mark::ScanCut);
+                }
                 ClientResponse::Entries { entries, more }
             }
         };
@@ -203,6 +247,7 @@ impl Replica {
     fn on_peer(&mut self, from: NodeId, message: PeerMessage) {
         if !self.detector.knows(from) {
             self.counters.messages_invalid += 1;
+            self.counters.mark(Mark::Invalid);
             return;
         }
         self.detector.on_heard(from, self.now.time, &mut self.counters, &mut self.output.events);
@@ -217,6 +262,7 @@ impl Replica {
                     && too_long(value)
                 {
                     self.counters.messages_invalid += 1;
+                    self.counters.mark(Mark::Invalid);
                     return;
                 }
                 self.on_read_reply(from, operation, answer);
@@ -229,11 +275,15 @@ impl Replica {
     fn on_write(&mut self, from: NodeId, operation: OperationId, key: Key, version: Version) {
         if !is_valid(&key, Some(&version)) {
             self.counters.messages_invalid += 1;
+            self.counters.mark(Mark::Invalid);
         } else if !self.store.owns(&key) {
             self.counters.messages_not_owned += 1;
+            self.counters.mark(Mark::NotOwned);
         } else {
             // Acknowledged also when it was not newer: what is stored instead is durable before this output is released.
-            self.apply(key, version);
+            if !(planted!(self.planted, DroppedButAcknowledged) && self.coordinator.in_work() >= 4) {
+                self.apply(key, version);
+            }
             self.send(from, Lane::Data, PeerMessage::WriteAck { operation });
         }
     }
@@ -242,14 +292,17 @@ impl Replica {
     fn on_read(&mut self, from: NodeId, operation: OperationId, key: &Key, digest_only: bool) {
         if !is_valid(key, None) {
             self.counters.messages_invalid += 1;
+            self.counters.mark(Mark::Invalid);
             return;
         }
         if !self.store.owns(key) {
             self.counters.messages_not_owned += 1;
+            self.counters.mark(Mark::NotOwned);
             return;
         }
         let answer = if !self.is_ready() {
             self.counters.replica_reads_refused += 1;
+            self.counters.mark(Mark::ReadRefused);
             ReadAnswer::CatchingUp
         } else if digest_only {
             self.counters.replica_digest_reads += 1;

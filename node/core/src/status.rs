@@ -1,12 +1,22 @@
 //! The status call: what a node says about itself. For people and for the harness; no protocol reads it.
 
-use crate::{Replica, StatusReport};
+use alloc::format;
+
+use crate::{Marks, Replica, StatusReport};
 
 impl Replica {
+    /// Which rare branches this process has taken, and how often.
+    pub fn marks(&self) -> Marks {
+        let mut marks = self.counters.marks.clone();
+        marks.add(&self.sync.counters().marks);
+        marks
+    }
+
     /// The node as it is now. The digest of the state is taken from the data itself, so it costs a pass over all of it.
     pub(crate) fn status(&mut self) -> StatusReport {
         let mut counters = self.counters.by_name();
         counters.extend(self.sync.counters().by_name().map(|(name, count)| (name.into(), count)));
+        counters.extend(self.marks().hits().map(|(mark, count)| (format!("mark_{}", mark.name()), count)));
         counters.insert("requests_in_work".into(), self.coordinator.in_work() as u64);
         StatusReport {
             node: self.identity,

@@ -57,6 +57,20 @@ pub(crate) fn data_value(version: &Version) -> Vec<u8> {
     bytes
 }
 
+/// The key whose version an entry of the store holds; `None`: it holds something else, or nothing this build can read.
+/// For tools that look at what a node writes.
+pub fn stored_key(store_key: &[u8]) -> Option<Key> {
+    match store_key.split_first() {
+        Some((&DATA, key)) if (1..=Key::LENGTH_MAX).contains(&key.len()) => Some(Key(key.to_vec())),
+        _ => None,
+    }
+}
+
+/// The key and the version that an entry of the store holds; `None` as for [`stored_key`].
+pub fn stored_version(store_key: &[u8], store_value: &[u8]) -> Option<(Key, Version)> {
+    Some((stored_key(store_key)?, decode_version(store_value)?))
+}
+
 /// Reads a whole store.
 ///
 /// # Errors
@@ -143,6 +157,7 @@ mod tests {
             let store_key = [prefix, &key].concat();
             if let Ok(content) = decode(RecoveredState { entries: vec![(store_key.clone(), value.clone())] }) {
                 for (key, version) in content.data {
+                    prop_assert_eq!(stored_version(&store_key, &value), Some((key.clone(), version.clone())));
                     prop_assert_eq!((data_key(&key), data_value(&version)), (store_key.clone(), value.clone()));
                 }
             }

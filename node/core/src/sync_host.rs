@@ -8,7 +8,7 @@ use crate::message::{PeerMessage, SyncMessage};
 use crate::replica::is_valid;
 use crate::store::Store;
 use crate::table::Table;
-use crate::{Key, Lane, Link, NodeId, Now, Output, Replica, Send, Version};
+use crate::{Key, Lane, Link, Mark, NodeId, Now, Output, Replica, Send, Version, planted};
 
 /// The rest of the replica, as anti-entropy sees it.
 struct Host<'a> {
@@ -23,6 +23,10 @@ impl SyncHost for Host<'_> {
     fn merge(&mut self, key: Key, version: Version) -> bool {
         if !is_valid(&key, Some(&version)) || !self.store.owns(&key) {
             self.counters.messages_invalid += 1;
+            self.counters.mark(Mark::Invalid);
+            return false;
+        }
+        if planted!(self.store.table().planted(), ExchangeMergesNothing) {
             return false;
         }
         self.store.merge(self.now.wall, key, version, &mut self.output.durable, self.counters)

@@ -16,6 +16,7 @@ fn verdict(checker: &str, judgement: Judgement, explanation: &[&str], evidence: 
         operations: vec![OpIndex(912)],
         violations: u64::from(judgement == Judgement::Violated) * 3,
         evidence: evidence.iter().map(|&(name, count)| (name.to_owned(), count)).collect::<BTreeMap<_, _>>(),
+        kinds: Vec::new(),
         assumptions: Vec::new(),
     }
 }
@@ -28,10 +29,12 @@ fn example() -> RunReport {
         campaign: "quickstart".to_owned(),
         seed: 42,
         commit: "0123456789ab".to_owned(),
+        planted: None,
         about: "5 nodes, 3 replicas".to_owned(),
         directory: "store/quickstart/20260102T030405-42".to_owned(),
         replay: "hearsay run --plan store/quickstart/20260102T030405-42/plan.yaml".to_owned(),
         interrupted: true,
+        marks: [("own_pause".to_owned(), 2)].into(),
         simulation: None,
         phases: vec![Phase { name: "warmup".to_owned(), from: 0, to: 5 * second }],
         faults: vec![
@@ -41,6 +44,7 @@ fn example() -> RunReport {
                 nodes: "n1 n2 | n3 n4 n5".to_owned(),
                 from: Some(5 * second),
                 to: Some(8 * second + 200_000_000),
+                left_out: false,
                 bit: true,
                 bit_evidence: "1203 packets dropped".to_owned(),
                 healed: true,
@@ -52,6 +56,7 @@ fn example() -> RunReport {
                 nodes: "n3".to_owned(),
                 from: None,
                 to: None,
+                left_out: false,
                 bit: false,
                 bit_evidence: "n4 was still catching up".to_owned(),
                 healed: false,

@@ -11,7 +11,7 @@ use crate::sim::settings::{IDLE_TIMEOUT, MILLISECOND};
 use crate::sim::world::{ClientEvent, Event, Happening};
 
 /// Sends frames with these numbers over the link from n1 to n2.
-fn send(world: &mut World, lane: Lane, numbers: impl IntoIterator<Item = u64>, bytes: u32) {
+pub(super) fn send(world: &mut World, lane: Lane, numbers: impl IntoIterator<Item = u64>, bytes: u32) {
     let (connection, side) = link(world, 1, 2).expect("n1 has a link to n2");
     for number in numbers {
         world.send_frame(connection, side, lane, Frame::Message(number, PeerMessage::Heartbeat), bytes);
@@ -19,29 +19,34 @@ fn send(world: &mut World, lane: Lane, numbers: impl IntoIterator<Item = u64>, b
 }
 
 /// Lets time pass, and tells which numbered frames above a thousand million came out at n2, by lane, in order.
-fn received(world: &mut World, nanoseconds: u64) -> Vec<(Lane, u64)> {
+pub(super) fn received(world: &mut World, nanoseconds: u64) -> Vec<(Lane, u64)> {
     let until = world.now() + nanoseconds;
     let mut received = Vec::new();
     while world.queue.next_time().is_some_and(|next| next < until) {
         let (_, event) = world.queue.pop().unwrap();
-        if let Event::At(Happening::Packet { packet: Packet::Frame(lane, Frame::Message(number, _)), .. }) = &event
+        let Event::At(happening) = event else {
+            // As it was, and at the same time: the place in the order of one moment does not matter here.
+            world.queue.push(world.now(), event);
+            let at = world.now();
+            while world.queue.next_time() == Some(at) {
+                world.step();
+            }
+            continue;
+        };
+        let Some(happening) = world.cross(happening) else { continue };
+        if let Happening::Packet { packet: Packet::Frame(lane, Frame::Message(number, _), _), .. } = &happening
             && *number >= NUMBERS
         {
             received.push((*lane, *number - NUMBERS));
         }
-        // As it was, and at the same time: the place in the order of one moment does not matter here.
-        world.queue.push(world.now(), event);
-        let at = world.now();
-        while world.queue.next_time() == Some(at) {
-            world.step();
-        }
+        world.happen(happening);
     }
     world.queue.wait_until(until);
     received
 }
 
 /// Numbers from here on are those of the tests.
-const NUMBERS: u64 = 1_000_000_000;
+pub(super) const NUMBERS: u64 = 1_000_000_000;
 
 #[test]
 fn lanes_keep_their_order_and_control_takes_the_line_first() {

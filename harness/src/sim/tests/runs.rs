@@ -4,9 +4,9 @@ use super::*;
 use crate::campaign;
 use crate::exit::Outcome;
 use crate::plan::{Fault, Plan, make_plan};
-use crate::report::{RunReport, render};
+use crate::report::{FaultReport, RunReport, render};
 use crate::sim::settings::MILLISECOND;
-use crate::sim::simulate;
+use crate::sim::{Simulated, simulate};
 
 fn plan(campaign: &str, seed: u64) -> Plan {
     make_plan(&campaign::load(campaign).unwrap(), seed)
@@ -63,32 +63,61 @@ fn a_fault_taken_out_leaves_the_run_before_it_as_it_was() {
     assert_ne!(runs[0].simulation, runs[1].simulation);
 }
 
-/// A slow disk opens a window between an answer and its durability for a node that answers too early.
-fn slow_disk() -> Settings {
-    let mut settings = Settings::default();
-    settings.disk.sync_ns = 60 * MILLISECOND;
-    settings
+/// What clients saw before `until_ms`, to the nanosecond.
+fn seen_before(run: &Simulated, until_ms: u64) -> Vec<String> {
+    let case = run.case.as_ref().unwrap().as_ref().unwrap();
+    let begun = case.history.operations.iter().filter(|operation| operation.invoked < until_ms * MILLISECOND);
+    let seen = begun.cloned().map(|mut operation| {
+        operation.completed = operation.completed.filter(|completed| *completed < until_ms * MILLISECOND);
+        if operation.completed.is_none() {
+            (operation.value, operation.error) = (None, None);
+            operation.outcome = hearsay_checkers::Outcome::Info;
+        }
+        format!("{operation:?}")
+    });
+    seen.collect()
+}
+
+#[test]
+fn any_fault_taken_out_leaves_all_that_was_seen_before_and_the_times_of_the_others() {
+    let plan = plan("quickstart", 3);
+    let whole = simulate(&plan, Settings::default());
+    for index in [1, plan.faults.len() / 2] {
+        let mut without = plan.clone();
+        let removed = without.faults.remove(index);
+        let run = simulate(&without, Settings::default());
+        let before = seen_before(&whole, removed.at_ms);
+        assert!(before.len() > 1_000, "{} begins too early to tell", removed.id);
+        assert!(before == seen_before(&run, removed.at_ms), "{} was felt before it began", removed.id);
+        // A crash waits for an acknowledgement and a wipe for the others: those may differ.
+        let timed = |fault: &&FaultReport| ["partition", "pause"].iter().any(|kind| fault.name.starts_with(kind));
+        for fault in run.ran.faults.iter().filter(timed) {
+            let known = whole.ran.faults.iter().find(|known| known.id == fault.id).unwrap();
+            assert_eq!(fault.from, known.from, "{} began at another time without {}", fault.id, removed.id);
+        }
+    }
 }
 
 #[test]
 fn a_node_that_answers_before_it_is_durable_is_caught() {
-    let broken = Settings { releases_early: true, ..slow_disk() };
+    let broken = Settings { releases_early: true, ..Settings::default() };
     // All nodes at once, and nothing is written afterwards: what is lost stays lost.
     let mut plan = plan("quickstart", 1);
     let everybody = Fault::Crash { nodes: plan.cluster.members.clone() };
     plan.faults.retain(|planned| planned.fault == everybody);
     plan.faults.truncate(1);
     let crash_ms = plan.faults[0].at_ms;
-    plan.operations.retain(|operation| operation.at_ms <= crash_ms);
+    plan.faults[0].fault = Fault::PowerCut { nodes: plan.cluster.members.clone(), hold_ms: 40, torn: false, seed: 0 };
+    plan.operations.retain(|operation| operation.at_ms <= crash_ms + 30);
     let lost = |settings: Settings| {
         let report = report(&plan, settings);
         let judged = report.verdicts.iter().find(|judged| judged.verdict.checker == "acknowledged-writes").unwrap();
         (judged.verdict.violations, render(&report))
     };
     let (violations, text) = lost(broken);
-    assert!(violations > 0, "every node was killed at once, and no acknowledged write was lost:\n{text}");
-    let (violations, text) = lost(slow_disk());
-    assert_eq!(violations, 0, "the disk is as slow, but nobody answers early:\n{text}");
+    assert!(violations > 0, "every node lost power at once, and no acknowledged write was lost:\n{text}");
+    let (violations, text) = lost(Settings::default());
+    assert_eq!(violations, 0, "the power was cut, too, but nobody had answered early:\n{text}");
 }
 
 #[test]

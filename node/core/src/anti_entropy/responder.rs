@@ -13,7 +13,7 @@ use crate::merkle::Hash;
 use crate::message::{LeafEntry, LeafPage, Resume, SyncMessage, TreeNode};
 use crate::ring::{RangeId, Token};
 use crate::table::{LeafItem, Table};
-use crate::{Key, Version};
+use crate::{Key, Mark, Version};
 
 /// The answer to a question of a peer that shares `ranges` (ascending) with this node; `None`: not a valid question.
 pub(super) fn answer(
@@ -29,7 +29,13 @@ pub(super) fn answer(
         }
         SyncMessage::Leaves { question, pages } => {
             let checked = check_pages(&pages, ranges, host.table())?;
-            let LeavesAnswer { push, want, resume } = compare(&checked, host.table());
+            let LeavesAnswer { push, want, resume, tied } = compare(&checked, host.table());
+            if resume.is_some() {
+                counters.marks.hit(Mark::LeavesReplyCut);
+            }
+            if tied {
+                counters.marks.hit(Mark::SyncTie);
+            }
             counters.keys_sent += push.len() as u64;
             Some(SyncMessage::LeavesReply { question, push, want, resume })
         }
@@ -86,11 +92,13 @@ struct LeavesAnswer {
     push: Vec<(Key, Version)>,
     want: Vec<Key>,
     resume: Option<Resume>,
+    /// Some version went both ways.
+    tied: bool,
 }
 
 /// Compares the initiator's pages with the same spans here, until the answer is full.
 fn compare<'a>(pages: &[CheckedPage<'_>], table: &'a Table) -> LeavesAnswer {
-    let mut answer = LeavesAnswer { push: Vec::new(), want: Vec::new(), resume: None };
+    let mut answer = LeavesAnswer { push: Vec::new(), want: Vec::new(), resume: None, tied: false };
     let mut pushed_bytes = 0;
     for (index, page) in (0..).zip(pages) {
         let span = &page.span;
@@ -127,6 +135,7 @@ fn compare<'a>(pages: &[CheckedPage<'_>], table: &'a Table) -> LeavesAnswer {
                 // With equal stamps nobody can tell from here which version wins: both go both ways.
                 push = differ && item.version.stamp.0 >= entry.stamp;
                 want = differ && item.version.stamp.0 <= entry.stamp;
+                answer.tied |= push && want;
             }
             if let Some(item) = &my_item
                 && push

@@ -24,7 +24,7 @@ use super::{SessionReport, SyncCounters, SyncHost};
 use crate::message::{LeafEntry, LeafPage, Resume, SyncMessage, TreeNode};
 use crate::ring::RangeId;
 use crate::table::Table;
-use crate::{Key, NodeId, Time, Version};
+use crate::{Key, Mark, Marks, NodeId, Time, Version, planted};
 
 /// A session that this node initiated.
 #[derive(Debug)]
@@ -90,16 +90,22 @@ impl Session {
     /// The next question; `question` is its number.
     pub(super) fn next_question(&mut self, question: u64, table: &mut Table, counters: &mut SyncCounters) -> Next {
         assert!(self.asked.is_none(), "a second question while one is in flight");
-        let entries = self.wanted_values(table);
+        let entries = self.wanted_values(table, &mut counters.marks);
         let (asked, message) = if !entries.is_empty() {
+            if !self.wanted.is_empty() {
+                counters.marks.hit(Mark::ValuesInPieces);
+            }
             counters.keys_sent += entries.len() as u64;
             self.report.keys_sent += entries.len() as u64;
             (Asked::Values, SyncMessage::Values { question, entries })
         } else if !self.leaves.is_empty() && (self.leaves.len() >= LEAF_PAGES_MAX || self.nodes.is_empty()) {
             let (spans, pages) = self.leaf_pages(table);
+            if spans.iter().any(|span| span.until.is_some()) {
+                counters.marks.hit(Mark::LeafInPages);
+            }
             (Asked::Leaves(spans), SyncMessage::Leaves { question, pages })
         } else {
-            let nodes = if self.nodes.is_empty() { self.roots() } else { self.descendants(table.depth()) };
+            let nodes = if self.nodes.is_empty() { self.roots() } else { self.descendants(table) };
             if nodes.is_empty() {
                 return Next::Finished;
             }
@@ -158,13 +164,16 @@ impl Session {
     }
 
     /// A message's worth of the wanted versions that are still there.
-    fn wanted_values(&mut self, table: &Table) -> Vec<(Key, Version)> {
+    fn wanted_values(&mut self, table: &Table, marks: &mut Marks) -> Vec<(Key, Version)> {
         let mut entries = Vec::new();
         let mut bytes = 0;
         while bytes < PAYLOAD_MAX && entries.len() < VERSIONS_MAX {
             let Some(key) = self.wanted.pop_front() else { break };
             // A tombstone may have expired since.
-            let Some(version) = table.get(&key).cloned() else { continue };
+            let Some(version) = table.get(&key).cloned() else {
+                marks.hit(Mark::WantedGone);
+                continue;
+            };
             bytes += version_size(&key, &version);
             entries.push((key, version));
         }
@@ -180,7 +189,9 @@ impl Session {
     }
 
     /// Some levels further down from as many differing nodes as one question takes.
-    fn descendants(&mut self, depth: u8) -> Vec<TreeNode> {
+    fn descendants(&mut self, table: &Table) -> Vec<TreeNode> {
+        let depth = table.depth();
+        let skipped = u32::from(planted!(table.planted(), MerkleLastChildSkipped));
         let mut descendants = Vec::new();
         while let Some(&TreeNode { range, level, position }) = self.nodes.last() {
             let below = depth.min(level + LEVELS_PER_QUESTION);
@@ -190,7 +201,11 @@ impl Session {
             }
             self.nodes.pop();
             let first = position * width;
-            descendants.extend((first..first + width).map(|position| TreeNode { range, level: below, position }));
+            descendants.extend((first..first + width - skipped).map(|position| TreeNode {
+                range,
+                level: below,
+                position,
+            }));
         }
         descendants
     }

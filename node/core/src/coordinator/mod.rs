@@ -21,8 +21,8 @@ use self::write::WriteWork;
 use crate::message::OperationId;
 use crate::timers::Timer;
 use crate::{
-    ClientError, ClientErrorKind, ClientResponse, Key, Level, NodeId, Replica, RequestId, Time, WallTime,
-    failure_detector::Opinion,
+    ClientError, ClientErrorKind, ClientResponse, Key, Level, Mark, NodeId, Replica, RequestId, Time, WallTime,
+    failure_detector::Opinion, planted,
 };
 
 /// One client request in work.
@@ -52,6 +52,9 @@ pub(crate) struct Coordinator {
     counter: u32,
     last_stamp: WallTime,
     read_order: ChaCha8Rng,
+    /// How far its clock is behind the node's: a planted bug.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) clock_behind_ns: u64,
 }
 
 impl Coordinator {
@@ -69,6 +72,8 @@ impl Coordinator {
             counter: 0,
             last_stamp: WallTime(0),
             read_order,
+            #[cfg(feature = "planted-bugs")]
+            clock_behind_ns: 0,
         }
     }
 
@@ -90,6 +95,8 @@ impl Coordinator {
 
     /// A stamp newer than all this coordinator gave, even when the wall clock stands still or jumps back.
     fn next_stamp(&mut self, wall: WallTime) -> WallTime {
+        #[cfg(feature = "planted-bugs")]
+        let wall = WallTime(wall.0.saturating_sub(self.clock_behind_ns));
         self.last_stamp = WallTime(wall.0.max(self.last_stamp.0.saturating_add(1)));
         self.last_stamp
     }
@@ -107,12 +114,14 @@ impl Replica {
         let length = key.0.len();
         if !(1..=Key::LENGTH_MAX).contains(&length) {
             self.counters.requests_refused += 1;
+            self.counters.mark(Mark::SizeRefused);
             return Err(refused(format!("the key has {length} bytes: choose one of 1 to {} bytes", Key::LENGTH_MAX)));
         }
         let replicas = self.ring.replicas(key).to_vec();
         let needed = level.needed(replicas.len());
         if !(1..=replicas.len()).contains(&needed) {
             self.counters.requests_refused += 1;
+            self.counters.mark(Mark::LevelRefused);
             return Err(refused(format!(
                 "level {level} needs {needed} replicas, but each key has {}: choose a level from 1 to {}",
                 replicas.len(),
@@ -121,6 +130,7 @@ impl Replica {
         }
         if self.coordinator.in_work() >= self.config.requests_max as usize {
             self.counters.requests_overloaded += 1;
+            self.counters.mark(Mark::Overloaded);
             return Err(ClientError {
                 kind: ClientErrorKind::Overloaded,
                 message: format!(
@@ -174,19 +184,33 @@ impl Replica {
     /// The time of a request ran out.
     pub(crate) fn on_request_timeout(&mut self, id: OperationId) {
         let Some(operation) = self.coordinator.operations.get(&id) else { return };
-        let message = match &operation.work {
-            Work::Write(write) => write.timeout_message(),
-            Work::Read(read) => read.timeout_message(),
+        let (mark, message) = match &operation.work {
+            Work::Write(write) => (Mark::WriteTimedOut, write.timeout_message()),
+            Work::Read(read) if read.repair.is_some() => (Mark::RepairTimedOut, read.timeout_message()),
+            Work::Read(read) => (Mark::ReadTimedOut, read.timeout_message()),
         };
+        self.counters.mark(mark);
         let message = format!("{message} within {} ms", self.config.request_timeout_ms);
         self.counters.requests_timed_out += 1;
-        self.finish(id, ClientResponse::Failed(ClientError { kind: ClientErrorKind::Timeout, message }));
+        let is_write = matches!(operation.work, Work::Write(_));
+        let kind = if planted!(self.planted, TimeoutReportedAsFailed) && is_write {
+            ClientErrorKind::Unavailable
+        } else {
+            ClientErrorKind::Timeout
+        };
+        if planted!(self.planted, RetryRestamped) && is_write {
+            self.write_again(id);
+        }
+        self.finish(id, ClientResponse::Failed(ClientError { kind, message }));
     }
 
     /// An acknowledgement of a write or of a repair.
     pub(crate) fn on_write_ack(&mut self, from: NodeId, id: OperationId) {
         match self.coordinator.operations.get(&id).map(|operation| &operation.work) {
-            None => self.counters.replies_late += 1,
+            None => {
+                self.counters.replies_late += 1;
+                self.counters.mark(Mark::AckLate);
+            }
             Some(Work::Write(_)) => self.on_write_acknowledged(from, id),
             Some(Work::Read(_)) => self.on_repair_acknowledged(from, id),
         }

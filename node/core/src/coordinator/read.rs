@@ -34,7 +34,9 @@ use super::{Admitted, Work};
 use crate::failure_detector::Opinion;
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::timers::Timer;
-use crate::{ClientError, ClientResponse, Key, Lane, Level, NodeId, ReadRepair, Replica, RequestId, Version};
+use crate::{
+    ClientError, ClientResponse, Key, Lane, Level, Mark, NodeId, ReadRepair, Replica, RequestId, Version, planted,
+};
 
 impl Replica {
     /// A client wants what is stored under `key`.
@@ -48,15 +50,20 @@ impl Replica {
     fn begin_read(&mut self, request_id: RequestId, key: Key, level: Level) -> Result<(), ClientError> {
         let Admitted { replicas, needed } = self.admit(&key, level)?;
         let own = replicas.contains(&self.identity) && self.is_ready();
+        if !own && replicas.contains(&self.identity) {
+            self.counters.mark(Mark::OwnCopyLeftOut);
+        }
         let mut others: Vec<NodeId> = replicas.into_iter().filter(|node| *node != self.identity).collect();
         // A new order for each read, so that load and staleness spread.
         others.shuffle(&mut self.coordinator.read_order);
         let usable = usize::from(own) + others.iter().filter(|node| self.is_usable(**node)).count();
         if usable < needed {
+            self.counters.mark(Mark::ReadUnavailable);
             return Err(self.unavailable(level, needed, usable));
         }
         let id = self.coordinator.next_operation();
         let mut work = ReadWork::new(needed, others);
+        work.planted = self.planted;
         if own {
             self.counters.replica_reads += 1;
             work.answers.insert(self.identity, Answer::Full(self.store.get(&key).cloned()));
@@ -102,13 +109,17 @@ impl Replica {
         let catching_up = answer == ReadAnswer::CatchingUp;
         let Some((_, read)) = self.read_in_work(id) else {
             self.counters.replies_late += 1;
+            self.counters.mark(Mark::ReplyLate);
             return;
         };
         if read.repair.is_some() {
             self.counters.replies_late += 1;
+            self.counters.mark(Mark::ReplyDuringRepair);
         } else if !read.note(from, answer) {
             self.counters.replies_unexpected += 1;
+            self.counters.mark(Mark::ReplyUnexpected);
         } else if catching_up {
+            self.counters.mark(Mark::ReplicaNotReady);
             self.widen_read(id);
         } else {
             self.advance_read(id);
@@ -121,12 +132,17 @@ impl Replica {
         let key = key.clone();
         let merging_before = read.merging;
         let step = read.step(&key);
-        if read.merging && !merging_before {
+        let merging = read.merging;
+        if merging && !merging_before {
             self.counters.digest_mismatches += 1;
+            self.counters.mark(Mark::DigestMismatch);
         }
         match step {
             Step::Wait => {}
             Step::AskFull(nodes) => {
+                if !merging {
+                    self.counters.mark(Mark::VersionElsewhere);
+                }
                 for node in nodes {
                     self.send(
                         node,
@@ -151,18 +167,28 @@ impl Replica {
         let Some(version) = newest else { return self.answer_read(id, None) };
         if self.store.is_expired(&version, self.now.wall) {
             // Storing nothing is as good as an expired tombstone, and it must not spread.
+            self.counters.mark(Mark::ExpiredNotSpread);
             holders.extend(absent);
         } else {
             stale.extend(absent);
         }
         if stale.is_empty() {
+            self.counters.mark(Mark::MismatchGone);
             return self.answer_read(id, Some(version));
         }
         let (_, read) = self.read_in_work(id).expect("the caller looked the read up");
         let needed = read.needed;
-        match self.config.read_repair {
-            ReadRepair::None => self.answer_read(id, Some(version)),
+        let read_repair = match self.config.read_repair {
+            ReadRepair::Blocking if planted!(self.planted, RepairAfterAnswer) => ReadRepair::Async,
+            configured => configured,
+        };
+        match read_repair {
+            ReadRepair::None => {
+                self.counters.mark(Mark::RepairLeftOut);
+                self.answer_read(id, Some(version));
+            }
             ReadRepair::Async => {
+                self.counters.mark(Mark::RepairAsync);
                 self.answer_read(id, Some(version.clone()));
                 for node in stale {
                     self.send_repair(id, node, &key, &version);
@@ -177,9 +203,11 @@ impl Replica {
                     }
                 }
                 if repair.holders.len() >= needed {
+                    self.counters.mark(Mark::RepairNeedsNoWait);
                     return self.answer_read(id, Some(version));
                 }
                 self.counters.read_repairs_blocking += 1;
+                self.counters.mark(Mark::RepairWaits);
                 let (_, read) = self.read_in_work(id).expect("the caller looked the read up");
                 read.repair = Some(repair);
                 // The patience with repairs begins now, not with the read.
@@ -192,6 +220,7 @@ impl Replica {
     fn send_repair(&mut self, id: OperationId, node: NodeId, key: &Key, version: &Version) -> bool {
         self.counters.read_repairs_sent += 1;
         if node == self.identity {
+            self.counters.mark(Mark::RepairedOwnCopy);
             self.apply(key.clone(), version.clone());
             return true;
         }
@@ -209,6 +238,7 @@ impl Replica {
         };
         if !counted {
             self.counters.replies_unexpected += 1;
+            self.counters.mark(Mark::AckUnexpected);
             return;
         }
         let enough = read.repair.as_ref().filter(|repair| repair.holders.len() >= needed);
@@ -219,7 +249,13 @@ impl Replica {
 
     /// The replicas asked so far took too long.
     pub(crate) fn on_patience(&mut self, id: OperationId) {
+        let planted = self.planted;
         let Some((_, read)) = self.read_in_work(id) else { return };
+        if planted!(planted, DowngradedRead)
+            && let Some(version) = read.first_full().cloned()
+        {
+            return self.answer_read(id, version);
+        }
         if read.repair.is_some() {
             self.widen_repair(id);
         } else {
@@ -246,7 +282,9 @@ impl Replica {
         let key = key.clone();
         // Taken out and put back: choosing needs the failure detector.
         let mut work = core::mem::replace(read, ReadWork::new(0, Vec::new()));
-        let asks = match self.take_uncontacted(&mut work) {
+        let uncontacted = self.take_uncontacted(&mut work);
+        let mark = if uncontacted.is_some() { Mark::ReadWidened } else { Mark::ReadAskedAgain };
+        let asks = match uncontacted {
             Some(peer) => alloc::vec![peer],
             None => work.silent().into_iter().filter(|node| self.is_usable(*node)).collect(),
         };
@@ -258,11 +296,15 @@ impl Replica {
         let (_, read) = self.read_in_work(id).expect("looked up above");
         *read = work;
         self.counters.speculative_reads += asks.len() as u64;
+        if !asks.is_empty() {
+            self.counters.mark(mark);
+        }
         for node in asks {
             self.send(node, Lane::Data, PeerMessage::Read { operation: id, key: key.clone(), digest_only: false });
         }
         if hopeful < needed {
             self.counters.requests_unavailable += 1;
+            self.counters.mark(Mark::ReadGivenUp);
             let message = format!(
                 "{needed} replicas are needed, but only {hopeful} have caught up after losing their state: wait until the others have"
             );
@@ -292,6 +334,7 @@ impl Replica {
         let mut own = false;
         for node in &further {
             self.counters.read_repairs_widened += 1;
+            self.counters.mark(Mark::RepairWidened);
             own |= self.send_repair(id, *node, &key, &newest);
         }
         let (_, read) = self.read_in_work(id).expect("looked up above");

@@ -1,0 +1,172 @@
+//! The search: candidates are tried, several at once, and the first in order that shows the anomaly is kept.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crate::plan::Plan;
+
+use super::{Anomaly, Trial, Witness};
+
+/// When a search ends, whether or not there is more to take away.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Nothing is tried after this.
+    pub until: Option<Instant>,
+    /// Most plans that are tried.
+    pub trials_max: u64,
+}
+
+/// A search for a smaller plan.
+pub struct Search<'a> {
+    trial: &'a dyn Trial,
+    anomaly: &'a Anomaly,
+    jobs: usize,
+    budget: Budget,
+    best: Plan,
+    witness: Witness,
+    /// Hashes of plans that do not show the anomaly.
+    refuted: Mutex<BTreeSet<[u8; 32]>>,
+    tried: AtomicU64,
+    kept: u64,
+    /// Seeds of the world that each candidate is tried with, the best plan's own first.
+    pub(super) seeds: u64,
+    cut_off: AtomicBool,
+    on_kept: &'a (dyn Fn(&Plan, u64) + Sync),
+}
+
+impl<'a> Search<'a> {
+    /// A search that begins with `plan`, tried with its own seed and, when that does not show the anomaly, with up to
+    /// `seeds` in all. `on_kept` hears of each smaller plan, with the number of plans tried so far.
+    ///
+    /// `None`: the plan does not show the anomaly.
+    pub fn begin(
+        trial: &'a dyn Trial,
+        anomaly: &'a Anomaly,
+        plan: &Plan,
+        (jobs, seeds): (usize, u64),
+        budget: Budget,
+        on_kept: &'a (dyn Fn(&Plan, u64) + Sync),
+    ) -> Option<Search<'a>> {
+        assert!(jobs > 0 && seeds > 0, "somebody has to try something");
+        let mut search = Search {
+            trial,
+            anomaly,
+            jobs,
+            budget,
+            best: plan.clone(),
+            witness: Witness::default(),
+            refuted: Mutex::default(),
+            tried: AtomicU64::new(0),
+            kept: 0,
+            seeds,
+            cut_off: AtomicBool::new(false),
+            on_kept,
+        };
+        // The plan as it is differs from nothing yet, so it is no candidate by the usual rule.
+        search.first_of(1, &|_| Some(plan.clone()))?;
+        search.kept = 0;
+        search.seeds = 1;
+        Some(search)
+    }
+
+    /// The smallest plan so far.
+    pub fn best(&self) -> &Plan {
+        &self.best
+    }
+
+    /// Where the smallest plan showed the anomaly.
+    pub(super) fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
+    /// Plans tried so far.
+    pub fn tried(&self) -> u64 {
+        self.tried.load(Ordering::Relaxed)
+    }
+
+    /// Plans kept so far.
+    pub fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// Whether the budget has ended before the search has.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    fn is_over(&self) -> bool {
+        let over =
+            self.tried() >= self.budget.trials_max || self.budget.until.is_some_and(|until| Instant::now() >= until);
+        if over {
+            self.cut_off.store(true, Ordering::Relaxed);
+        }
+        over
+    }
+
+    /// Tries `count` candidates made from the best plan (`None`: there is no such one) and keeps the first that shows the
+    /// anomaly; its number.
+    pub(super) fn first(
+        &mut self,
+        count: usize,
+        make: &(dyn Fn(&Plan, usize) -> Option<Plan> + Sync),
+    ) -> Option<usize> {
+        let best = self.best.clone();
+        self.first_of(count, &|number| make(&best, number).filter(|candidate| *candidate != best))
+    }
+
+    fn first_of(&mut self, count: usize, make: &(dyn Fn(usize) -> Option<Plan> + Sync)) -> Option<usize> {
+        let seeds = usize::try_from(self.seeds).expect("few seeds");
+        let (next, winner) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        let won: Mutex<Option<(usize, Plan, Witness)>> = Mutex::new(None);
+        let (this, places) = (&*self, count * seeds);
+        let work = || {
+            while !this.is_over() {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                if place >= places || place > winner.load(Ordering::Relaxed) {
+                    return;
+                }
+                let Some(mut candidate) = make(place / seeds) else { continue };
+                candidate.seed = candidate.seed.wrapping_add((place % seeds) as u64);
+                if let Some(witness) = this.try_plan(&candidate) {
+                    winner.fetch_min(place, Ordering::Relaxed);
+                    let mut won = won.lock().expect("nobody panics while holding it");
+                    if won.as_ref().is_none_or(|(known, ..)| place < *known) {
+                        *won = Some((place, candidate, witness));
+                    }
+                }
+            }
+        };
+        if self.jobs == 1 || places == 1 {
+            work();
+        } else {
+            thread::scope(|scope| {
+                for _ in 0..self.jobs.min(places) {
+                    scope.spawn(work);
+                }
+            });
+        }
+        let (place, plan, witness) = won.into_inner().expect("nobody panicked while holding it")?;
+        (self.best, self.witness) = (plan, witness);
+        self.kept += 1;
+        (self.on_kept)(&self.best, self.tried());
+        Some(place / seeds)
+    }
+
+    fn try_plan(&self, candidate: &Plan) -> Option<Witness> {
+        let bytes = serde_json::to_vec(candidate).expect("a plan has only what JSON can say");
+        let hash = *blake3::hash(&bytes).as_bytes();
+        let lock = || self.refuted.lock().expect("nobody panics while holding it");
+        if lock().contains(&hash) || !candidate.validate().is_empty() {
+            return None;
+        }
+        self.tried.fetch_add(1, Ordering::Relaxed);
+        let witness = self.trial.shows(candidate, self.anomaly);
+        if witness.is_none() {
+            lock().insert(hash);
+        }
+        witness
+    }
+}
