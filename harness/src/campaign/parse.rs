@@ -10,9 +10,10 @@ use hearsay_workloads::{
 use super::keys::{CAMPAIGN_KEYS, CLUSTER_KEYS, MIX_KEYS, PHASES_KEYS, REGISTER_KEYS, WORKLOAD_KEYS};
 use super::mistakes::{Mistake, Mistakes, Place};
 use super::parse_faults::read_faults;
+use super::parse_swarm::{Around, read_swarm};
 use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
 use super::tree::Node;
-use super::types::{Campaign, NODES_MAX};
+use super::types::{Campaign, NODES_MAX, Swarm};
 use crate::plan::Phases;
 
 const NAME_LENGTH_MAX: usize = 64;
@@ -65,6 +66,14 @@ fn read_campaign(root: &Node, reader: &mut Reader) -> Option<Campaign> {
     let expect = fields
         .need("expect", reader)
         .and_then(|node| read_expectations(node, workload.as_ref().map(|workload| &workload.spec), reader));
+    let swarm = match (fields.get("swarm"), &cluster, &workload, &phases, &expect) {
+        (None, ..) => Some(Swarm::default()),
+        (Some(node), Some(cluster), Some(workload), Some((phases, place)), Some(expect)) => {
+            let around = Around { cluster, workload: &workload.spec, phases, place: *place, expect };
+            read_swarm(node, &around, fields.get("faults"), reader)
+        }
+        _ => None,
+    };
     Some(Campaign {
         name: name?,
         about: about?,
@@ -72,6 +81,7 @@ fn read_campaign(root: &Node, reader: &mut Reader) -> Option<Campaign> {
         workload: workload?.spec,
         phases: phases?.0,
         faults: faults?,
+        swarm: swarm?,
         expect: expect?,
     })
 }

@@ -3,7 +3,9 @@
 //! Exit codes: those of [`crate::exit::Outcome`], and 64 for bad usage or a bad campaign, plan or history file.
 
 mod check;
+mod compare;
 mod doctor;
+mod findings;
 mod list;
 #[cfg(feature = "planted-bugs")]
 mod planted;
@@ -171,6 +173,10 @@ mod tests {
             "hearsay run quickstart --seed 7 --seeds 20",
             "hearsay run quickstart --sim --seed 7",
             "hearsay run quickstart --sim --seeds 20 --jobs 2 --stop-after 1 --store-all",
+            "hearsay run quickstart --sim --seeds 20 --swarm --for 10m --stop-on stale-read",
+            "hearsay run quickstart --for 10m --stop-after 1",
+            "hearsay run quickstart --swarm --seed 3",
+            "hearsay shrink store/latest --checker convergence --budget 2m",
             "hearsay run --sim --plan p.yaml",
             "hearsay run --plan p.yaml",
             "hearsay check store/latest --model convergence,availability",
@@ -188,6 +194,9 @@ mod tests {
             "hearsay run quickstart --sim --firewall iptables",
             "hearsay run quickstart --seeds 2 --jobs 2",
             "hearsay run quickstart --sim --jobs 2",
+            "hearsay run --plan p.yaml --swarm",
+            "hearsay run quickstart --stop-on stale-read",
+            "hearsay run quickstart --sim --seeds 2 --for 10",
             "hearsay run quickstart --sim --seeds 2 --jobs 0",
             "hearsay check",
             "hearsay frobnicate",

@@ -22,6 +22,7 @@ pub fn make_plan(campaign: &Campaign, seed: u64) -> Plan {
         format: FORMAT,
         campaign: campaign.name.clone(),
         seed,
+        drawn: Vec::new(),
         cluster: campaign.cluster.clone(),
         workload: campaign.workload.clone(),
         phases: campaign.phases,

@@ -20,6 +20,9 @@ pub struct Plan {
     pub campaign: String,
     /// Seed it was made from; also the seed of everything random while it runs (node seeds, connection jitter).
     pub seed: u64,
+    /// Of a swarm: what was drawn within the campaign's bounds, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drawn: Vec<String>,
     /// The cluster; `members` are n1 to n(nodes).
     pub cluster: ClusterConfig,
     /// How the workload and its checkers are called, with all its parameters resolved.

@@ -9,6 +9,7 @@ use hearsay_workloads::Expectation;
 
 use crate::exit::Outcome;
 
+use super::marks::marks_line;
 use super::{FaultReport, JudgedVerdict, Problem, RunReport, Simulation};
 
 /// The first line: what is run, seed, commit.
@@ -93,6 +94,9 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
     write_judgement(out, &report.verdicts, &report.problems)?;
     if report.interrupted {
         writeln!(out, "\ninterrupted: judged is what there was until then")?;
+    }
+    if let Some(line) = marks_line(&report.marks) {
+        writeln!(out, "\n{line}")?;
     }
     if let Some(Simulation { run_hash, events, virtual_ns }) = &report.simulation {
         writeln!(out, "\nrun hash: {run_hash} ({events} events in {} s of virtual time)", seconds(*virtual_ns))?;

@@ -87,7 +87,6 @@ impl Replica {
             self.catching_up_from.remove(&report.peer);
         }
         if !was_ready && self.is_ready() {
-            self.counters.mark(Mark::CaughtUp);
             self.note_caught_up();
         }
     }
