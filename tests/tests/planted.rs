@@ -1,5 +1,7 @@
 //! Every planted bug is found within its number of seeds, by the checker that has to find it, and the same runs without it
-//! are as expected; one of them is tried on real processes, too. Only with the feature: `cargo test -p hearsay-tests --features planted-bugs --test planted`.
+//! are as expected; one of them is tried on real processes, too.
+//!
+//! Only with the feature: `cargo test -p hearsay-tests --features planted-bugs --test planted`.
 #![cfg(feature = "planted-bugs")]
 
 use std::collections::BTreeMap;
