@@ -44,6 +44,9 @@ pub struct RunReport {
     pub operations_remaining: u64,
     /// What the checkers say.
     pub verdicts: Vec<JudgedVerdict>,
+    /// Of a cluster that did not converge: what it still has to do, and where, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
     /// What went wrong besides.
     pub problems: Vec<Problem>,
 }
