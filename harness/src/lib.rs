@@ -7,6 +7,8 @@ pub mod exit;
 pub mod faults;
 pub mod links;
 pub mod plan;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod progress;
 pub mod recorder;
 pub mod report;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hearsay_core::{ClientResponse, Event, Input, Output, Replica, RequestId, Send, Time, codec};
+use hearsay_core::{ClientResponse, Event, Input, Output, Replica, RequestId, Send, Time, codec, planted};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
@@ -202,7 +202,8 @@ impl Driver {
         }
         let ticket = self.committer.last();
         let effects = Effects { send, reply };
-        if self.unreleased.len() == 0 && self.committer.is_durable(ticket) {
+        let durable = self.unreleased.len() == 0 && self.committer.is_durable(ticket);
+        if durable || planted!(self.replica.planted(), AcknowledgeBeforeDurable) {
             self.carry_out(effects);
         } else {
             self.unreleased.push(ticket, effects);

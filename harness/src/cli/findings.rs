@@ -118,6 +118,7 @@ pub(super) fn names(report: &RunReport) -> Vec<String> {
             ProblemKind::NothingRan => "no operation succeeded".to_owned(),
             ProblemKind::Harness => "the harness failed".to_owned(),
             ProblemKind::DidNotEnd => "the run did not end".to_owned(),
+            ProblemKind::MarksNotHit => "marks were never hit".to_owned(),
         });
     }
     names.sort();

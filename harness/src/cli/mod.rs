@@ -3,9 +3,12 @@
 //! Exit codes: those of [`crate::exit::Outcome`], and 64 for bad usage or a bad campaign, plan or history file.
 
 mod check;
+mod compare;
 mod doctor;
 mod findings;
 mod list;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod run;
 mod seeds;
 mod shrink;
@@ -51,6 +54,9 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// List campaigns, checkers, faults and workloads
     List,
+    /// Hunt every planted bug, and say what found it
+    #[cfg(feature = "planted-bugs")]
+    Planted(planted::PlantedArgs),
     /// Read and write keys of a running cluster
     Kv(hearsay_node::cli::KvArgs),
     /// Run a node
@@ -97,6 +103,8 @@ fn dispatch() -> ExitCode {
         Command::Shrink(args) => shrink::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List => list::run(),
+        #[cfg(feature = "planted-bugs")]
+        Command::Planted(args) => planted::run(&args),
         Command::Kv(args) => args.run(),
         Command::Node(args) => args.run(),
         Command::Certificates(args) => args.run(),

@@ -77,9 +77,43 @@ pub(super) struct RunArgs {
     /// Keep simulated runs that were as expected, too
     #[arg(long, requires_all = ["sim", "many"])]
     pub(super) store_all: bool,
+    /// Plant this bug in every node (see `hearsay planted`)
+    #[cfg(feature = "planted-bugs")]
+    #[arg(long, value_name = "BUG", value_parser = hearsay_node::cli::bug_name)]
+    pub(super) plant: Option<String>,
+    /// Carry the plan out twice, side by side, and show the first event that differs, if one does
+    #[arg(long, requires = "sim", conflicts_with_all = ["seeds", "events"])]
+    pub(super) twice: bool,
+    /// Write every event of the run to this file, for `hearsay trace --compare`
+    #[arg(long, value_name = "FILE", requires = "sim", conflicts_with = "seeds")]
+    pub(super) events: Option<PathBuf>,
+    /// Rare branches of the node's code that no run takes make the outcome unknown
+    #[arg(long, requires = "sim")]
+    pub(super) require_marks: bool,
     /// End with this parent process
     #[arg(long, value_name = "PID", hide = true)]
     pub(super) end_with: Option<i32>,
+}
+
+impl RunArgs {
+    /// Name of the bug to be planted in every node; never any without the feature.
+    pub(super) fn planted(&self) -> Option<String> {
+        #[cfg(feature = "planted-bugs")]
+        return self.plant.clone();
+        #[cfg(not(feature = "planted-bugs"))]
+        None
+    }
+
+    /// What a command line needs to plant the same bug.
+    pub(super) fn plant_words(&self) -> String {
+        self.planted().map_or_else(String::new, |bug| format!(" --plant {bug}"))
+    }
+
+    /// The plan with the bug that is to be planted.
+    pub(super) fn plant(&self, mut plan: Plan) -> Plan {
+        plan.planted = self.planted().or(plan.planted);
+        plan
+    }
 }
 
 /// Runs: outside the sandbox everything is checked first, so that nothing is started in vain; inside it happens.
@@ -90,7 +124,7 @@ pub(super) fn run(args: &RunArgs, inside: Option<Sandbox>) -> ExitCode {
         return failed(&error);
     }
     let plan = match load(args) {
-        Ok(plan) => plan,
+        Ok(plan) => args.plant(plan),
         Err(error) => return misused(&error),
     };
     if args.sim {
@@ -128,7 +162,7 @@ fn load(args: &RunArgs) -> Result<Plan, String> {
 impl RunArgs {
     /// The plan of a seed.
     pub(super) fn plan_of(&self, campaign: &Campaign, seed: u64) -> Plan {
-        if self.swarm { make_swarm_plan(campaign, seed) } else { make_plan(campaign, seed) }
+        self.plant(if self.swarm { make_swarm_plan(campaign, seed) } else { make_plan(campaign, seed) })
     }
 
     /// How many runs at most; `None`: one, without a summary.
@@ -148,7 +182,7 @@ impl RunArgs {
     pub(super) fn again(&self, campaign: &str) -> String {
         let word = shell_word(Path::new(campaign));
         let (sim, swarm) = (if self.sim { " --sim" } else { "" }, if self.swarm { " --swarm" } else { "" });
-        format!("hearsay run {word}{sim}{swarm} --seed")
+        format!("hearsay run {word}{sim}{swarm}{} --seed", self.plant_words())
     }
 }
 

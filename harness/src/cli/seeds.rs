@@ -175,6 +175,9 @@ fn start(args: &RunArgs, campaign: &str, seed: u64) -> std::io::Result<Child> {
     if args.keep_data {
         command.arg("--keep-data");
     }
+    if let Some(bug) = args.planted() {
+        command.arg("--plant").arg(bug);
+    }
     // Ctrl-C reaches this process alone, which passes it on.
     command.stdout(Stdio::piped()).process_group(0).spawn()
 }

@@ -17,10 +17,12 @@ use serde::Serialize;
 use crate::campaign::{self, Campaign};
 use crate::exit::Outcome;
 use crate::plan::Plan;
-use crate::report::{RunReport, render, simulated_header};
+use crate::report::marks::{marks_line, never_hit};
+use crate::report::{Problem, ProblemKind, RunReport, outcome_of, render, simulated_header};
 use crate::run::judge::{about, shell_word};
 use crate::sim::{Settings, Simulated, simulate};
 use crate::store::{RunDirectory, write_json, write_whole};
+use crate::trace::{EventsHeader, record_events, run_both};
 
 use super::findings::{Findings, Shortest};
 use super::run::RunArgs;
@@ -42,9 +44,19 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
     if !args.json {
         print(&format!("{}\n{}\n", simulated_header(&plan.campaign, plan.seed, crate::COMMIT), about(plan)));
     }
-    let simulated = simulate(plan, Settings::default());
+    let directory = match make_directory(&args.store, plan) {
+        Ok(directory) => directory,
+        Err(error) => return failed(&error),
+    };
+    let simulated = match simulate_watched(args, plan, &directory) {
+        Ok(simulated) => simulated,
+        Err(error) => return failed(&error),
+    };
     let mut report = simulated.report(plan, String::new(), String::new());
-    if let Err(error) = keep(&args.store, plan, &simulated, &mut report) {
+    if args.require_marks {
+        require_marks(&mut report);
+    }
+    if let Err(error) = fill(&directory, &simulated, &mut report) {
         return failed(&error);
     }
     if args.json {
@@ -56,16 +68,61 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
     ExitCode::from(report.exit_code)
 }
 
+/// One run, or two side by side, or one that is written down event by event.
+fn simulate_watched(args: &RunArgs, plan: &Plan, directory: &RunDirectory) -> Result<Simulated, String> {
+    let settings = Settings::default();
+    if args.twice {
+        let ([first, second], difference) = run_both((plan, settings), (plan, settings));
+        return match difference {
+            None if first.run_hash() == second.run_hash() => {
+                if !args.json {
+                    print("carried out twice: equal to the bit\n");
+                }
+                Ok(first)
+            }
+            None => Err("the two runs have different hashes, and no event that differs".to_owned()),
+            Some(difference) => {
+                let told = difference.render(["the first time", "the second time"]);
+                Err(format!("carried out twice, the plan gave two different runs: {told}"))
+            }
+        };
+    }
+    let Some(path) = &args.events else { return Ok(simulate(plan, settings)) };
+    let file = directory.plan();
+    let file = file.canonicalize().map_err(|error| format!("{}: {error}", file.display()))?;
+    let header = EventsHeader::new(&plan.campaign, plan.seed, file);
+    record_events(plan, settings, path, &header).map_err(|error| error.to_string())
+}
+
+/// A run that did not take every rare branch says nothing about the others.
+fn require_marks(report: &mut RunReport) {
+    let never = never_hit(&report.marks).len();
+    if never > 0 {
+        let message = format!("{never} marks were never hit: see `marks`");
+        report.problems.push(Problem { kind: ProblemKind::MarksNotHit, message });
+        report.outcome = outcome_of(&report.verdicts, &report.problems);
+        report.exit_code = report.outcome.exit_code();
+    }
+}
+
 /// Writes a run into the store; the report then says where it is.
 fn keep(store: &Path, plan: &Plan, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
+    fill(&make_directory(store, plan)?, simulated, report)
+}
+
+fn make_directory(store: &Path, plan: &Plan) -> Result<RunDirectory, String> {
     let time = jiff::Zoned::now().strftime("%Y%m%dT%H%M%S").to_string();
     let directory = RunDirectory::create(store, &plan.campaign, &time, plan.seed)
         .map_err(|error| format!("{error}; give a place that can be written with --store"))?;
     plan.save(&directory.plan()).map_err(|error| error.to_string())?;
+    Ok(directory)
+}
+
+fn fill(directory: &RunDirectory, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
     report.directory = directory.path().display().to_string();
     report.replay = format!("hearsay run --sim --plan {}", shell_word(&directory.plan()));
     let written = simulated
-        .write(&directory)
+        .write(directory)
         .and_then(|()| directory.remove_data())
         .and_then(|()| write_json(&directory.verdict(), report))
         .and_then(|()| write_whole(&directory.report(), render(report).as_bytes()));
@@ -76,6 +133,9 @@ fn keep(store: &Path, plan: &Plan, simulated: &Simulated, report: &mut RunReport
 #[derive(Debug, Serialize)]
 struct Summary {
     campaign: String,
+    /// The bug that was planted in every node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planted: Option<String>,
     outcome: Outcome,
     exit_code: u8,
     interrupted: bool,
@@ -88,6 +148,8 @@ struct Summary {
     stopped: Option<String>,
     /// Runs that were not as expected, by seed.
     failing: Vec<Failing>,
+    /// How often each rare branch was taken in all runs, by name.
+    marks: BTreeMap<String, u64>,
     /// Hash over the hashes of all runs, in the order of their seeds.
     hash_of_all: String,
     events: u64,
@@ -187,7 +249,11 @@ fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: 
             if let Some(time) = args.time.filter(|time| runs < count && began.elapsed() >= *time) {
                 gathered.stopped.get_or_insert(format!("its time of {:.0} s is over", time.as_secs_f64()));
             }
-            gathered.summary(name, interrupted.load(Ordering::Relaxed), began.elapsed().as_secs_f64())
+            gathered.summary(
+                (name, args.planted()),
+                (interrupted.load(Ordering::Relaxed), args.require_marks),
+                began.elapsed().as_secs_f64(),
+            )
         }
         Err(error) => return failed(&error),
     };
@@ -242,6 +308,7 @@ struct Gathered {
     by_outcome: BTreeMap<Outcome, u64>,
     findings: Findings,
     failing: BTreeMap<u64, Failing>,
+    marks: BTreeMap<String, u64>,
     stopped: Option<String>,
     events: u64,
     virtual_ns: u128,
@@ -257,6 +324,9 @@ impl Gathered {
             self.events += simulation.events;
             self.virtual_ns += u128::from(simulation.virtual_ns);
         }
+        for (name, count) in &report.marks {
+            *self.marks.entry(name.clone()).or_default() += count;
+        }
         let is_awaited = self.findings.add(report, shortest, stop_on);
         if report.outcome != Outcome::AsExpected {
             let (outcome, directory) = (report.outcome, report.directory.clone());
@@ -265,10 +335,16 @@ impl Gathered {
         is_awaited
     }
 
-    fn summary(self, campaign: &str, interrupted: bool, real_s: f64) -> Summary {
+    fn summary(
+        self,
+        (campaign, planted): (&str, Option<String>),
+        (interrupted, require_marks): (bool, bool),
+        real_s: f64,
+    ) -> Summary {
         let worst = self.by_outcome.keys().max().copied().unwrap_or(Outcome::NothingRan);
         // Interrupted: what was asked for is not what was run.
-        let outcome = if interrupted { worst.max(Outcome::Unknown) } else { worst };
+        let short = interrupted || (require_marks && !never_hit(&self.marks).is_empty());
+        let outcome = if short { worst.max(Outcome::Unknown) } else { worst };
         let mut hasher = blake3::Hasher::new();
         for (seed, hash) in &self.hashes {
             hasher.update(&seed.to_le_bytes());
@@ -276,6 +352,7 @@ impl Gathered {
         }
         Summary {
             campaign: campaign.to_owned(),
+            planted,
             outcome,
             exit_code: outcome.exit_code(),
             interrupted,
@@ -284,6 +361,7 @@ impl Gathered {
             findings: self.findings,
             stopped: self.stopped,
             failing: self.failing.into_values().collect(),
+            marks: self.marks,
             hash_of_all: hasher.finalize().to_hex().to_string(),
             events: self.events,
             virtual_s: self.virtual_ns as f64 / 1e9,
@@ -313,6 +391,9 @@ fn write_text(out: &mut String, summary: &Summary, asked: u64, again: &str) -> s
     let faster = virtual_s / real_s.max(1e-3);
     writeln!(out, "\n{runs} runs: {}", counts.join(", "))?;
     writeln!(out, "{events} events, {virtual_s:.0} s of virtual time in {real_s:.1} s, {faster:.0} times real time")?;
+    if let Some(line) = marks_line(&summary.marks) {
+        writeln!(out, "{line}")?;
+    }
     writeln!(out, "hash of all runs: {hash_of_all}")?;
     let worst = summary.failing.iter().find(|failing| failing.outcome == *outcome);
     let worst = worst
@@ -328,6 +409,7 @@ mod tests {
     fn the_summary_counts_and_says_why_it_stopped() {
         let summary = Summary {
             campaign: "q".to_owned(),
+            planted: None,
             outcome: Outcome::Violation,
             exit_code: 1,
             interrupted: false,
@@ -341,6 +423,7 @@ mod tests {
                 directory: "store/q/3".to_owned(),
                 why: String::new(),
             }],
+            marks: BTreeMap::new(),
             hash_of_all: "ab".to_owned(),
             events: 1_000,
             virtual_s: 300.0,

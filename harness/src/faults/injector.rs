@@ -10,6 +10,7 @@
 //! | partition | every pair is in the kernel's set, and packets were dropped | the kernel's set is what the other faults leave |
 //! | crash | the process's status says signal 9 | a new process runs |
 //! | pause | all threads stopped, CPU time the same at the end as at the start | no thread stopped |
+//! | links | packets were held, lost or doubled as planned ([`crate::links`]) | no rule leads there, nothing is held, probes are quick |
 //! | wipe | signal 9, and the disk was empty afterwards and until the new start | a new process runs |
 //!
 //! Faults of the disks themselves are in [`super::disk_faults`].
@@ -29,6 +30,7 @@ use hearsay_core::NodeId;
 use super::disk_faults::DiskFault;
 use super::evidence::{Evidence, Step, micros};
 use super::firewall::{Firewall, FirewallError, Pair};
+use crate::links::{BadLinks, LinkError};
 use crate::plan::{Endpoint, Fault, PlannedFault};
 use crate::sandbox::addresses;
 use crate::sandbox::process::{Ended, Nodes, ProcessError};
@@ -48,6 +50,14 @@ pub enum FaultError {
         fault: String,
         /// What it said.
         source: FirewallError,
+    },
+    /// Bad links.
+    #[error("fault {fault}: {source}")]
+    Links {
+        /// Which fault.
+        fault: String,
+        /// What was wrong.
+        source: LinkError,
     },
     /// A node's process.
     #[error("fault {fault}: {source}")]
@@ -81,6 +91,8 @@ pub enum FaultError {
 pub struct Injector {
     firewall: Box<dyn Firewall>,
     pub(super) nodes: Nodes,
+    /// Or why this machine has none.
+    links: Result<BadLinks, String>,
     in_force: BTreeMap<String, InForce>,
 }
 
@@ -89,6 +101,7 @@ enum InForce {
     Crash { nodes: Vec<NodeId>, bit: bool },
     Pause { nodes: BTreeMap<NodeId, Paused> },
     Wipe { node: NodeId, bit: bool },
+    Links,
     Disk(DiskFault),
 }
 
@@ -102,7 +115,14 @@ struct Paused {
 impl Injector {
     /// One for a firewall with nothing blocked and these nodes.
     pub fn new(firewall: Box<dyn Firewall>, nodes: Nodes) -> Injector {
-        Injector { firewall, nodes, in_force: BTreeMap::new() }
+        let links = Err("nobody makes links bad here".to_owned());
+        Injector { firewall, nodes, links, in_force: BTreeMap::new() }
+    }
+
+    /// The same, with links that can be made bad; an error is why this machine can't, with the mend: such faults are then left
+    /// out, and the evidence says so.
+    pub fn with_links(self, links: Result<BadLinks, String>) -> Injector {
+        Injector { links, ..self }
     }
 
     /// Ids of the faults in force.
@@ -129,9 +149,19 @@ impl Injector {
             Fault::PowerCut { .. } | Fault::SlowDisk { .. } | Fault::FailingDisk { .. } => {
                 InForce::Disk(self.inject_disk_fault(&mut evidence, &planned.fault)?)
             }
-            Fault::Links { .. } => {
-                evidence.left_out = Some("nothing here makes links bad".to_owned());
-                return Ok(evidence);
+            Fault::Links { impaired, conditions, .. } => {
+                let blocked = self.blocked_by_all();
+                match &mut self.links {
+                    Ok(links) => {
+                        let made = links.inject(&mut evidence, impaired, *conditions, &blocked);
+                        made.map_err(|source| FaultError::Links { fault: planned.id.clone(), source })?;
+                        InForce::Links
+                    }
+                    Err(reason) => {
+                        evidence.left_out = Some(reason.clone());
+                        return Ok(evidence);
+                    }
+                }
             }
         };
         self.in_force.insert(planned.id.clone(), state);
@@ -154,6 +184,12 @@ impl Injector {
             }
             InForce::Pause { nodes } => self.heal_pause(&mut evidence, &nodes)?,
             InForce::Wipe { node, bit } => self.heal_wipe(&mut evidence, node, bit)?,
+            InForce::Links => {
+                let blocked = self.blocked_by_all();
+                let links = self.links.as_mut().expect("they were made bad here");
+                let healed = links.heal(&mut evidence, &blocked);
+                healed.map_err(|source| FaultError::Links { fault: planned.id.clone(), source })?;
+            }
             InForce::Disk(fault) => self.heal_disk_fault(&mut evidence, fault)?,
         }
         Ok(evidence)
@@ -247,7 +283,11 @@ impl Injector {
     fn blocked_by_all(&self) -> BTreeSet<Pair> {
         let partitions = self.in_force.values().filter_map(|state| match state {
             InForce::Partition { pairs, .. } => Some(pairs),
-            InForce::Crash { .. } | InForce::Pause { .. } | InForce::Wipe { .. } | InForce::Disk(_) => None,
+            InForce::Crash { .. }
+            | InForce::Pause { .. }
+            | InForce::Wipe { .. }
+            | InForce::Links
+            | InForce::Disk(_) => None,
         });
         partitions.flatten().copied().collect()
     }
@@ -433,15 +473,19 @@ impl InForce {
         match self {
             InForce::Crash { nodes, .. } => nodes.clone(),
             InForce::Wipe { node, .. } => vec![*node],
+            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links => Vec::new(),
             InForce::Disk(fault) => fault.down(),
-            InForce::Partition { .. } | InForce::Pause { .. } => Vec::new(),
         }
     }
 
     fn paused(&self) -> Vec<NodeId> {
         match self {
             InForce::Pause { nodes } => nodes.keys().copied().collect(),
-            InForce::Partition { .. } | InForce::Crash { .. } | InForce::Wipe { .. } | InForce::Disk(_) => Vec::new(),
+            InForce::Partition { .. }
+            | InForce::Crash { .. }
+            | InForce::Wipe { .. }
+            | InForce::Links
+            | InForce::Disk(_) => Vec::new(),
         }
     }
 }

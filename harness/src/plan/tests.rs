@@ -406,3 +406,19 @@ fn texts_of_operations() {
         assert!(message.contains(part) && message.contains("allowed: "), "{text}: {message}");
     }
 }
+
+#[test]
+fn a_planted_bug_is_part_of_the_plan_and_must_be_one_this_build_has() {
+    let mut plan = make_plan(&load("quickstart").expect("it ships"), 1);
+    assert!(!plan.to_yaml().contains("planted"), "a plan without a bug says nothing about bugs");
+    plan.planted = Some("no-such-bug".to_owned());
+    let problems = plan.validate();
+    assert!(problems.len() == 1 && problems[0].contains("--features planted-bugs"), "{problems:?}");
+    plan.planted = Some("oldest-wins".to_owned());
+    assert_eq!(plan.validate().is_empty(), cfg!(feature = "planted-bugs"));
+    let yaml = plan.to_yaml();
+    assert_eq!(
+        Plan::from_yaml(Path::new("p.yaml"), &yaml).is_ok_and(|read| read == plan),
+        cfg!(feature = "planted-bugs")
+    );
+}

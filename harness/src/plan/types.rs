@@ -31,6 +31,9 @@ pub struct Plan {
     pub phases: Phases,
     /// What each checker is expected to say: checker name -> `holds`, `violated` or `any`.
     pub expect: BTreeMap<String, hearsay_workloads::Expectation>,
+    /// Name of the bug that is planted in every node. Only builds with the feature `planted-bugs` carry out such a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
     /// By start time.
     pub faults: Vec<PlannedFault>,
     /// By client, then time.

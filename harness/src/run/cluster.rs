@@ -97,10 +97,14 @@ impl Cluster {
             places.insert(node, NodePlaces { log: logs.join(format!("{name}.log")), disk });
         }
 
+        let planted = plan.planted.clone();
         let factory = Arc::new(move |node: NodeId| {
             // This program is a node as well; by this name it is found even after a rebuild has replaced its file.
             let mut command = Command::new("/proc/self/exe");
             command.arg("node").arg("--config").arg(configurations.join(format!("{node}.yaml")));
+            if let Some(bug) = &planted {
+                command.arg("--plant").arg(bug);
+            }
             command
         });
         let (nodes, died) = Nodes::new(Arc::clone(&network) as _, factory, places);

@@ -7,6 +7,8 @@
 //! What goes wrong on the way does not undo what was seen: a run that ends early is healed, taken down and judged by
 //! what there is. Left out: judging ([`super::judge`]).
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -15,7 +17,8 @@ use tokio::sync::watch;
 
 use crate::faults::firewall::pairs_max;
 use crate::faults::{FirewallKind, Injector};
-use crate::plan::{Phases, Plan};
+use crate::links::BadLinks;
+use crate::plan::{Fault, Phases, Plan};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::{FaultReport, Problem, ProblemKind, Simulation};
@@ -50,6 +53,8 @@ pub struct Ran {
     pub problems: Vec<Problem>,
     /// Of a cluster that did not converge: what it still has to do, and where.
     pub pending: Vec<String>,
+    /// How often each rare branch of the node's code was taken, by name.
+    pub marks: BTreeMap<String, u64>,
     /// Of a simulated run.
     pub simulation: Option<Simulation>,
     /// Whether somebody ended it early.
@@ -144,7 +149,11 @@ fn start<'a>(
     let (cluster, died) = Cluster::start(plan, directory, sandbox)?;
     let watch = Watch::new(died).context("signals can't be handled")?;
     let scene = Scene::of(&cluster, plan);
-    let injector = Injector::new(firewall, cluster.nodes.clone());
+    let has_bad_links = plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Links { .. }));
+    let mut injector = Injector::new(firewall, cluster.nodes.clone());
+    if has_bad_links {
+        injector = injector.with_links(BadLinks::open(Arc::clone(&cluster.network), plan.seed));
+    }
     Ok((Run { plan, directory, cluster, scene, injector, stop: watch::Sender::new(None) }, watch))
 }
 

@@ -18,6 +18,7 @@ use super::network::Network;
 use crate::faults::firewall::{Firewall, FirewallKind};
 use crate::faults::iptables::Iptables;
 use crate::faults::nftables::Nftables;
+use crate::links::Emulator;
 use crate::plan::Endpoint;
 
 /// Files that the harness opens for each node (namespace, log, connections, pipes), with room to spare.
@@ -102,6 +103,7 @@ struct Probe {
     veth: Option<String>,
     nftables: Option<String>,
     iptables: Option<String>,
+    tun: Option<String>,
 }
 
 /// Looks at everything that a run with these needs uses.
@@ -146,12 +148,18 @@ fn network_checks(probe: Probe, firewall: FirewallKind) -> Vec<Check> {
         found_iptables,
         "sudo apt-get install iptables",
     );
-    vec![veth, nft, legacy]
+    let (tun, found) = works(probe.tun);
+    let tun = Check::new("tun", "bad links, which are left out without it", false).verdict(
+        tun,
+        found,
+        "sudo modprobe tun; sudo chmod 666 /dev/net/tun; in a container, --device /dev/net/tun",
+    );
+    vec![veth, nft, legacy, tun]
 }
 
 /// Runs inside the probe's sandbox: tries things, prints what it found as JSON, returns the exit code.
 pub(super) fn probe() -> i32 {
-    let mut probe = Probe::default();
+    let mut probe = Probe { tun: Emulator::open().err(), ..Probe::default() };
     let nodes = [NodeId(1), NodeId(2)];
     let network = Network::create(&Sandbox::inside(), &nodes).map_err(|error| error.to_string());
     match &network {
@@ -165,6 +173,7 @@ pub(super) fn probe() -> i32 {
                 veth: Some(error.clone()),
                 nftables: Nftables::open(16).err().map(|error| error.to_string()),
                 iptables: Iptables::open(16).err().map(|error| error.to_string()),
+                ..probe
             };
         }
     }
@@ -294,7 +303,7 @@ mod tests {
 
     #[test]
     fn only_the_chosen_firewall_is_required() {
-        let probe = || Probe { nftables: Some("no".to_string()), iptables: Some("no".to_string()), veth: None };
+        let probe = || Probe { nftables: Some("no".to_string()), iptables: Some("no".to_string()), ..Probe::default() };
         let hindering = |firewall| -> Vec<String> {
             network_checks(probe(), firewall).into_iter().filter(Check::hinders).map(|check| check.name).collect()
         };

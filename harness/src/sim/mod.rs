@@ -26,6 +26,7 @@ mod connection;
 mod disk;
 mod disk_faults;
 mod event_queue;
+mod events;
 mod faults;
 mod links;
 mod nemesis;
@@ -40,6 +41,8 @@ mod tests;
 mod wire;
 mod world;
 
+pub use events::{Events, LoggedEvent};
 pub use run::{Simulated, simulate, simulate_with};
+pub use run_hash::Watch;
 pub use settings::{ClockSettings, DiskSettings, LinkSettings, Settings};
 pub use tape::{Hindrance, Note, Parcel, Say, Tape, What};

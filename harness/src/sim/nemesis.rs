@@ -379,7 +379,8 @@ impl Nemesis {
         let begin = self.lines.len();
         serde_json::to_writer(&mut self.lines, &line).expect("the store's own types always serialize");
         self.lines.push(b'\n');
-        world.hash.line(&self.lines[begin..]);
+        let now = world.now();
+        world.hash.line(now, &self.lines[begin..]);
     }
 }
 

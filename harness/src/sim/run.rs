@@ -8,6 +8,7 @@ use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalState, Funct
 use hearsay_core::{ClientRequest, ClientResponse, Event as NodeEvent, LocalEntry, NodeId};
 
 use crate::plan::Plan;
+use crate::report::marks::by_name;
 use crate::report::{ProblemKind, RunReport, Simulation};
 use crate::run::convergence::{Scans, differing, final_entries};
 use crate::run::execute::{Ran, SCAN_INTERVAL, phases_until, tombstones_collected};
@@ -20,6 +21,7 @@ use crate::store::{Observed, RunDirectory, StoreError, write_json, write_whole};
 
 use super::clients::Clients;
 use super::nemesis::Nemesis;
+use super::run_hash::Watch;
 use super::settings::{MILLISECOND, SECOND, Settings};
 use super::tape::Tape;
 use super::world::{Event, LogLine, Step, World};
@@ -99,8 +101,8 @@ impl Recording {
         let begin = self.lines.len();
         event.write_json_line(&mut self.lines);
         self.acknowledged_writes += u64::from(event.kind == EventType::Ok && event.f != Function::Read);
-        world.hash.line(&self.lines[begin..]);
         let now = world.now();
+        world.hash.line(now, &self.lines[begin..]);
         world.hash.tape(|tape| tape.history(now, &event));
         self.events.push(event);
     }
@@ -152,14 +154,14 @@ impl Simulated {
 
 /// Carries out a plan in virtual time. Failures are among the problems of what it brought.
 pub fn simulate(plan: &Plan, settings: Settings) -> Simulated {
-    simulate_with(plan, settings, None)
+    simulate_with(plan, settings, Watch::default())
 }
 
-/// As [`simulate`], and notes on the tape what happens to its keys. The run is the same with and without.
-pub fn simulate_with(plan: &Plan, settings: Settings, tape: Option<Tape>) -> Simulated {
+/// As [`simulate`], and somebody looks on. The run is the same with and without.
+pub fn simulate_with(plan: &Plan, settings: Settings, watch: Watch) -> Simulated {
     let mut ran = Ran::default();
-    let world = match World::new(&plan.cluster, plan.seed, settings, tape) {
-        Ok(world) => world,
+    let world = match World::new(&plan.cluster, plan.seed, settings, watch) {
+        Ok(world) => world.with(plan.planted_bug()),
         Err(error) => {
             ran.problem(ProblemKind::Harness, error.to_string());
             return Simulated {
@@ -232,6 +234,7 @@ impl Run<'_> {
         let ended = recording.time(world.now());
         let (events, virtual_ns) = (world.events(), world.now());
         let logs = logs(&world.log, world.log_left_out);
+        ran.marks = by_name(&world.marks());
         let tape = world.hash.take_tape();
         let run_hash = world.hash.finish();
         ran.simulation = Some(Simulation { run_hash, events, virtual_ns });

@@ -9,11 +9,13 @@
 mod faults;
 mod firewall;
 mod lifetime;
+mod links;
 mod measure;
 mod network;
 mod support;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use hearsay::sandbox::{self, Network, Role, Sandbox};
 use hearsay_core::NodeId;
@@ -74,8 +76,8 @@ fn inside(sandbox: &Sandbox) -> ExitCode {
                 Ok(network) => network,
                 Err(error) => return fail(&error),
             };
-            let context = Context { network: Some(network) };
-            let cases = [network::cases(), firewall::cases(), faults::cases()].concat();
+            let context = Context { network: Some(Arc::new(network)) };
+            let cases = [network::cases(), firewall::cases(), faults::cases(), links::cases()].concat();
             if run_cases(&cases, rest, &context) { ExitCode::SUCCESS } else { ExitCode::from(101) }
         }
         "mode:victim" => lifetime::victim(sandbox, rest),

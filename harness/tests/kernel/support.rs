@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hearsay::sandbox::Network;
@@ -12,12 +13,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const NOBODY: u32 = 65_534;
 
 pub(crate) struct Context {
-    pub(crate) network: Option<Network>,
+    pub(crate) network: Option<Arc<Network>>,
 }
 
 impl Context {
     pub(crate) fn network(&self) -> &Network {
         self.network.as_ref().expect("this case runs inside of a sandbox")
+    }
+
+    pub(crate) fn shared_network(&self) -> Arc<Network> {
+        Arc::clone(self.network.as_ref().expect("this case runs inside of a sandbox"))
     }
 }
 

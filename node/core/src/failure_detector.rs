@@ -23,7 +23,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::counters::Counters;
-use crate::{Event, Link, Mark, NodeId, PeerStatus, Time};
+use crate::{Event, Link, Mark, NodeId, PeerStatus, Planted, Time, planted};
 
 /// Between two attempts to reach a neighbour without a link.
 const PROBE_INTERVAL_MS: u64 = 1_000;
@@ -67,6 +67,7 @@ pub(crate) struct FailureDetector {
     interval_ms: u64,
     timeout_ms: u64,
     last_tick: Time,
+    pub(crate) planted: Planted,
 }
 
 impl FailureDetector {
@@ -79,7 +80,7 @@ impl FailureDetector {
         now: Time,
     ) -> FailureDetector {
         let peers = peers.map(|id| (id, Peer { neighbour: neighbours.contains(&id), ..Peer::default() })).collect();
-        FailureDetector { peers, interval_ms, timeout_ms, last_tick: now }
+        FailureDetector { peers, interval_ms, timeout_ms, last_tick: now, planted: Planted::NONE }
     }
 
     /// What to think of `peer`. Nodes that are no members are dead.
@@ -103,6 +104,9 @@ impl FailureDetector {
     pub(crate) fn on_heard(&mut self, peer: NodeId, now: Time, counters: &mut Counters, events: &mut Vec<Event>) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.heard = now;
+        if planted!(self.planted, DeadForEver) && state.told_up == Some(false) {
+            return;
+        }
         if state.linked && !state.alive {
             state.alive = true;
             counters.mark(Mark::PeerRevived);
@@ -132,6 +136,10 @@ impl FailureDetector {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.tried = None;
         match link {
+            Link::Up if planted!(self.planted, DeadForEver) && state.told_up == Some(false) => {
+                state.linked = true;
+                return;
+            }
             Link::Up => {
                 state.linked = true;
                 state.alive = true;

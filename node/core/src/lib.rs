@@ -25,6 +25,7 @@ mod io;
 mod marks;
 pub mod merkle;
 pub mod message;
+mod planted;
 mod replica;
 pub mod ring;
 mod rng;
@@ -44,6 +45,9 @@ pub use api::{
 pub use config::{ClusterConfig, ConfigError, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
+#[cfg(feature = "planted-bugs")]
+pub use planted::Bug;
+pub use planted::Planted;
 pub use replica::Replica;
 pub use store_codec::{stored_key, stored_version};
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};

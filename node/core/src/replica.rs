@@ -38,7 +38,8 @@ use crate::table::Table;
 use crate::timers::{Timer, Timers};
 use crate::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, ClusterConfig, ConfigError, Event, Input, Key, Lane,
-    Link, Mark, NodeId, Now, Output, RecoveredState, RequestId, Send, Time, Value, Version, store_codec,
+    Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send, Time, Value, Version, planted,
+    store_codec,
 };
 
 /// Between two steps of the tombstone sweep.
@@ -49,6 +50,7 @@ const SWEEP_INTERVAL_MS: u64 = 1_000;
 pub struct Replica {
     pub(crate) config: ClusterConfig,
     pub(crate) identity: NodeId,
+    pub(crate) planted: Planted,
     pub(crate) incarnation: u64,
     pub(crate) ring: Ring,
     pub(crate) store: Store,
@@ -79,8 +81,27 @@ impl Replica {
         seed: [u8; 32],
         now: Now,
     ) -> Result<(Replica, Output), ConfigError> {
+        Replica::boot_planted(Planted::NONE, config, identity, incarnation, recovered, seed, now)
+    }
+
+    /// [`Replica::boot`] with a planted bug, where the build has any.
+    ///
+    /// # Errors
+    /// As [`Replica::boot`].
+    pub fn boot_planted(
+        planted: Planted,
+        config: ClusterConfig,
+        identity: NodeId,
+        incarnation: u64,
+        recovered: RecoveredState,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Result<(Replica, Output), ConfigError> {
         config.validate_for(identity)?;
-        let content = store_codec::decode(recovered)?;
+        let mut content = store_codec::decode(recovered)?;
+        if planted!(planted, RestartForgetsTombstones) {
+            content.data.retain(|(_, version)| version.value.is_some());
+        }
         if let Some(owner) = content.identity.filter(|owner| *owner != identity) {
             return Err(ConfigError(format!(
                 "the store belongs to {owner}, but this node is {identity}: name the data directory of {identity}"
@@ -88,7 +109,9 @@ impl Replica {
         }
         let ring = Ring::new(&config.members, config.vnodes, config.replication);
         let neighbours = ring.neighbours(identity);
-        let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth);
+        let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth).with(planted);
+        #[cfg(feature = "planted-bugs")]
+        let newest_stamp = content.data.iter().map(|(_, version)| version.stamp.0).max();
         let mut store = Store::new(table, config.tombstone_grace_ms);
         let mut counters = Counters::default();
         if !content.data.is_empty() {
@@ -100,15 +123,16 @@ impl Replica {
             }
         }
         let peers = config.members.iter().copied().filter(|member| *member != identity);
-        let detector = FailureDetector::new(
+        let mut detector = FailureDetector::new(
             peers,
             &neighbours,
             config.heartbeat_interval_ms,
             config.heartbeat_timeout_ms,
             now.time,
         );
+        detector.planted = planted;
         let fingerprint = ring_fingerprint(&config);
-        let caught_up = content.caught_up == Some(fingerprint);
+        let caught_up = content.caught_up == Some(fingerprint) || planted!(planted, EmptyNodeAnswers);
         let sync = AntiEntropy::new(
             &ring,
             identity,
@@ -121,6 +145,7 @@ impl Replica {
             coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
             catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
             identity,
+            planted,
             incarnation,
             ring,
             store,
@@ -132,6 +157,10 @@ impl Replica {
             output: Output::default(),
             config,
         };
+        #[cfg(feature = "planted-bugs")]
+        if planted!(planted, RestartReusesStamps) {
+            replica.coordinator.clock_behind_ns = now.wall.0.saturating_sub(newest_stamp.unwrap_or(now.wall.0));
+        }
         if content.identity.is_some() && content.caught_up.is_none() {
             replica.counters.mark(Mark::BootWhileCatchingUp);
         }
@@ -171,6 +200,11 @@ impl Replica {
             Input::Link { peer, state } => self.on_link(peer, state),
         }
         core::mem::take(&mut self.output)
+    }
+
+    /// The bug planted in it.
+    pub fn planted(&self) -> Planted {
+        self.planted
     }
 
     /// When to call `handle` with [`Input::Deadline`] at the latest.
@@ -247,7 +281,9 @@ impl Replica {
             self.counters.mark(Mark::NotOwned);
         } else {
             // Acknowledged also when it was not newer: what is stored instead is durable before this output is released.
-            self.apply(key, version);
+            if !(planted!(self.planted, DroppedButAcknowledged) && self.coordinator.in_work() >= 4) {
+                self.apply(key, version);
+            }
             self.send(from, Lane::Data, PeerMessage::WriteAck { operation });
         }
     }

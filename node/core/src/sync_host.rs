@@ -8,7 +8,7 @@ use crate::message::{PeerMessage, SyncMessage};
 use crate::replica::is_valid;
 use crate::store::Store;
 use crate::table::Table;
-use crate::{Key, Lane, Link, Mark, NodeId, Now, Output, Replica, Send, Version};
+use crate::{Key, Lane, Link, Mark, NodeId, Now, Output, Replica, Send, Version, planted};
 
 /// The rest of the replica, as anti-entropy sees it.
 struct Host<'a> {
@@ -24,6 +24,9 @@ impl SyncHost for Host<'_> {
         if !is_valid(&key, Some(&version)) || !self.store.owns(&key) {
             self.counters.messages_invalid += 1;
             self.counters.mark(Mark::Invalid);
+            return false;
+        }
+        if planted!(self.store.table().planted(), ExchangeMergesNothing) {
             return false;
         }
         self.store.merge(self.now.wall, key, version, &mut self.output.durable, self.counters)
@@ -84,7 +87,6 @@ impl Replica {
             self.catching_up_from.remove(&report.peer);
         }
         if !was_ready && self.is_ready() {
-            self.counters.mark(Mark::CaughtUp);
             self.note_caught_up();
         }
     }

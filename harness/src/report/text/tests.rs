@@ -29,10 +29,12 @@ fn example() -> RunReport {
         campaign: "quickstart".to_owned(),
         seed: 42,
         commit: "0123456789ab".to_owned(),
+        planted: None,
         about: "5 nodes, 3 replicas".to_owned(),
         directory: "store/quickstart/20260102T030405-42".to_owned(),
         replay: "hearsay run --plan store/quickstart/20260102T030405-42/plan.yaml".to_owned(),
         interrupted: true,
+        marks: [("own_pause".to_owned(), 2)].into(),
         simulation: None,
         phases: vec![Phase { name: "warmup".to_owned(), from: 0, to: 5 * second }],
         faults: vec![

@@ -3,15 +3,17 @@
 mod bad_links;
 mod disks;
 mod links;
+mod marks;
 mod processes;
 mod runs;
 
-use hearsay_core::{ClientRequest, ClientResponse, ClusterConfig, NodeId, StatusReport};
+use hearsay_core::{ClientRequest, ClientResponse, ClusterConfig, Mark, NodeId, StatusReport};
 
 use crate::plan::Endpoint;
 
 use super::connection::{ConnectionId, Party, Side};
 use super::node::LinkState;
+use super::run_hash::Watch;
 use super::settings::{SECOND, Settings};
 use super::wire::Pair;
 use super::world::{Step, World, place};
@@ -25,7 +27,7 @@ fn settled(nodes: u16, settings: Settings) -> World {
     let members = (1..=nodes).map(NodeId).collect();
     let replication = u8::try_from(nodes.min(3)).unwrap();
     let config = ClusterConfig { members, replication, ..ClusterConfig::default() };
-    let mut world = World::new(&config, 7, settings, None).unwrap();
+    let mut world = World::new(&config, 7, settings, Watch::default()).unwrap();
     for node in 1..=nodes {
         assert!(world.start(n(node)));
     }
