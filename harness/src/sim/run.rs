@@ -16,6 +16,7 @@ use crate::run::final_reads::reads;
 use crate::run::judge::judged_report;
 use crate::run::load::{Load, Undone, keys_of, operations_by_client};
 use crate::run::metrics::{SAMPLE_INTERVAL, Sample};
+use crate::run::pending::{LastLook, pending};
 use crate::store::{Observed, RunDirectory, StoreError, write_json, write_whole};
 
 use super::clients::Clients;
@@ -218,7 +219,7 @@ impl Run<'_> {
             Ok(()) => {
                 self.carry_out_load(&mut ran);
                 if self.world.died().is_none() {
-                    final_state = self.converge();
+                    final_state = self.converge(&mut ran);
                 }
                 if self.world.died().is_none() {
                     self.final_reads(&mut ran);
@@ -302,8 +303,9 @@ impl Run<'_> {
     }
 
     /// Looks at all that is stored until all replicas are equal or the time is over; `None` when a node dies meanwhile.
-    fn converge(&mut self) -> Option<FinalState> {
+    fn converge(&mut self, ran: &mut Ran) -> Option<FinalState> {
         let cluster = &self.plan.cluster;
+        let mut before = None;
         let replication = usize::from(cluster.replication);
         let (began, deadline) = (self.world.now(), self.plan.phases.converge_within_ms * MILLISECOND);
         let (scans, converged_after) = loop {
@@ -314,7 +316,14 @@ impl Run<'_> {
                 break (scans, Some(waited));
             }
             if waited >= deadline {
+                let statuses = self.nemesis.statuses(&mut self.world);
+                let before = before.as_ref().map(|(statuses, at)| (statuses, self.world.now() - at));
+                let look = LastLook { scans: &scans, tombstones_collected: collected, statuses: &statuses, before };
+                ran.pending = pending(cluster, &look);
                 break (scans, None);
+            }
+            if before.is_none() && waited >= deadline / 2 {
+                before = Some((self.nemesis.statuses(&mut self.world), self.world.now()));
             }
             let look = nanoseconds(SCAN_INTERVAL).max(LOOK_INTERVAL_PER_NODE * self.world.nodes.len() as u64);
             self.pass_until(self.world.now() + look);
