@@ -98,6 +98,18 @@ fn many_seeds_give_one_hash_however_many_at_once_and_keep_only_what_failed() {
 }
 
 #[test]
+fn a_cluster_too_large_for_processes_is_refused_before_anything_starts() {
+    let store = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearsay"));
+    let ran = command.args(["run", "ten-thousand", "--seed", "1", "--store"]).arg(store.path()).output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(64), "{told}");
+    let expected = "ten-thousand has 10000 nodes, too many to run as processes: the limit is 250";
+    assert!(told.contains(expected) && told.contains("mend: add --sim"), "{told}");
+    assert_eq!(fs::read_dir(store.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn the_first_event_that_differs_between_two_processes_is_shown() {
     let store = tempfile::tempdir().unwrap();
     let path = |name: &str| store.path().join(name).to_str().unwrap().to_owned();

@@ -8,6 +8,7 @@ const CAMPAIGNS: &[(&str, &str)] = &[
     ("quickstart", include_str!("../campaigns/quickstart.yaml")),
     ("slow-links", include_str!("../campaigns/slow-links.yaml")),
     ("stale-reads", include_str!("../campaigns/stale-reads.yaml")),
+    ("ten-thousand", include_str!("../campaigns/ten-thousand.yaml")),
     ("tombstones", include_str!("../campaigns/tombstones.yaml")),
 ];
 

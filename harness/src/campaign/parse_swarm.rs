@@ -55,6 +55,9 @@ pub(super) fn read_swarm(
     }
     check_sizes(&fields, &swarm, around, reader);
     check_rate(&fields, &swarm, around, reader);
+    if reader.mistakes.len() > noted_before {
+        return None;
+    }
     if let (Some((least, most)), Some(faults)) = (swarm.nodes, faults) {
         // Every fault of the campaign has to exist in the smallest cluster, and in the largest.
         for nodes in [least, most] {
@@ -62,6 +65,8 @@ pub(super) fn read_swarm(
             read_faults(faults, Some(nodes), Some((around.phases.faults_ms, around.place)), reader);
             for mistake in &mut reader.mistakes[noted..] {
                 mistake.what = format!("with {nodes} nodes, as swarm.nodes allows: {}", mistake.what);
+                mistake.mend =
+                    mistake.mend.take().map(|mend| mend.replace("cluster.nodes", "the least of swarm.nodes"));
             }
             if reader.mistakes.len() > noted {
                 break;

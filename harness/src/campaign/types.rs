@@ -10,7 +10,10 @@ use hearsay_workloads::{Expectation, WorkloadSpec};
 use crate::plan::{LinkConditions, LinkScope, PartitionShape, Phases};
 
 /// Most nodes of a cluster.
-pub const NODES_MAX: u16 = 250;
+pub const NODES_MAX: u16 = 10_000;
+
+/// Most nodes that are run as processes; more are only simulated.
+pub const PROCESSES_MAX: u16 = 250;
 
 /// A campaign, checked: cluster, workload, phases and faults fit together.
 #[derive(Clone, Debug, PartialEq, Eq)]

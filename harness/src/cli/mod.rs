@@ -68,6 +68,9 @@ enum Command {
     /// Measure inside a sandbox of its own
     #[command(hide = true)]
     BenchInside(bench::BenchInsideArgs),
+    /// Measure a simulated cluster of one size
+    #[command(hide = true)]
+    BenchSimulated(bench::BenchSimulatedArgs),
     /// Serve the echo that key-value rates are compared with
     #[command(hide = true)]
     BenchEchoServer(bench::EchoServerArgs),
@@ -115,6 +118,10 @@ fn dispatch() -> ExitCode {
             }
             Ok(Role::Supervisor(code)) => code,
             Err(error) => failed(&error),
+        },
+        Command::BenchSimulated(args) => match bench::measure_size(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&format!("{error:#}")),
         },
         Command::BenchEchoServer(args) => match bench::serve_echo(&args) {
             Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
-use crate::campaign::{self, Campaign, parse_duration};
+use crate::campaign::{self, Campaign, PROCESSES_MAX, parse_duration};
 use crate::disk::DiskKind;
 use crate::exit::Outcome;
 use crate::faults::FirewallKind;
@@ -134,6 +134,9 @@ pub(super) fn run(args: &RunArgs, inside: Option<Sandbox>) -> ExitCode {
     if args.sim {
         return sim::run(args, &plan);
     }
+    if let Err(error) = fits_processes(&plan) {
+        return misused(&error);
+    }
     if args.runs_max().is_some() {
         return seeds::run(args, plan.seed);
     }
@@ -189,6 +192,19 @@ impl RunArgs {
         let (sim, swarm) = (if self.sim { " --sim" } else { "" }, if self.swarm { " --swarm" } else { "" });
         format!("hearsay run {word}{sim}{swarm}{} --seed", self.plant_words())
     }
+}
+
+/// Whether there are few enough nodes for a process each.
+fn fits_processes(plan: &Plan) -> Result<(), String> {
+    let nodes = plan.cluster.members.len();
+    if nodes <= usize::from(PROCESSES_MAX) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} has {nodes} nodes, too many to run as processes: the limit is {PROCESSES_MAX}\n  mend: add --sim, or lower \
+         cluster.nodes to {PROCESSES_MAX}",
+        plan.campaign
+    ))
 }
 
 /// Randomly keyed hashing is what the standard library has for randomness.

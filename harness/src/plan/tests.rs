@@ -14,7 +14,13 @@ use crate::campaign::{Campaign, FaultKind, FaultSchedule, Size, Span, Variant, l
 const SEEDS: u64 = 200;
 
 fn shipped() -> Vec<Campaign> {
-    hearsay_workloads::campaigns().iter().map(|(name, _)| load(name).expect("what ships is right")).collect()
+    let campaigns = hearsay_workloads::campaigns().iter().map(|(name, _)| {
+        let mut campaign = load(name).expect("what ships is right");
+        // Thousands of nodes make no other plans, only longer ones.
+        campaign.cluster.members.truncate(60);
+        campaign
+    });
+    campaigns.collect()
 }
 
 /// What holds for every plan, whatever its campaign.
@@ -228,8 +234,11 @@ fn a_saved_plan_is_the_same_when_loaded() {
         plan.save(&path).expect("it is written");
         assert_eq!(Plan::load(&path).expect("it is read"), plan);
     }
+    let plan = make_plan(&load("ten-thousand").expect("it ships"), 1);
+    plan.save(&path).expect("it is written");
+    assert_eq!(Plan::load(&path).expect("it is read"), plan);
     let text = std::fs::read_to_string(&path).expect("it is there");
-    assert!(text.starts_with("format: 1\ncampaign: stale-reads\nseed: 1\n"), "{}", &text[..200]);
+    assert!(text.starts_with("format: 1\ncampaign: ten-thousand\nseed: 1\n"), "{}", &text[..200]);
 }
 
 fn small_plan() -> Plan {

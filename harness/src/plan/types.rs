@@ -254,6 +254,20 @@ impl PartitionShape {
         }
     }
 
+    /// Directed pairs that it blocks among so many nodes, at most.
+    pub fn pairs_max(self, nodes: u16) -> u64 {
+        let nodes = u64::from(nodes);
+        match self {
+            PartitionShape::Clients => 2 * nodes,
+            PartitionShape::IsolateOne => 2 * nodes.saturating_sub(1),
+            PartitionShape::OneWay => nodes * nodes / 4,
+            PartitionShape::Halves
+            | PartitionShape::RandomHalves
+            | PartitionShape::Bridge
+            | PartitionShape::MajoritiesRing => nodes * nodes / 2,
+        }
+    }
+
     /// Fewest nodes for which it is a partition at all.
     pub fn nodes_min(self) -> u16 {
         match self {

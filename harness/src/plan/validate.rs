@@ -43,7 +43,8 @@ impl Plan {
     }
 
     fn knows(&self, node: NodeId) -> bool {
-        self.cluster.members.contains(&node)
+        // They are n1, n2, ... without a gap, as is checked.
+        (1..=self.cluster.members.len()).contains(&usize::from(node.0))
     }
 
     fn validate_cluster(&self, problems: &mut Problems) {

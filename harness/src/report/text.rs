@@ -92,6 +92,10 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
         }
     }
     write_judgement(out, &report.verdicts, &report.problems)?;
+    if !report.pending.is_empty() {
+        writeln!(out, "\nPending when the time to converge was over")?;
+        report.pending.iter().try_for_each(|sentence| writeln!(out, "  {sentence}"))?;
+    }
     for note in &report.notes {
         writeln!(out, "\nnote: {note}")?;
     }

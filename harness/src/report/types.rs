@@ -52,6 +52,9 @@ pub struct RunReport {
     pub operations_remaining: u64,
     /// What the checkers say.
     pub verdicts: Vec<JudgedVerdict>,
+    /// Of a cluster that did not converge: what it still has to do, and where, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
     /// How often each rare branch of the node's code was taken, by name; what was never taken is left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub marks: BTreeMap<String, u64>,

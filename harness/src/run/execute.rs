@@ -31,6 +31,7 @@ use super::convergence::{differing, final_entries};
 use super::load::{Load, Undone};
 use super::metrics;
 use super::nemesis::{Nemesis, Scene};
+use super::pending::{LastLook, pending};
 use super::stop::{Stop, Watch, ended_early, stop_for, until_ended_early};
 
 /// Longest wait, when all faults are healed, for the whole cluster.
@@ -51,6 +52,8 @@ pub struct Ran {
     pub undone: Undone,
     /// What went wrong.
     pub problems: Vec<Problem>,
+    /// Of a cluster that did not converge: what it still has to do, and where.
+    pub pending: Vec<String>,
     /// How often each rare branch of the node's code was taken, by name.
     pub marks: BTreeMap<String, u64>,
     /// Of a simulated run.
@@ -285,7 +288,7 @@ impl Flow<'_> {
         }
         tokio::select! {
             () = until_ended_early(&mut stop) => return Ok(()),
-            converged = self.converge(load_ended) => converged?,
+            pending = self.converge(load_ended) => ran.pending = pending?,
         }
         self.progress.phase("final reads", None);
         let from = self.recorder.now();
@@ -336,11 +339,14 @@ impl Flow<'_> {
         Ok(write_json(&self.directory.phases(), &ran.observed(self.recorder.now()))?)
     }
 
-    /// Looks at all that is stored until all replicas are equal or the time is over, and saves what was seen last.
-    async fn converge(&self, load_ended: u64) -> anyhow::Result<()> {
+    /// Looks at all that is stored until all replicas are equal or the time is over, and saves what was seen last. What is
+    /// pending then.
+    async fn converge(&self, load_ended: u64) -> anyhow::Result<Vec<String>> {
         let cluster = &self.plan.cluster;
         let deadline = Duration::from_millis(self.plan.phases.converge_within_ms);
         self.progress.phase("waiting for convergence", Some(deadline));
+        let members = || cluster.members.iter().copied();
+        let mut before = None;
         let (scans, converged_after) = loop {
             let scans = self.scene.observer.scans().await;
             let waited = Duration::from_nanos(self.recorder.now().saturating_sub(load_ended));
@@ -351,8 +357,20 @@ impl Flow<'_> {
             if waited >= deadline {
                 break (scans, None);
             }
+            if before.is_none() && waited >= deadline / 2 {
+                before = Some((self.scene.observer.statuses(members()).await, self.recorder.now()));
+            }
             tokio::time::sleep(SCAN_INTERVAL).await;
         };
+        let mut told = Vec::new();
+        if converged_after.is_none() {
+            let now = self.recorder.now();
+            let statuses = self.scene.observer.statuses(members()).await;
+            let before = before.as_ref().map(|(statuses, at)| (statuses, now.saturating_sub(*at)));
+            let tombstones_collected = tombstones_collected(self.plan, now);
+            let look = LastLook { scans: &scans, tombstones_collected, statuses: &statuses, before };
+            told = pending(cluster, &look);
+        }
         let (entries, unreachable) = final_entries(&scans);
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let state = FinalState {
@@ -362,7 +380,8 @@ impl Flow<'_> {
             entries,
             unreachable,
         };
-        Ok(write_json(&self.directory.final_state(), &state)?)
+        write_json(&self.directory.final_state(), &state)?;
+        Ok(told)
     }
 }
 

@@ -97,6 +97,7 @@ pub(crate) fn judged_report(
         operations_skipped: ran.undone.skipped,
         operations_remaining: ran.undone.remaining,
         verdicts,
+        pending: ran.pending,
         marks: ran.marks,
         problems,
     }

@@ -41,6 +41,7 @@ mod tests;
 mod wire;
 mod world;
 
+pub(crate) use event_queue::turn_bare_queue;
 pub use events::{Events, LoggedEvent};
 pub use run::{Simulated, simulate, simulate_with};
 pub use run_hash::Watch;

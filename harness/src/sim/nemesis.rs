@@ -20,9 +20,12 @@ use crate::run::timeline::{Turn, broken_by, proof_of_healing, timeline};
 use super::disk_faults;
 use super::faults::Faults;
 use super::run::{Recording, Wake, nanoseconds};
-use super::settings::MILLISECOND;
+use super::settings::{MICROSECOND, MILLISECOND};
 use super::streams::stream;
 use super::world::{Event, World};
+
+/// A look asks every node about itself: in large clusters it is taken more rarely, or it would be most of what happens.
+pub(super) const LOOK_INTERVAL_PER_NODE: u64 = 100 * MICROSECOND;
 
 /// The cluster, waiting to prove something.
 #[derive(Debug)]
@@ -385,7 +388,7 @@ impl Nemesis {
 }
 
 fn next_look(world: &World) -> u64 {
-    world.now() + nanoseconds(LOOK_INTERVAL)
+    world.now() + nanoseconds(LOOK_INTERVAL).max(LOOK_INTERVAL_PER_NODE * world.nodes.len() as u64)
 }
 
 /// What a node says about itself.

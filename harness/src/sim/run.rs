@@ -16,10 +16,11 @@ use crate::run::final_reads::reads;
 use crate::run::judge::judged_report;
 use crate::run::load::{Load, Undone, keys_of, operations_by_client};
 use crate::run::metrics::{SAMPLE_INTERVAL, Sample};
+use crate::run::pending::{LastLook, pending};
 use crate::store::{Observed, RunDirectory, StoreError, write_json, write_whole};
 
 use super::clients::Clients;
-use super::nemesis::Nemesis;
+use super::nemesis::{LOOK_INTERVAL_PER_NODE, Nemesis};
 use super::run_hash::Watch;
 use super::settings::{MILLISECOND, SECOND, Settings};
 use super::tape::Tape;
@@ -29,6 +30,8 @@ use super::world::{Event, LogLine, Step, World};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks at the start.
 const READY_LOOK: u64 = 20 * MILLISECOND;
+/// Between two samples of large clusters, for each node: the lines of all samples are a kilobyte each.
+const SAMPLE_INTERVAL_PER_NODE: u64 = MILLISECOND;
 /// Entries asked of a node at a time.
 const SCAN_PAGE: u32 = 1_000;
 
@@ -216,7 +219,7 @@ impl Run<'_> {
             Ok(()) => {
                 self.carry_out_load(&mut ran);
                 if self.world.died().is_none() {
-                    final_state = self.converge();
+                    final_state = self.converge(&mut ran);
                 }
                 if self.world.died().is_none() {
                     self.final_reads(&mut ran);
@@ -263,7 +266,8 @@ impl Run<'_> {
             if let Some(ready) = self.nemesis.prove_ready(&mut self.world, began, READY_WITHIN) {
                 return ready;
             }
-            self.pass_until(self.world.now() + READY_LOOK);
+            let look = READY_LOOK.max(LOOK_INTERVAL_PER_NODE * self.world.nodes.len() as u64);
+            self.pass_until(self.world.now() + look);
         }
     }
 
@@ -299,8 +303,9 @@ impl Run<'_> {
     }
 
     /// Looks at all that is stored until all replicas are equal or the time is over; `None` when a node dies meanwhile.
-    fn converge(&mut self) -> Option<FinalState> {
+    fn converge(&mut self, ran: &mut Ran) -> Option<FinalState> {
         let cluster = &self.plan.cluster;
+        let mut before = None;
         let replication = usize::from(cluster.replication);
         let (began, deadline) = (self.world.now(), self.plan.phases.converge_within_ms * MILLISECOND);
         let (scans, converged_after) = loop {
@@ -311,9 +316,17 @@ impl Run<'_> {
                 break (scans, Some(waited));
             }
             if waited >= deadline {
+                let statuses = self.nemesis.statuses(&mut self.world);
+                let before = before.as_ref().map(|(statuses, at)| (statuses, self.world.now() - at));
+                let look = LastLook { scans: &scans, tombstones_collected: collected, statuses: &statuses, before };
+                ran.pending = pending(cluster, &look);
                 break (scans, None);
             }
-            self.pass_until(self.world.now() + nanoseconds(SCAN_INTERVAL));
+            if before.is_none() && waited >= deadline / 2 {
+                before = Some((self.nemesis.statuses(&mut self.world), self.world.now()));
+            }
+            let look = nanoseconds(SCAN_INTERVAL).max(LOOK_INTERVAL_PER_NODE * self.world.nodes.len() as u64);
+            self.pass_until(self.world.now() + look);
             if self.world.died().is_some() {
                 return None;
             }
@@ -327,10 +340,7 @@ impl Run<'_> {
         let from = self.recording.time(self.world.now());
         let keys = keys_of(self.plan);
         let slots = self.load.slots();
-        let mut members = self.plan.cluster.members.clone();
-        members.sort_unstable();
-        let first = slots - members.len() as u64;
-        for (node, slot) in members.into_iter().zip(first..) {
+        for (node, slot) in self.load.readers() {
             let (settings, operations) = reads(slot, self.load.settings(), node, &keys);
             let slot = u32::try_from(slot).expect("few clients");
             self.clients.add(&mut self.world, (slot, slots), settings, operations, Some(keys.clone()));
@@ -422,7 +432,8 @@ impl Run<'_> {
             serde_json::to_writer(&mut self.metrics, &sample).expect("the store's own types always serialize");
             self.metrics.push(b'\n');
         }
-        self.world.queue.push(self.world.now() + nanoseconds(SAMPLE_INTERVAL), Event::Wake(Wake::Sample));
+        let interval = nanoseconds(SAMPLE_INTERVAL).max(SAMPLE_INTERVAL_PER_NODE * self.world.nodes.len() as u64);
+        self.world.queue.push(self.world.now() + interval, Event::Wake(Wake::Sample));
     }
 }
 

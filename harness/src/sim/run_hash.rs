@@ -163,6 +163,11 @@ impl RunHash {
         }
     }
 
+    /// Part of an output.
+    pub(super) fn hang_up(&mut self, peer: NodeId) {
+        self.tag(18, &[u64::from(peer.0)]);
+    }
+
     /// An event of the history, or a line on a fault.
     pub(super) fn line(&mut self, time: u64, line: &[u8]) {
         self.begin((time, self.at.1), None);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
-    ClientRequest, ClientResponse, ClusterConfig, ConfigError, Input, Marks, NodeId, Output, Planted, Replica,
+    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, Marks, NodeId, Output, Planted, Replica,
     RequestId, Send, planted,
 };
 use rand::Rng;
@@ -105,7 +105,8 @@ pub(super) struct LogLine {
 pub(super) struct World {
     pub(super) seed: u64,
     pub(super) settings: Settings,
-    config: ClusterConfig,
+    /// What the nodes have in common, shared between them.
+    pub(super) cluster: Cluster,
     planted: Planted,
     pub(super) queue: EventQueue<Event>,
     pub(super) nodes: Vec<Node>,
@@ -149,7 +150,7 @@ impl World {
         settings: Settings,
         watch: Watch,
     ) -> Result<World, ConfigError> {
-        config.validate()?;
+        let cluster = Cluster::new(config.clone())?;
         let mut members = config.members.clone();
         members.sort_unstable();
         if members.iter().zip(1..).any(|(member, number)| member.0 != number) {
@@ -159,11 +160,11 @@ impl World {
         Ok(World {
             seed,
             settings,
-            config: config.clone(),
+            cluster,
             planted: Planted::NONE,
             queue: EventQueue::new(),
             nodes: members.iter().map(node).collect(),
-            connections: Connections::default(),
+            connections: Connections::new(members.len()),
             dialled: BTreeMap::new(),
             wire: Wire::new(settings.link),
             hash: RunHash::new(watch),
@@ -300,8 +301,8 @@ impl World {
         let (recovered, clocks) = (node.disk.recover(), node.clock.now(now));
         self.hash.boot((now, self.sequence), id, incarnation, recovered.entries.len() as u64);
         let seed = sub_seed(seed, "node", &object);
-        let (planted, config) = (self.planted, self.config.clone());
-        let booted = guarded(|| Replica::boot_planted(planted, config, id, incarnation, recovered, seed, clocks));
+        let (cluster, planted) = (&self.cluster, self.planted);
+        let booted = guarded(|| Replica::boot_in(cluster, planted, id, incarnation, recovered, seed, clocks));
         let (replica, output) = match booted {
             Ok(booted) => booted.expect("the configuration was checked, and the store is this node's own"),
             Err(message) => return self.dies(id, message),
@@ -340,7 +341,7 @@ impl World {
             self.marks.add(&replica.marks());
         }
         node.forget();
-        for connection in self.connections.ids() {
+        for connection in self.connections.of_node(id) {
             for side in [Side::Dialler, Side::Acceptor] {
                 let known = self.connections.get_mut(connection);
                 if let Some(known) = known.filter(|known| known.is_open(side) && known.party(side) == Party::Node(id)) {
@@ -451,7 +452,7 @@ impl World {
     }
 
     fn take(&mut self, id: NodeId, output: Output) {
-        let Output { durable, send, reply, events } = output;
+        let Output { durable, send, reply, hang_up, events } = output;
         for event in events {
             self.hash.event(&event);
             if self.log.len() < LOG_LINES_MAX {
@@ -459,6 +460,11 @@ impl World {
             } else {
                 self.log_left_out += 1;
             }
+        }
+        // Nothing has been sent on these for long, so nothing that waits for the disk is for them.
+        for peer in hang_up {
+            self.hash.hang_up(peer);
+            self.hang_up(id, peer);
         }
         let node = &mut self.nodes[place(id)];
         if !durable.is_empty() {
@@ -510,7 +516,7 @@ impl World {
             let asked = self.nodes[place(id)].asking.remove(&request_id);
             let (connection, call) = asked.expect("the replica answers each request once");
             self.hash.tape(|tape| tape.leaves(now, Parcel::Response(call)));
-            let frame = Frame::Response(call, response);
+            let frame = Frame::Response(call, Box::new(response));
             self.send_frame(connection, Side::Acceptor, hearsay_core::Lane::Data, frame, bytes);
         }
     }

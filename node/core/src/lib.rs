@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod anti_entropy;
 mod api;
+mod cluster;
 pub mod codec;
 mod config;
 mod coordinator;
@@ -42,6 +43,7 @@ mod types;
 pub use api::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, Level, LocalEntry, PeerStatus, StatusReport,
 };
+pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};

@@ -78,8 +78,8 @@ impl Store {
         durable: &mut WriteBatch,
         counters: &mut Counters,
     ) -> bool {
-        assert!(self.table.owns(&key), "a version for a key of a foreign range");
         let stored = self.table.get(&key);
+        assert!(stored.is_some() || self.table.owns(&key), "a version for a key of a foreign range");
         if stored.is_none() && self.is_expired(&version, wall) {
             counters.tombstones_refused += 1;
             counters.mark(Mark::TombstoneRefused);

@@ -3,7 +3,7 @@
 
 use crate::anti_entropy::{AntiEntropy, SyncHost};
 use crate::counters::Counters;
-use crate::failure_detector::{FailureDetector, Opinion};
+use crate::failure_detector::{FailureDetector, Opinion, Traffic};
 use crate::message::{PeerMessage, SyncMessage};
 use crate::replica::is_valid;
 use crate::store::Store;
@@ -37,8 +37,9 @@ impl SyncHost for Host<'_> {
     }
 
     fn send(&mut self, to: NodeId, message: SyncMessage) {
-        self.detector.on_sent(to, self.now.time);
-        self.output.send.push(Send { to, lane: Lane::Bulk, message: PeerMessage::Sync(message) });
+        let message = PeerMessage::Sync(message);
+        self.detector.on_sent(to, Traffic::of(&message), self.now.time);
+        self.output.send.push(Send { to, lane: Lane::Bulk, message });
     }
 
     /// Only peers with a link: a question to another may be dropped, and would hold up its session until the time-out.

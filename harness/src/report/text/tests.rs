@@ -92,6 +92,7 @@ fn example() -> RunReport {
                 verdict: verdict("monotonic-reads", Judgement::Violated, &["process 3 read 7", "then 5"], &[]),
             },
         ],
+        pending: Vec::new(),
         problems: vec![Problem {
             kind: ProblemKind::NodeDied,
             message: "n3 ended by itself:\nline 1\nline 2\n".to_owned(),

@@ -6,6 +6,7 @@ mod links;
 mod marks;
 mod processes;
 mod runs;
+mod scale;
 
 use hearsay_core::{ClientRequest, ClientResponse, ClusterConfig, Mark, NodeId, StatusReport};
 
@@ -71,7 +72,7 @@ fn link(world: &World, from: u16, to: u16) -> Option<(ConnectionId, Side)> {
 /// Connections between these two that at least one of them holds.
 fn connections(world: &mut World, one: u16, other: u16) -> usize {
     let parties = [Party::Node(n(one)), Party::Node(n(other))];
-    let ids = world.connections.ids();
+    let ids = world.connections.of_node(n(one));
     let between = ids.into_iter().filter_map(|id| world.connections.get_mut(id).map(|connection| connection.parties));
     between.filter(|found| found.iter().all(|party| parties.contains(party))).count()
 }
