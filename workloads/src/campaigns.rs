@@ -2,8 +2,14 @@
 //! line here.
 
 const CAMPAIGNS: &[(&str, &str)] = &[
+    ("disk-loss", include_str!("../campaigns/disk-loss.yaml")),
+    ("one-way", include_str!("../campaigns/one-way.yaml")),
+    ("power-cuts", include_str!("../campaigns/power-cuts.yaml")),
     ("quickstart", include_str!("../campaigns/quickstart.yaml")),
+    ("slow-links", include_str!("../campaigns/slow-links.yaml")),
     ("stale-reads", include_str!("../campaigns/stale-reads.yaml")),
+    ("ten-thousand", include_str!("../campaigns/ten-thousand.yaml")),
+    ("tombstones", include_str!("../campaigns/tombstones.yaml")),
 ];
 
 /// (name, text of the file) of every campaign that ships, by name.
@@ -33,7 +39,7 @@ mod tests {
         for (name, text) in campaigns() {
             assert!(text.lines().any(|line| line == format!("campaign: {name}")), "{name} calls itself otherwise");
         }
-        assert_eq!(campaign("quickstart"), Some(campaigns()[0].1));
+        assert_eq!(campaign(campaigns()[0].0), Some(campaigns()[0].1));
         assert_eq!(campaign("no-such"), None);
     }
 }

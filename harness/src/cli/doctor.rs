@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::disk::DiskKind;
 use crate::exit::Outcome;
 use crate::faults::FirewallKind;
 use crate::sandbox::doctor::{Needs, examine};
@@ -23,7 +24,7 @@ pub(super) struct DoctorArgs {
 
 /// Says what this machine can do. Exit code 70 when a run would be impossible.
 pub(super) fn run(args: &DoctorArgs) -> ExitCode {
-    let checks = examine(Needs { nodes: args.nodes, firewall: FirewallKind::default() });
+    let checks = examine(Needs { nodes: args.nodes, firewall: FirewallKind::default(), disks: DiskKind::default() });
     if args.json {
         print_json(&checks);
     } else {

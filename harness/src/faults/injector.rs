@@ -33,7 +33,7 @@ use super::firewall::{Firewall, FirewallError, Pair};
 use crate::links::{BadLinks, LinkError};
 use crate::plan::{Endpoint, Fault, PlannedFault};
 use crate::sandbox::addresses;
-use crate::sandbox::process::{Ended, Nodes, ProcessError};
+use crate::sandbox::process::{DiskPlace, Ended, Nodes, ProcessError};
 
 /// Pairs that are named in a sentence before it says how many more there are.
 const NAMED_MAX: usize = 12;
@@ -68,7 +68,7 @@ pub enum FaultError {
         source: ProcessError,
     },
     /// A node's disk.
-    #[error("fault {fault}: can't empty the disk of {node}: {source}")]
+    #[error("fault {fault}: the disk of {node}: {source}")]
     Disk {
         /// Which fault.
         fault: String,
@@ -299,14 +299,24 @@ impl Injector {
     }
 
     /// Kills those that run; true when all of them did and died of it.
-    pub(super) fn kill(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<bool, FaultError> {
+    fn kill(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<bool, FaultError> {
+        self.kill_and(evidence, nodes, || {})
+    }
+
+    /// As above; `signalled` is done between the signals and the wait for the ends.
+    pub(super) fn kill_and(
+        &mut self,
+        evidence: &mut Evidence,
+        nodes: &[NodeId],
+        signalled: impl FnOnce(),
+    ) -> Result<bool, FaultError> {
         let (up, down): (Vec<NodeId>, Vec<NodeId>) =
             nodes.iter().copied().partition(|&node| self.nodes.pid(node).is_some());
         for node in &down {
             evidence.say(format!("{node} was not running, so there was nothing to kill."));
         }
         let began = Instant::now();
-        let ended = match self.nodes.kill(&up) {
+        let ended = match self.nodes.kill_and(&up, signalled) {
             Ok(ended) => ended,
             // It ended by itself since we looked; the stream of deaths has it.
             Err(ProcessError::NotRunning(node)) => {
@@ -460,7 +470,7 @@ impl Injector {
         self.start_again(evidence, &[node])
     }
 
-    fn disk(&self, evidence: &Evidence, node: NodeId) -> Result<std::path::PathBuf, FaultError> {
+    pub(super) fn disk(&self, evidence: &Evidence, node: NodeId) -> Result<DiskPlace, FaultError> {
         match self.nodes.places(node) {
             Some(places) => Ok(places.disk),
             None => Err(FaultError::Process { fault: evidence.fault.clone(), source: ProcessError::Unknown(node) }),
@@ -506,8 +516,19 @@ struct Contents {
     bytes: u64,
 }
 
+/// What is on a disk.
+fn contents(disk: &DiskPlace) -> io::Result<Contents> {
+    match disk {
+        DiskPlace::Plain(directory) => below(directory),
+        DiskPlace::Served(disk) => {
+            let (files, bytes) = disk.contents();
+            Ok(Contents { files, bytes })
+        }
+    }
+}
+
 /// Files below a directory, and their bytes. A directory that does not exist is empty.
-fn contents(directory: &Path) -> io::Result<Contents> {
+fn below(directory: &Path) -> io::Result<Contents> {
     let mut found = Contents::default();
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -518,7 +539,7 @@ fn contents(directory: &Path) -> io::Result<Contents> {
         let entry = entry?;
         let metadata = entry.metadata()?;
         if metadata.is_dir() {
-            let below = contents(&entry.path())?;
+            let below = below(&entry.path())?;
             found.files += below.files;
             found.bytes += below.bytes;
         } else {
@@ -529,8 +550,15 @@ fn contents(directory: &Path) -> io::Result<Contents> {
     Ok(found)
 }
 
-/// Removes everything in a directory, and leaves it.
-fn empty(directory: &Path) -> io::Result<()> {
+/// Removes everything on a disk, and leaves it.
+fn empty(disk: &DiskPlace) -> io::Result<()> {
+    let directory = match disk {
+        DiskPlace::Plain(directory) => directory,
+        DiskPlace::Served(disk) => {
+            disk.wipe();
+            return Ok(());
+        }
+    };
     match fs::remove_dir_all(directory) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

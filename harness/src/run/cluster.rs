@@ -16,8 +16,9 @@ use hearsay_node::client::ClientEndpoint;
 use hearsay_node::config::{CertificatePaths, Member, NodeConfig};
 use tokio::sync::mpsc;
 
+use crate::disk::{Disk, DiskKind};
 use crate::plan::Plan;
-use crate::sandbox::{Network, NodeDied, NodePlaces, Nodes, Sandbox};
+use crate::sandbox::{DiskPlace, Network, NodeDied, NodePlaces, Nodes, Sandbox};
 use crate::store::RunDirectory;
 
 use super::observer::Observer;
@@ -44,6 +45,8 @@ pub struct Cluster {
     pub clients: Arc<ClientEndpoint>,
     /// Where clients reach the nodes.
     pub addresses: Arc<BTreeMap<NodeId, SocketAddr>>,
+    /// Why the nodes' disks are plain directories, where they were to be more.
+    pub plain_disks: Option<String>,
 }
 
 impl Cluster {
@@ -56,6 +59,7 @@ impl Cluster {
         plan: &Plan,
         directory: &RunDirectory,
         sandbox: &Sandbox,
+        disks: DiskKind,
     ) -> anyhow::Result<(Cluster, mpsc::Receiver<NodeDied>)> {
         let members = &plan.cluster.members;
         let network = Arc::new(Network::create(sandbox, members).context("the network could not be made")?);
@@ -72,16 +76,17 @@ impl Cluster {
         // Nodes start elsewhere: relative paths would depend on it.
         let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("no such path: {path:?}"));
         let (data, logs) = (absolute(&directory.data())?, absolute(&directory.logs())?);
+        let (mut disks, plain_disks) = make_disks(members, sandbox, disks)?;
         let mut places = BTreeMap::new();
         for &node in members {
             let name = node.to_string();
             authority.node(node)?.write(&configurations, &name)?;
-            let disk = data.join(&name);
+            let disk = disks.remove(&node).map_or_else(|| DiskPlace::Plain(data.join(&name)), DiskPlace::Served);
             let config = NodeConfig {
                 cluster: CLUSTER.to_owned(),
                 node: Member(node),
                 listen: None,
-                data: disk.clone(),
+                data: disk.path().to_owned(),
                 certificates: CertificatePaths {
                     authority: authority_path.clone(),
                     certificate: configurations.join(format!("{name}.pem")),
@@ -97,10 +102,14 @@ impl Cluster {
             places.insert(node, NodePlaces { log: logs.join(format!("{name}.log")), disk });
         }
 
+        let planted = plan.planted.clone();
         let factory = Arc::new(move |node: NodeId| {
             // This program is a node as well; by this name it is found even after a rebuild has replaced its file.
             let mut command = Command::new("/proc/self/exe");
             command.arg("node").arg("--config").arg(configurations.join(format!("{node}.yaml")));
+            if let Some(bug) = &planted {
+                command.arg("--plant").arg(bug);
+            }
             command
         });
         let (nodes, died) = Nodes::new(Arc::clone(&network) as _, factory, places);
@@ -116,7 +125,7 @@ impl Cluster {
         let observer = Arc::new(Observer::new(endpoint("harness", own_socket)?, &addresses));
         let clients_socket = network.clients_socket().context("no socket for the clients")?;
         let clients = endpoint("clients", clients_socket)?;
-        Ok((Cluster { network, nodes, observer, clients, addresses }, died))
+        Ok((Cluster { network, nodes, observer, clients, addresses, plain_disks }, died))
     }
 
     /// How long the nodes may take until all of them serve.
@@ -133,4 +142,54 @@ impl Cluster {
         tokio::task::spawn_blocking(move || nodes.stop_all(STOP_PATIENCE)).await??;
         Ok(())
     }
+
+    /// Whether the nodes' disks are plain directories.
+    pub fn has_plain_disks(&self) -> bool {
+        self.disks().next().is_none()
+    }
+
+    /// Nodes whose disk was full, at some time.
+    pub fn full_disks(&self) -> Vec<NodeId> {
+        self.disks().filter(|(_, disk)| disk.was_full()).map(|(node, _)| node).collect()
+    }
+
+    /// Copies disks that are in memory to where those lie that are not, for people to look at.
+    ///
+    /// # Errors
+    /// They can't be written there.
+    pub fn export_disks(&self, directory: &RunDirectory) -> anyhow::Result<()> {
+        for (node, disk) in self.disks() {
+            let to = directory.data().join(node.to_string());
+            let copied = fs::create_dir_all(&to).and_then(|()| disk.export(&to));
+            copied.with_context(|| format!("the disk of {node} can't be copied to {}", to.display()))?;
+        }
+        Ok(())
+    }
+
+    fn disks(&self) -> impl Iterator<Item = (NodeId, Arc<Disk>)> {
+        self.addresses.keys().filter_map(|&node| match self.nodes.places(node)?.disk {
+            DiskPlace::Served(disk) => Some((node, disk)),
+            DiskPlace::Plain(_) => None,
+        })
+    }
+}
+
+/// Disks that can lose power, if they are wanted; or why there are none although they are.
+fn make_disks(
+    members: &[NodeId],
+    sandbox: &Sandbox,
+    kind: DiskKind,
+) -> anyhow::Result<(BTreeMap<NodeId, Arc<Disk>>, Option<String>)> {
+    if kind == DiskKind::Plain {
+        return Ok((BTreeMap::new(), None));
+    }
+    let mut disks = BTreeMap::new();
+    for &node in members {
+        match Disk::serve(sandbox, &node.to_string()) {
+            Ok(disk) => drop(disks.insert(node, Arc::new(disk))),
+            Err(error) if kind == DiskKind::Auto => return Ok((BTreeMap::new(), Some(error.to_string()))),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((disks, None))
 }

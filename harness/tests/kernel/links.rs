@@ -173,7 +173,9 @@ fn narrow(context: &Context, mut injector: Injector) {
     let began = Instant::now();
     (0..20).for_each(|number| way.send(number));
     way.to.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
-    (0..20).for_each(|_| assert_eq!(way.to.recv(&mut [0; 2]).expect("a packet"), 2));
+    (0..20).for_each(|_| {
+        way.to.recv(&mut [0; 2]).expect("a packet");
+    });
     assert!(began.elapsed() >= Duration::from_millis(70), "{:?}", began.elapsed());
     assert_eq!(injector.heal(&fault).expect("healing").bit, Some(true));
 }
