@@ -3,11 +3,14 @@
 pub mod bench;
 pub mod campaign;
 pub mod cli;
+pub mod disk;
 pub mod exit;
 pub mod faults;
 pub mod input;
 pub mod links;
 pub mod plan;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod progress;
 pub mod recorder;
 pub mod report;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearsay_core::{ConfigError, NodeId, Replica};
+use hearsay_core::{ConfigError, NodeId, Planted, Replica};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -86,6 +86,18 @@ pub enum NodeError {
 /// # Errors
 /// See [`NodeError`].
 pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+    run_planted(Planted::NONE, config, stop).await
+}
+
+/// [`run`] with a planted bug, where the build has any.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn run_planted(
+    planted: Planted,
+    config: NodeConfig,
+    stop: impl Future<Output = ()>,
+) -> Result<(), NodeError> {
     let clock = match &config.clock_correction {
         Some(path) => {
             let file = CorrectionFile::open(path)?;
@@ -112,8 +124,15 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let (store, recovered) = Store::open(&config.data).map_err(NodeError::Store)?;
     let recovered_entries = recovered.entries.len();
     let incarnation = u64::from_le_bytes(tls::random());
-    let (replica, booted) =
-        Replica::boot(config.settings.clone(), node, incarnation, recovered, tls::random(), clock.now())?;
+    let (replica, booted) = Replica::boot_planted(
+        planted,
+        config.settings.clone(),
+        node,
+        incarnation,
+        recovered,
+        tls::random(),
+        clock.now(),
+    )?;
 
     let listen = config.listen_address();
     let socket = std::net::UdpSocket::bind(listen).map_err(|error| NodeError::Listen(listen, error))?;

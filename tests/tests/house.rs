@@ -222,3 +222,30 @@ fn the_text_speaks_of_the_project_alone() {
         }
     }
 }
+
+#[test]
+fn planted_bugs_are_only_in_builds_that_ask_for_them() {
+    for path in files(&top(), "Cargo.toml") {
+        let mut section = String::new();
+        for line in read(&path).lines() {
+            if line.starts_with('[') {
+                section = line.to_owned();
+            }
+            let asks = line.contains("planted-bugs") && (section != "[features]" || line.starts_with("default"));
+            assert!(!asks || line.starts_with('#'), "{}: `{line}` plants bugs in every build", relative(&path));
+        }
+    }
+    let source = read(&top().join("node/core/src/planted.rs"));
+    let names: Vec<&str> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix("\",")?.split_once(" = \""))
+        .map(|(_, name)| name)
+        .collect();
+    assert!(names.len() >= 12, "the table of planted bugs looks different: {names:?}");
+    let program = fs::read(hearsay_tests::program()).expect("the program is built with the tests");
+    let has = |name: &str| program.windows(name.len()).any(|part| part == name.as_bytes());
+    assert!(has("read-your-writes"), "names are not found in the program at all");
+    for name in names {
+        assert_eq!(has(name), cfg!(feature = "planted-bugs"), "the name `{name}` in the program");
+    }
+}

@@ -10,6 +10,7 @@ use hearsay_core::NodeId;
 use super::measure::median;
 use super::{Figure, Options};
 use crate::campaign;
+use crate::disk::DiskKind;
 use crate::plan::make_plan;
 use crate::run::cluster::Cluster;
 use crate::run::nemesis::Scene;
@@ -67,12 +68,12 @@ pub(super) async fn cluster(sandbox: &Sandbox, nodes: u16, _options: &Options) -
     );
     let campaign = campaign::parse("bench", &text).map_err(|mistakes| anyhow!("{mistakes}"))?;
     let plan = make_plan(&campaign, 1);
-    // On a disk, as the nodes of a run have it: memory would make their stores too fast.
+    // The disks are those of a run.
     let folder = tempfile::tempdir_in(".").context("the working directory must be writable")?;
     let directory = RunDirectory::create(folder.path(), "bench", "now", 1)?;
 
     let begin = Instant::now();
-    let (cluster, _died) = Cluster::start(&plan, &directory, sandbox)?;
+    let (cluster, _died) = Cluster::start(&plan, &directory, sandbox, DiskKind::Auto)?;
     let started = begin.elapsed().as_secs_f64();
     let scene = Scene::of(&cluster, &plan);
     scene.prove_whole(cluster.ready_within()).await.map_err(|missing| anyhow!("not ready: {missing}"))?;

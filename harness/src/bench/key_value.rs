@@ -61,16 +61,17 @@ pub(super) async fn against_echo(options: &Options) -> Result<Vec<Figure>> {
         put(&connection, number, Level::One).await.context("filling the store")?;
     }
     let message = [7_u8; MESSAGE_LENGTH];
+    let (node, echo_server) = (cluster.process(1), cluster.process(2));
     let mut figures = Vec::new();
     for in_flight in IN_FLIGHT {
         let mut rounds: Vec<[Load; 3]> = Vec::new();
         for _ in 0..options.rounds {
             rounds.push([
-                load(in_flight, options.duration, |_| echo.echo(&message)).await.context("echo")?,
-                load(in_flight, options.duration, |number| get(&connection, number, Level::One))
+                load(echo_server, in_flight, options.duration, |_| echo.echo(&message)).await.context("echo")?,
+                load(node, in_flight, options.duration, |number| get(&connection, number, Level::One))
                     .await
                     .context("reads")?,
-                load(in_flight, options.duration, |number| put(&connection, number, Level::One))
+                load(node, in_flight, options.duration, |number| put(&connection, number, Level::One))
                     .await
                     .context("writes")?,
             ]);
@@ -84,9 +85,13 @@ pub(super) async fn against_echo(options: &Options) -> Result<Vec<Figure>> {
             let goal = (which == 1 || in_flight == 64).then(|| format!("ratio >= {goal}"));
             figures.push(Figure {
                 what: format!("{name}, N=1, {in_flight} in flight"),
-                measured: format!("{rate:.0}/s, {}", rounds[0][which].percentiles()),
+                measured: format!(
+                    "{rate:.0}/s, {}, {}",
+                    rounds[0][which].percentiles(),
+                    rounds[0][which].cpu_per_request()
+                ),
                 reference: match which {
-                    1 => format!("bare quinn echo {reference:.0}/s"),
+                    1 => format!("bare quinn echo {reference:.0}/s, {}", rounds[0][0].cpu_per_request()),
                     _ => format!("bare quinn echo {reference:.0}/s; append + fdatasync {syncs:.0}/s"),
                 },
                 ratio: Some(ratio),
@@ -122,10 +127,11 @@ pub(super) async fn quorum(options: &Options) -> Result<Vec<Figure>> {
         put(&connection, number, Level::All).await.context("filling the store")?;
     }
     let mut figures = Vec::new();
+    let node = cluster.process(1);
     for in_flight in IN_FLIGHT {
-        let one = load(in_flight, options.duration, |number| get(&connection, number, Level::One)).await?;
-        let reads = load(in_flight, options.duration, |number| get(&connection, number, Level::Quorum)).await?;
-        let writes = load(in_flight, options.duration, |number| put(&connection, number, Level::Quorum)).await?;
+        let one = load(node, in_flight, options.duration, |number| get(&connection, number, Level::One)).await?;
+        let reads = load(node, in_flight, options.duration, |number| get(&connection, number, Level::Quorum)).await?;
+        let writes = load(node, in_flight, options.duration, |number| put(&connection, number, Level::Quorum)).await?;
         for (name, quorum) in [("quorum reads", reads), ("quorum writes", writes)] {
             figures.push(Figure {
                 what: format!("{name}, 3 nodes, N=3, {in_flight} in flight"),

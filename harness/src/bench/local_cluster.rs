@@ -157,6 +157,11 @@ impl LocalCluster {
         Ok((line.trim().parse().context("the echo's port")?, format!("{node}.{CLUSTER}.node.hearsay")))
     }
 
+    /// Process number of a node, from 1 on; the echo comes after the nodes.
+    pub(super) fn process(&self, number: usize) -> u32 {
+        self.processes[number - 1].0.id()
+    }
+
     /// The certificate of the cluster's authority.
     pub(super) fn authority_pem(&self) -> &str {
         self.authority.certificate_pem()

@@ -10,6 +10,7 @@ mod local_cluster;
 mod measure;
 mod network;
 mod recorder;
+mod simulator;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::sandbox::Sandbox;
 
 pub use local_cluster::{EchoServerArgs, serve_echo};
+pub use simulator::{BenchSimulatedArgs, measure_size};
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,6 +38,8 @@ pub enum What {
     Partition,
     /// The recorder.
     Recorder,
+    /// The simulator: events per second, and what thousands of nodes cost.
+    Simulator,
 }
 
 /// Arguments of `hearsay bench`.
@@ -125,6 +129,10 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     if args.wants(What::Recorder) {
         take(recorder::recorder(&options).context("recorder")?);
     }
+    if args.wants(What::Simulator) {
+        take(simulator::quickstart(&options).context("simulator")?);
+        take(simulator::sizes().context("simulator")?);
+    }
     if !args.json {
         println!("{}", table(&all));
     }
@@ -154,7 +162,7 @@ pub fn run_inside(args: &BenchInsideArgs, sandbox: &Sandbox) -> Result<ExitCode>
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(cluster::cluster(sandbox, args.nodes, &options))?
         }
-        What::KeyValue | What::Quorum | What::Recorder => anyhow::bail!("needs no sandbox"),
+        What::KeyValue | What::Quorum | What::Recorder | What::Simulator => anyhow::bail!("needs no sandbox"),
     };
     println!("{}", serde_json::to_string(&figures)?);
     Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ pub(super) const CAMPAIGN_KEYS: &[KeyDoc] = &[
     ("phases", "how long each phase takes"),
     ("faults", "what is done to the cluster; left out: nothing but load"),
     ("expect", "what each checker is to say: holds, violated or any"),
+    ("swarm", "what --swarm may draw per seed, besides faults and mix; left out: nothing else"),
 ];
 
 /// `cluster`. Left out: as the node has it by default.
@@ -150,6 +151,19 @@ const QUIET: KeyDoc = ("quiet", "no other fault for so long before and after (de
 const AT_LEAST: KeyDoc = ("at_least", "so many in every run (default: each shape or number of nodes once)");
 const WEIGHT: KeyDoc = ("weight", "how often it is drawn for the rest of the phase, 0 to 1000 (default 1)");
 
+/// `swarm`. Left out: as the campaign has it.
+pub(super) const SWARM_KEYS: &[KeyDoc] = &[
+    ("nodes", "how many nodes, such as [3, 7]"),
+    ("replication", "replicas of each key, such as [2, 5]; never more than nodes"),
+    ("vnodes", "tokens of each node on the ring, such as [1, 16]"),
+    ("read_repair", "a list of blocking, async, none"),
+    ("merkle_interval", "between two Merkle exchanges, such as [500ms, 4s]"),
+    ("keys", "registers in use at a time, such as [5, 50]"),
+    ("clients", "how many clients, such as [5, 30]"),
+    ("rate", "operations per second of all clients together, such as [100, 800]"),
+    ("key_life", "after which fresh keys take the place of all, such as [2s, 8s]"),
+];
+
 /// Every section of a campaign file with its keys.
 pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("", CAMPAIGN_KEYS),
@@ -158,6 +172,7 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("workload.register", REGISTER_KEYS),
     ("workload.register.mix", MIX_KEYS),
     ("phases", PHASES_KEYS),
+    ("swarm", SWARM_KEYS),
     ("faults", FAULTS_KEYS),
     ("faults.kinds", FAULT_KINDS),
     ("faults.kinds.partition", PARTITION_KEYS),

@@ -11,6 +11,7 @@ mod parse_clock;
 mod parse_faults;
 mod parse_leave;
 mod parse_links;
+mod parse_swarm;
 mod reader;
 mod tree;
 mod types;
@@ -25,4 +26,6 @@ pub(crate) use parse::is_campaign_name;
 pub use parse::parse;
 pub use reader::KeyDoc;
 pub(crate) use reader::parse_duration;
-pub use types::{Campaign, FaultKind, FaultSchedule, LinkRanges, NODES_MAX, SIZES_ALLOWED, Size, Span, Variant};
+pub use types::{
+    Campaign, FaultKind, FaultSchedule, LinkRanges, NODES_MAX, PROCESSES_MAX, SIZES_ALLOWED, Size, Span, Swarm, Variant,
+};

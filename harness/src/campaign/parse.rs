@@ -10,9 +10,10 @@ use hearsay_workloads::{
 use super::keys::{CAMPAIGN_KEYS, CLUSTER_KEYS, MIX_KEYS, PHASES_KEYS, REGISTER_KEYS, WORKLOAD_KEYS};
 use super::mistakes::{Mistake, Mistakes, Place};
 use super::parse_faults::read_faults;
+use super::parse_swarm::{Around, read_swarm};
 use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
 use super::tree::Node;
-use super::types::{Campaign, NODES_MAX};
+use super::types::{Campaign, NODES_MAX, PROCESSES_MAX, Swarm};
 use crate::plan::Phases;
 
 const NAME_LENGTH_MAX: usize = 64;
@@ -65,6 +66,14 @@ fn read_campaign(root: &Node, reader: &mut Reader) -> Option<Campaign> {
     let expect = fields
         .need("expect", reader)
         .and_then(|node| read_expectations(node, workload.as_ref().map(|workload| &workload.spec), reader));
+    let swarm = match (fields.get("swarm"), &cluster, &workload, &phases, &expect) {
+        (None, ..) => Some(Swarm::default()),
+        (Some(node), Some(cluster), Some(workload), Some((phases, place)), Some(expect)) => {
+            let around = Around { cluster, workload: &workload.spec, phases, place: *place, expect };
+            read_swarm(node, &around, fields.get("faults"), reader)
+        }
+        _ => None,
+    };
     Some(Campaign {
         name: name?,
         about: about?,
@@ -72,6 +81,7 @@ fn read_campaign(root: &Node, reader: &mut Reader) -> Option<Campaign> {
         workload: workload?.spec,
         phases: phases?.0,
         faults: faults?,
+        swarm: swarm?,
         expect: expect?,
     })
 }
@@ -87,7 +97,7 @@ pub(crate) fn is_campaign_name(name: &str) -> bool {
     (1..=NAME_LENGTH_MAX).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('-')
 }
 
-/// Beyond so many nodes heartbeats are rarer by default, in proportion.
+/// Beyond so many nodes heartbeats are rarer by default, in proportion, up to the largest cluster of processes.
 const CROWD_NODES: u16 = 25;
 
 fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
@@ -115,7 +125,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
     let request_timeout_ms = duration("request_timeout", default.request_timeout_ms, 1, DURATION_MAX_MS);
     let repair_patience_ms = duration("repair_patience", default.repair_patience_ms, 1, DURATION_MAX_MS);
     // Each node has dozens of peers in a large cluster that shares one machine: their heartbeats alone would fill it.
-    let crowd = u64::from(nodes.unwrap_or(1) / CROWD_NODES).max(1);
+    let crowd = u64::from(nodes.unwrap_or(1).min(PROCESSES_MAX) / CROWD_NODES).max(1);
     let interval_default_ms = default.heartbeat_interval_ms * crowd;
     let heartbeat_interval_ms = duration("heartbeat_interval", interval_default_ms, 10, DURATION_MAX_MS);
     let timeout_default_ms = default.heartbeat_timeout_ms.max(3 * interval_default_ms);

@@ -155,6 +155,9 @@ fn finish_kind(
     })
 }
 
+/// Directed pairs of one partition, at most: a plan names each of them.
+const PAIRS_MAX: u64 = 500_000;
+
 fn read_shapes(fields: &Fields<'_>, nodes: Option<u16>, reader: &mut Reader) -> Option<Vec<Variant>> {
     let names: Vec<String> = PartitionShape::ALL.iter().map(ToString::to_string).collect();
     let allowed = join(names.iter().map(String::as_str));
@@ -174,6 +177,18 @@ fn read_shapes(fields: &Fields<'_>, nodes: Option<u16>, reader: &mut Reader) -> 
                 mistake = mistake.allowed(join(possible.iter().map(String::as_str)));
             }
             reader.note(mistake);
+            return None;
+        }
+        if let Some(nodes) = nodes
+            && shape.pairs_max(nodes) > PAIRS_MAX
+        {
+            let pairs = shape.pairs_max(nodes);
+            let what =
+                format!("the partition {shape} of {nodes} nodes blocks {pairs} pairs, a plan has at most {PAIRS_MAX}");
+            let possible = PartitionShape::ALL.iter().filter(|shape| shape.pairs_max(nodes) <= PAIRS_MAX);
+            let possible: Vec<String> = possible.map(ToString::to_string).collect();
+            let mistake = Mistake::new(item.place, what).allowed(join(possible.iter().map(String::as_str)));
+            reader.note(mistake.mend("remove the shape, or make the cluster smaller"));
             return None;
         }
         Some(Variant::Partition(shape))

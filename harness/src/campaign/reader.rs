@@ -167,6 +167,29 @@ impl Reader {
         inside.and_then(|number| T::try_from(number).ok())
     }
 
+    /// A whole number, or a smallest and a largest such as `[3, 7]`.
+    pub(super) fn range<T>(&mut self, node: &Node, name: &str, range: RangeInclusive<u64>) -> Option<(T, T)>
+    where
+        T: TryFrom<u64> + Copy + PartialOrd,
+    {
+        let Value::List(ends) = &node.value else {
+            return self.number(node, name, range).map(|number: T| (number, number));
+        };
+        let allowed = format!("a smallest and a largest from {} to {}, such as [3, 7]", range.start(), range.end());
+        let [least, most] = ends.as_slice() else {
+            self.note(Mistake::new(node.place, format!("{name} has {} numbers", ends.len())).allowed(allowed));
+            return None;
+        };
+        let (least, most) = (self.number::<T>(least, name, range.clone()), self.number::<T>(most, name, range));
+        let (least, most) = (least?, most?);
+        if least > most {
+            let mistake = Mistake::new(node.place, format!("{name} has its largest before its smallest"));
+            self.note(mistake.allowed(allowed).mend("exchange the two"));
+            return None;
+        }
+        Some((least, most))
+    }
+
     pub(super) fn text<'a>(&mut self, node: &'a Node, name: &str, allowed: &str) -> Option<&'a str> {
         match &node.value {
             Value::Text(text) => Some(text),

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use hearsay_core::ClusterConfig;
+use hearsay_core::{ClusterConfig, ReadRepair};
 use hearsay_workloads::{Expectation, WorkloadSpec};
 
 use crate::plan::{Disk, LinkConditions, LinkScope, PartitionShape, Phases};
 
 /// Most nodes of a cluster.
-pub const NODES_MAX: u16 = 250;
+pub const NODES_MAX: u16 = 10_000;
+
+/// Most nodes that are run as processes; more are only simulated.
+pub const PROCESSES_MAX: u16 = 250;
 
 /// A campaign, checked: cluster, workload, phases and faults fit together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub struct Campaign {
     pub phases: Phases,
     /// The faults; `None`: nothing but load.
     pub faults: Option<FaultSchedule>,
+    /// What may be drawn per seed for a swarm.
+    pub swarm: Swarm,
     /// For every checker of the workload: what it is expected to say (`any` unless the file says otherwise).
     pub expect: BTreeMap<String, Expectation>,
 }
@@ -45,6 +50,29 @@ pub struct Span {
     pub min_ms: u64,
     /// Longest.
     pub max_ms: u64,
+}
+
+/// Bounds of what a swarm draws per seed, both ends included; `None`: as the campaign has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swarm {
+    /// Nodes of the cluster.
+    pub nodes: Option<(u16, u16)>,
+    /// Replicas of each key.
+    pub replication: Option<(u8, u8)>,
+    /// Tokens of each node.
+    pub vnodes: Option<(u16, u16)>,
+    /// Kinds of read repair; empty: as the campaign has it.
+    pub read_repair: Vec<ReadRepair>,
+    /// Between two Merkle exchanges.
+    pub merkle_interval: Option<Span>,
+    /// Registers in use at a time.
+    pub keys: Option<(u32, u32)>,
+    /// Clients.
+    pub clients: Option<(u32, u32)>,
+    /// Operations per second.
+    pub rate_per_s: Option<(u32, u32)>,
+    /// Life of keys.
+    pub key_life: Option<Span>,
 }
 
 /// Which faults a campaign draws, and how close together.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
+use crate::disk::DiskKind;
 use crate::exit::Outcome;
 use crate::faults::FirewallKind;
 use crate::sandbox::doctor::{Check, Needs, examine};
@@ -34,7 +35,7 @@ struct Findings {
 
 /// Says what this machine can do. Exit code 70 when a run would be impossible.
 pub(super) fn run(args: &DoctorArgs) -> ExitCode {
-    let checks = examine(Needs { nodes: args.nodes, firewall: FirewallKind::default() });
+    let checks = examine(Needs { nodes: args.nodes, firewall: FirewallKind::default(), disks: DiskKind::default() });
     let hindered = checks.iter().any(|check| check.hinders());
     if args.json {
         print_json(&Findings { nodes: args.nodes, fit: !hindered, checks });

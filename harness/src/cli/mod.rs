@@ -3,8 +3,12 @@
 //! Exit codes: those of [`crate::exit::Outcome`], and 64 for bad usage or a bad campaign, plan or history file.
 
 mod check;
+mod compare;
 mod doctor;
+mod findings;
 mod list;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod run;
 mod seeds;
 mod shrink;
@@ -50,6 +54,9 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// List campaigns, checkers, faults and workloads
     List,
+    /// Hunt every planted bug, and say what found it
+    #[cfg(feature = "planted-bugs")]
+    Planted(planted::PlantedArgs),
     /// Read and write keys of a running cluster
     Kv(hearsay_node::cli::KvArgs),
     /// Run a node
@@ -61,6 +68,9 @@ enum Command {
     /// Measure inside a sandbox of its own
     #[command(hide = true)]
     BenchInside(bench::BenchInsideArgs),
+    /// Measure a simulated cluster of one size
+    #[command(hide = true)]
+    BenchSimulated(bench::BenchSimulatedArgs),
     /// Serve the echo that key-value rates are compared with
     #[command(hide = true)]
     BenchEchoServer(bench::EchoServerArgs),
@@ -102,6 +112,8 @@ fn dispatch() -> ExitCode {
         Command::Shrink(args) => shrink::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List => list::run(),
+        #[cfg(feature = "planted-bugs")]
+        Command::Planted(args) => planted::run(&args),
         Command::Kv(args) => args.run(),
         Command::Node(args) => args.run(),
         Command::Certificates(args) => args.run(),
@@ -112,6 +124,10 @@ fn dispatch() -> ExitCode {
             }
             Ok(Role::Supervisor(code)) => code,
             Err(error) => failed(&error),
+        },
+        Command::BenchSimulated(args) => match bench::measure_size(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&format!("{error:#}")),
         },
         Command::BenchEchoServer(args) => match bench::serve_echo(&args) {
             Ok(()) => ExitCode::SUCCESS,
@@ -190,6 +206,10 @@ mod tests {
             "hearsay run quickstart --seed 7 --seeds 20",
             "hearsay run quickstart --sim --seed 7",
             "hearsay run quickstart --sim --seeds 20 --jobs 2 --stop-after 1 --store-all",
+            "hearsay run quickstart --sim --seeds 20 --swarm --for 10m --stop-on stale-read",
+            "hearsay run quickstart --for 10m --stop-after 1",
+            "hearsay run quickstart --swarm --seed 3",
+            "hearsay shrink store/latest --checker convergence --budget 2m",
             "hearsay run --sim --plan p.yaml",
             "hearsay run --plan p.yaml",
             "hearsay check store/latest --model convergence,availability",
@@ -207,6 +227,9 @@ mod tests {
             "hearsay run quickstart --sim --firewall iptables",
             "hearsay run quickstart --seeds 2 --jobs 2",
             "hearsay run quickstart --sim --jobs 2",
+            "hearsay run --plan p.yaml --swarm",
+            "hearsay run quickstart --stop-on stale-read",
+            "hearsay run quickstart --sim --seeds 2 --for 10",
             "hearsay run quickstart --sim --seeds 2 --jobs 0",
             "hearsay check",
             "hearsay frobnicate",

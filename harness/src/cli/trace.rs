@@ -10,18 +10,21 @@ use crate::plan::Plan;
 use crate::report::RunReport;
 use crate::run::judge::about;
 use crate::run::load::Load;
-use crate::sim::{Settings, Simulated, Tape, simulate, simulate_with};
-use crate::store::{RunDirectory, load_case, load_json};
-use crate::trace::{Around, counterpart, find_focus, render_text, tell};
+use crate::sim::{Settings, Simulated, Tape, Watch, simulate, simulate_with};
+use crate::store::{RunDirectory, load_case, load_json, write_whole};
+use crate::trace::{Around, counterpart, find_focus, render_svg, render_text, tell};
 
-use super::{failed, misused, print};
+use super::{compare, failed, misused, print};
 
 /// What to show.
 #[derive(Clone, Debug, Args)]
 pub(super) struct TraceArgs {
     /// A run's directory, such as store/latest, or a plan
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
+    #[arg(value_name = "RUN", required_unless_present = "compare", conflicts_with = "compare")]
+    run: Option<PathBuf>,
+    /// Find the first event in which two runs differ: files of `hearsay run --sim --events`, run directories or plans
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["around", "window", "svg"])]
+    compare: Vec<PathBuf>,
     /// An operation by its index, as verdicts print it, or a key; without it the operations of the first violation
     #[arg(long, value_name = "OP|KEY")]
     around: Option<String>,
@@ -31,6 +34,9 @@ pub(super) struct TraceArgs {
     /// The middle of the window, from the start of the run, such as 12.3s
     #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "window")]
     at: Option<u64>,
+    /// Also draw it as a picture
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Rows at most
     #[arg(long, value_name = "N", default_value_t = 400)]
     rows: usize,
@@ -49,7 +55,11 @@ fn parse_time(text: &str) -> Result<u64, String> {
 
 /// Shows it. Exit codes: 0 shown, 64 there is no such thing, 70 the simulator does not repeat the run.
 pub(super) fn run(args: &TraceArgs) -> ExitCode {
-    match trace(args) {
+    let done = match args.compare.as_slice() {
+        [first, second] => return compare::run(first, second),
+        _ => trace(args),
+    };
+    match done {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS
@@ -70,7 +80,8 @@ fn wrong(error: impl ToString) -> Stopped {
 }
 
 fn trace(args: &TraceArgs) -> Result<String, Stopped> {
-    let recorded = Recorded::load(&args.run)?;
+    let run = args.run.as_deref().expect("the command line asks for a run");
+    let recorded = Recorded::load(run)?;
     let plan = &recorded.plan;
     let simulated = simulate(plan, Settings::default());
     recorded.check(&simulated)?;
@@ -101,7 +112,8 @@ fn trace(args: &TraceArgs) -> Result<String, Stopped> {
     }
     let timeout = u64::try_from(Load::of(plan).timeout().as_nanos()).unwrap_or(u64::MAX);
     let focus = find_focus(&around, (args.at, args.window), case, &report, timeout).map_err(wrong)?;
-    let taped = simulate_with(plan, Settings::default(), Some(Tape::of(focus.keys.iter().cloned())));
+    let watch = Watch { tape: Some(Tape::of(focus.keys.iter().cloned())), ..Watch::default() };
+    let taped = simulate_with(plan, Settings::default(), watch);
     if taped.run_hash() != simulated.run_hash() {
         return Err(Stopped::Failed(format!(
             "the simulator did not repeat this plan: run hash {} and then {}; find the first difference with \
@@ -114,7 +126,12 @@ fn trace(args: &TraceArgs) -> Result<String, Stopped> {
     let mut chart = tell(&tape, &focus, &case.history, &report.faults);
     lines.append(&mut chart.title);
     chart.title = lines;
-    Ok(render_text(&chart, args.rows))
+    let mut text = render_text(&chart, args.rows);
+    if let Some(path) = &args.svg {
+        write_whole(path, render_svg(&chart).as_bytes()).map_err(wrong)?;
+        text.push_str(&format!("\ndrawn in {}\n", path.display()));
+    }
+    Ok(text)
 }
 
 /// What is known of the run to be shown.

@@ -51,7 +51,7 @@ impl Evidence {
         }
     }
 
-    pub(super) fn took(&mut self, time: Duration) {
+    pub(crate) fn took(&mut self, time: Duration) {
         self.took_us = micros(time);
     }
 

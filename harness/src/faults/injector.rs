@@ -10,6 +10,7 @@
 //! | partition | every pair is in the kernel's set, and packets were dropped | the kernel's set is what the other faults leave |
 //! | crash | the process's status says signal 9 | a new process runs |
 //! | pause | all threads stopped, CPU time the same at the end as at the start | no thread stopped |
+//! | links | packets were held, lost or doubled as planned ([`crate::links`]) | no rule leads there, nothing is held, probes are quick |
 //! | wipe | signal 9, and the disk was empty afterwards and until the new start | a new process runs |
 //! | clock | the nodes say that their clocks are off as planned, asked by the run | the correction is gone |
 //! | leave | exit code 0 within the time for it; where it joins empty, an empty disk as with a wipe | a new process runs |
@@ -34,9 +35,10 @@ mod leave;
 use super::disk_faults::DiskFault;
 use super::evidence::{Evidence, Step, micros};
 use super::firewall::{Firewall, FirewallError, Pair};
+use crate::links::{BadLinks, LinkError};
 use crate::plan::{Disk, Endpoint, Fault, PlannedFault};
 use crate::sandbox::addresses;
-use crate::sandbox::process::{Ended, Nodes, ProcessError};
+use crate::sandbox::process::{DiskPlace, Ended, Nodes, ProcessError};
 
 /// Pairs that are named in a sentence before it says how many more there are.
 const NAMED_MAX: usize = 12;
@@ -56,6 +58,14 @@ pub enum FaultError {
         /// What it said.
         source: FirewallError,
     },
+    /// Bad links.
+    #[error("fault {fault}: {source}")]
+    Links {
+        /// Which fault.
+        fault: String,
+        /// What was wrong.
+        source: LinkError,
+    },
     /// A node's process.
     #[error("fault {fault}: {source}")]
     Process {
@@ -65,7 +75,7 @@ pub enum FaultError {
         source: ProcessError,
     },
     /// A node's disk.
-    #[error("fault {fault}: can't empty the disk of {node}: {source}")]
+    #[error("fault {fault}: the disk of {node}: {source}")]
     Disk {
         /// Which fault.
         fault: String,
@@ -98,6 +108,8 @@ pub enum FaultError {
 pub struct Injector {
     firewall: Box<dyn Firewall>,
     pub(super) nodes: Nodes,
+    /// Or why this machine has none.
+    links: Result<BadLinks, String>,
     in_force: BTreeMap<String, InForce>,
     clock_files: BTreeMap<NodeId, PathBuf>,
     leave_within: Duration,
@@ -108,6 +120,7 @@ enum InForce {
     Crash { nodes: Vec<NodeId>, bit: bool },
     Pause { nodes: BTreeMap<NodeId, Paused> },
     Wipe { node: NodeId, bit: bool },
+    Links,
     Disk(DiskFault),
     Clock { nodes: Vec<NodeId> },
     Leave { nodes: Vec<NodeId>, join: Disk, bit: bool },
@@ -123,9 +136,11 @@ struct Paused {
 impl Injector {
     /// One for a firewall with nothing blocked and these nodes.
     pub fn new(firewall: Box<dyn Firewall>, nodes: Nodes) -> Injector {
+        let links = Err("nobody makes links bad here".to_owned());
         Injector {
             firewall,
             nodes,
+            links,
             in_force: BTreeMap::new(),
             clock_files: BTreeMap::new(),
             leave_within: LEAVE_WITHIN,
@@ -140,6 +155,12 @@ impl Injector {
     /// How long a node may take to end after it was asked to.
     pub fn with_leave_within(self, leave_within: Duration) -> Injector {
         Injector { leave_within, ..self }
+    }
+
+    /// The same, with links that can be made bad; an error is why this machine can't, with the mend: such faults are then left
+    /// out, and the evidence says so.
+    pub fn with_links(self, links: Result<BadLinks, String>) -> Injector {
+        Injector { links, ..self }
     }
 
     /// Ids of the faults in force.
@@ -166,9 +187,19 @@ impl Injector {
             Fault::PowerCut { .. } | Fault::SlowDisk { .. } | Fault::FailingDisk { .. } => {
                 InForce::Disk(self.inject_disk_fault(&mut evidence, &planned.fault)?)
             }
-            Fault::Links { .. } => {
-                evidence.left_out = Some("nothing here makes links bad".to_owned());
-                return Ok(evidence);
+            Fault::Links { impaired, conditions, .. } => {
+                let blocked = self.blocked_by_all();
+                match &mut self.links {
+                    Ok(links) => {
+                        let made = links.inject(&mut evidence, impaired, *conditions, &blocked);
+                        made.map_err(|source| FaultError::Links { fault: planned.id.clone(), source })?;
+                        InForce::Links
+                    }
+                    Err(reason) => {
+                        evidence.left_out = Some(reason.clone());
+                        return Ok(evidence);
+                    }
+                }
             }
             Fault::Clock { clocks } => self.inject_clocks(&mut evidence, clocks)?,
             Fault::Leave { nodes, join } => self.inject_leave(&mut evidence, nodes, *join)?,
@@ -193,6 +224,12 @@ impl Injector {
             }
             InForce::Pause { nodes } => self.heal_pause(&mut evidence, &nodes)?,
             InForce::Wipe { node, bit } => self.heal_wipe(&mut evidence, node, bit)?,
+            InForce::Links => {
+                let blocked = self.blocked_by_all();
+                let links = self.links.as_mut().expect("they were made bad here");
+                let healed = links.heal(&mut evidence, &blocked);
+                healed.map_err(|source| FaultError::Links { fault: planned.id.clone(), source })?;
+            }
             InForce::Disk(fault) => self.heal_disk_fault(&mut evidence, fault)?,
             InForce::Clock { nodes } => self.heal_clocks(&mut evidence, &nodes)?,
             InForce::Leave { nodes, join, bit } => self.heal_leave(&mut evidence, &nodes, join, bit)?,
@@ -291,6 +328,7 @@ impl Injector {
             InForce::Crash { .. }
             | InForce::Pause { .. }
             | InForce::Wipe { .. }
+            | InForce::Links
             | InForce::Disk(_)
             | InForce::Clock { .. }
             | InForce::Leave { .. } => None,
@@ -305,14 +343,24 @@ impl Injector {
     }
 
     /// Kills those that run; true when all of them did and died of it.
-    pub(super) fn kill(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<bool, FaultError> {
+    fn kill(&mut self, evidence: &mut Evidence, nodes: &[NodeId]) -> Result<bool, FaultError> {
+        self.kill_and(evidence, nodes, || {})
+    }
+
+    /// As above; `signalled` is done between the signals and the wait for the ends.
+    pub(super) fn kill_and(
+        &mut self,
+        evidence: &mut Evidence,
+        nodes: &[NodeId],
+        signalled: impl FnOnce(),
+    ) -> Result<bool, FaultError> {
         let (up, down): (Vec<NodeId>, Vec<NodeId>) =
             nodes.iter().copied().partition(|&node| self.nodes.pid(node).is_some());
         for node in &down {
             evidence.say(format!("{node} was not running, so there was nothing to kill."));
         }
         let began = Instant::now();
-        let ended = match self.nodes.kill(&up) {
+        let ended = match self.nodes.kill_and(&up, signalled) {
             Ok(ended) => ended,
             // It ended by itself since we looked; the stream of deaths has it.
             Err(ProcessError::NotRunning(node)) => {
@@ -478,7 +526,7 @@ impl Injector {
         Ok(found.files == 0)
     }
 
-    fn disk(&self, evidence: &Evidence, node: NodeId) -> Result<std::path::PathBuf, FaultError> {
+    pub(super) fn disk(&self, evidence: &Evidence, node: NodeId) -> Result<DiskPlace, FaultError> {
         match self.nodes.places(node) {
             Some(places) => Ok(places.disk),
             None => Err(FaultError::Process { fault: evidence.fault.clone(), source: ProcessError::Unknown(node) }),
@@ -491,8 +539,8 @@ impl InForce {
         match self {
             InForce::Crash { nodes, .. } | InForce::Leave { nodes, .. } => nodes.clone(),
             InForce::Wipe { node, .. } => vec![*node],
+            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links | InForce::Clock { .. } => Vec::new(),
             InForce::Disk(fault) => fault.down(),
-            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Clock { .. } => Vec::new(),
         }
     }
 
@@ -502,6 +550,7 @@ impl InForce {
             InForce::Partition { .. }
             | InForce::Crash { .. }
             | InForce::Wipe { .. }
+            | InForce::Links
             | InForce::Disk(_)
             | InForce::Clock { .. }
             | InForce::Leave { .. } => Vec::new(),
@@ -525,8 +574,19 @@ struct Contents {
     bytes: u64,
 }
 
+/// What is on a disk.
+fn contents(disk: &DiskPlace) -> io::Result<Contents> {
+    match disk {
+        DiskPlace::Plain(directory) => below(directory),
+        DiskPlace::Served(disk) => {
+            let (files, bytes) = disk.contents();
+            Ok(Contents { files, bytes })
+        }
+    }
+}
+
 /// Files below a directory, and their bytes. A directory that does not exist is empty.
-fn contents(directory: &Path) -> io::Result<Contents> {
+fn below(directory: &Path) -> io::Result<Contents> {
     let mut found = Contents::default();
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -537,7 +597,7 @@ fn contents(directory: &Path) -> io::Result<Contents> {
         let entry = entry?;
         let metadata = entry.metadata()?;
         if metadata.is_dir() {
-            let below = contents(&entry.path())?;
+            let below = below(&entry.path())?;
             found.files += below.files;
             found.bytes += below.bytes;
         } else {
@@ -548,8 +608,15 @@ fn contents(directory: &Path) -> io::Result<Contents> {
     Ok(found)
 }
 
-/// Removes everything in a directory, and leaves it.
-fn empty(directory: &Path) -> io::Result<()> {
+/// Removes everything on a disk, and leaves it.
+fn empty(disk: &DiskPlace) -> io::Result<()> {
+    let directory = match disk {
+        DiskPlace::Plain(directory) => directory,
+        DiskPlace::Served(disk) => {
+            disk.wipe();
+            return Ok(());
+        }
+    };
     match fs::remove_dir_all(directory) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::*;
 use crate::plan::PartitionShape;
-use crate::sandbox::process::{CommandFactory, Here, NodePlaces};
+use crate::sandbox::process::{CommandFactory, DiskPlace, Here, NodePlaces};
 
 /// Remembers what it was told, and forgets a pair where a test wants a kernel that lies.
 #[derive(Default)]
@@ -45,8 +45,9 @@ struct Fixture {
 fn fixture(firewall: Memory) -> Fixture {
     let directory = tempfile::tempdir().expect("a directory");
     let disk = |node: NodeId| directory.path().join(format!("disk-{node}"));
-    let places =
-        |node: NodeId| (node, NodePlaces { log: directory.path().join(format!("{node}.log")), disk: disk(node) });
+    let places = |node: NodeId| {
+        (node, NodePlaces { log: directory.path().join(format!("{node}.log")), disk: DiskPlace::Plain(disk(node)) })
+    };
     let base = directory.path().to_path_buf();
     let factory: CommandFactory = Arc::new(move |node| {
         let mut command = Command::new("sh");

@@ -1,8 +1,16 @@
-//! Bad links: what was measured of them, in both worlds, and (on real processes) who makes them.
-//!
-//! What a bad link does to a packet is drawn by the plan's own [`crate::plan::LinkConditions`]; the simulator does it on
-//! its virtual wire.
+//! Bad links: what happens to the packets of one ([`Line`]), what was measured of it ([`Tally`]), both the same in both
+//! worlds; and who makes links bad on real processes ([`Emulator`], [`BadLinks`]).
 
+mod emulator;
+mod fault;
+mod line;
+mod probe;
+mod routes;
 mod tally;
+mod tun;
 
+pub use emulator::{Emulator, LinkError};
+pub use fault::BadLinks;
+pub use line::{Line, Passage};
+pub use probe::Probes;
 pub use tally::{Tally, healed_text, text};

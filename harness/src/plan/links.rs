@@ -214,6 +214,15 @@ impl LinkConditions {
         }
     }
 
+    /// What about half of the packets are held, nanoseconds.
+    pub fn usual_ns(&self) -> u64 {
+        let share = match self.distribution {
+            Distribution::Uniform | Distribution::Normal => 2,
+            Distribution::Pareto => PARETO_MEDIAN_SHARE,
+        };
+        self.latency_ms * MILLISECOND_NS + self.jitter_ms * MILLISECOND_NS / share
+    }
+
     /// The longest that a packet is held, besides the time that the bandwidth takes, nanoseconds.
     pub fn longest_ns(&self) -> u64 {
         (self.latency_ms + self.jitter_ms) * MILLISECOND_NS

@@ -22,10 +22,12 @@ pub fn make_plan(campaign: &Campaign, seed: u64) -> Plan {
         format: FORMAT,
         campaign: campaign.name.clone(),
         seed,
+        drawn: Vec::new(),
         cluster: campaign.cluster.clone(),
         workload: campaign.workload.clone(),
         phases: campaign.phases,
         expect: campaign.expect.clone(),
+        planted: None,
         faults: faults.map_or_else(Vec::new, |schedule| draw_faults(schedule, &campaign.phases, nodes, seed)),
         operations: operations.collect(),
     };

@@ -7,6 +7,7 @@ mod links;
 mod make;
 mod schedule;
 mod shapes;
+mod swarm;
 mod types;
 mod validate;
 
@@ -21,5 +22,6 @@ pub use links::{
 };
 pub use make::make_plan;
 pub use schedule::FAULTS_MAX;
+pub use swarm::make_swarm_plan;
 pub use types::{Disk, Endpoint, Fault, PartitionShape, Phases, Plan, PlannedFault, PlannedOperation};
 pub(crate) use validate::DISK_WAIT_MAX_MS;

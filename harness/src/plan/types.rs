@@ -20,6 +20,9 @@ pub struct Plan {
     pub campaign: String,
     /// Seed it was made from; also the seed of everything random while it runs (node seeds, connection jitter).
     pub seed: u64,
+    /// Of a swarm: what was drawn within the campaign's bounds, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drawn: Vec<String>,
     /// The cluster; `members` are n1 to n(nodes).
     pub cluster: ClusterConfig,
     /// How the workload and its checkers are called, with all its parameters resolved.
@@ -28,6 +31,9 @@ pub struct Plan {
     pub phases: Phases,
     /// What each checker is expected to say: checker name -> `holds`, `violated` or `any`.
     pub expect: BTreeMap<String, hearsay_workloads::Expectation>,
+    /// Name of the bug that is planted in every node. Only builds with the feature `planted-bugs` carry out such a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
     /// By start time.
     pub faults: Vec<PlannedFault>,
     /// By client, then time.
@@ -309,6 +315,20 @@ impl PartitionShape {
             PartitionShape::Bridge => "two halves, and one node that sees both",
             PartitionShape::OneWay => "packets from some nodes to the rest are lost, the way back is open",
             PartitionShape::Clients => "clients and some of the nodes, never all",
+        }
+    }
+
+    /// Directed pairs that it blocks among so many nodes, at most.
+    pub fn pairs_max(self, nodes: u16) -> u64 {
+        let nodes = u64::from(nodes);
+        match self {
+            PartitionShape::Clients => 2 * nodes,
+            PartitionShape::IsolateOne => 2 * nodes.saturating_sub(1),
+            PartitionShape::OneWay => nodes * nodes / 4,
+            PartitionShape::Halves
+            | PartitionShape::RandomHalves
+            | PartitionShape::Bridge
+            | PartitionShape::MajoritiesRing => nodes * nodes / 2,
         }
     }
 

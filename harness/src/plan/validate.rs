@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearsay_core::NodeId;
+use hearsay_core::{NodeId, Planted};
 use hearsay_workloads::{Action, OPERATIONS_MAX};
 
 use super::links::{LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_SHARE_MAX_PER_MILLION};
@@ -23,6 +23,7 @@ impl Plan {
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Problems::default();
         self.validate_cluster(&mut problems);
+        self.validate_planted(&mut problems);
         self.validate_phases(&mut problems);
         self.validate_expectations(&mut problems);
         self.validate_faults(&mut problems);
@@ -30,8 +31,22 @@ impl Plan {
         problems.finish()
     }
 
+    /// The planted bug of every node: none, unless the plan names one that this build has.
+    pub(crate) fn planted_bug(&self) -> Planted {
+        self.planted.as_deref().and_then(Planted::named).unwrap_or_default()
+    }
+
+    fn validate_planted(&self, problems: &mut Problems) {
+        if let Some(name) = self.planted.as_deref().filter(|name| Planted::named(name).is_none()) {
+            problems.add(format!(
+                "it plants the bug `{name}`, which this build does not have: build with `--features planted-bugs`"
+            ));
+        }
+    }
+
     fn knows(&self, node: NodeId) -> bool {
-        self.cluster.members.contains(&node)
+        // They are n1, n2, ... without a gap, as is checked.
+        (1..=self.cluster.members.len()).contains(&usize::from(node.0))
     }
 
     fn validate_cluster(&self, problems: &mut Problems) {

@@ -1,6 +1,7 @@
 //! What a run ended with: as data ([`RunReport`], the content of `verdict.json`) and as text for people.
 
 mod expectations;
+pub mod marks;
 mod operations;
 mod text;
 mod types;

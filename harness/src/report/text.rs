@@ -9,6 +9,7 @@ use hearsay_workloads::Expectation;
 
 use crate::exit::Outcome;
 
+use super::marks::marks_line;
 use super::{FaultReport, JudgedVerdict, Problem, RunReport, Simulation};
 
 /// The first line: what is run, seed, commit.
@@ -91,15 +92,26 @@ fn write_report(out: &mut String, report: &RunReport) -> std::fmt::Result {
         }
     }
     write_judgement(out, &report.verdicts, &report.problems)?;
+    if !report.pending.is_empty() {
+        writeln!(out, "\nPending when the time to converge was over")?;
+        report.pending.iter().try_for_each(|sentence| writeln!(out, "  {sentence}"))?;
+    }
+    for note in &report.notes {
+        writeln!(out, "\nnote: {note}")?;
+    }
     if report.interrupted {
         writeln!(out, "\ninterrupted: judged is what there was until then")?;
+    }
+    if let Some(line) = marks_line(&report.marks) {
+        writeln!(out, "\n{line}")?;
     }
     if let Some(Simulation { run_hash, events, virtual_ns }) = &report.simulation {
         writeln!(out, "\nrun hash: {run_hash} ({events} events in {} s of virtual time)", seconds(*virtual_ns))?;
     }
     let words = report.outcome.words();
     let (code, directory, replay) = (report.exit_code, &report.directory, &report.replay);
-    writeln!(out, "\nverdict: {words} (exit code {code}); evidence: {directory}; again: {replay}")
+    let planted = report.planted.as_ref().map_or(String::new(), |bug| format!(", with the planted bug {bug}"));
+    writeln!(out, "\nverdict: {words} (exit code {code}){planted}; evidence: {directory}; again: {replay}")
 }
 
 fn write_judgement(out: &mut String, verdicts: &[JudgedVerdict], problems: &[Problem]) -> std::fmt::Result {

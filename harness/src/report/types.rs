@@ -1,5 +1,7 @@
 //! The report as data.
 
+use std::collections::BTreeMap;
+
 use hearsay_checkers::{Phase, Verdict};
 use hearsay_workloads::Expectation;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,9 @@ pub struct RunReport {
     pub seed: u64,
     /// Commit of the program that ran it.
     pub commit: String,
+    /// The bug that was planted in the nodes: what was found is its doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
     /// A line on the cluster and the load.
     pub about: String,
     /// Where the evidence is.
@@ -29,6 +34,9 @@ pub struct RunReport {
     pub replay: String,
     /// Whether somebody ended it early.
     pub interrupted: bool,
+    /// What makes its evidence weaker than it could be, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Of a simulated run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulation: Option<Simulation>,
@@ -44,6 +52,12 @@ pub struct RunReport {
     pub operations_remaining: u64,
     /// What the checkers say.
     pub verdicts: Vec<JudgedVerdict>,
+    /// Of a cluster that did not converge: what it still has to do, and where, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
+    /// How often each rare branch of the node's code was taken, by name; what was never taken is left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub marks: BTreeMap<String, u64>,
     /// What went wrong besides.
     pub problems: Vec<Problem>,
 }
@@ -117,6 +131,8 @@ pub enum ProblemKind {
     NodeDied,
     /// The cluster was not ready to serve in time, or could not be looked at.
     Cluster,
+    /// Rare branches were asked for and never taken.
+    MarksNotHit,
     /// No operation ever succeeded.
     NothingRan,
     /// The harness could not do its work.
@@ -129,7 +145,10 @@ impl ProblemKind {
     /// What such a problem makes of the run.
     pub fn outcome(self) -> Outcome {
         match self {
-            ProblemKind::FaultDidNotBite | ProblemKind::HealNotProven | ProblemKind::DidNotEnd => Outcome::Unknown,
+            ProblemKind::FaultDidNotBite
+            | ProblemKind::HealNotProven
+            | ProblemKind::DidNotEnd
+            | ProblemKind::MarksNotHit => Outcome::Unknown,
             ProblemKind::NodeDied => Outcome::Violation,
             ProblemKind::NothingRan => Outcome::NothingRan,
             ProblemKind::Cluster | ProblemKind::Harness => Outcome::HarnessFailed,

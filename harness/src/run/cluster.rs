@@ -16,8 +16,9 @@ use hearsay_node::client::ClientEndpoint;
 use hearsay_node::config::{CertificatePaths, Member, NodeConfig};
 use tokio::sync::mpsc;
 
+use crate::disk::{Disk, DiskKind};
 use crate::plan::{Fault, Plan};
-use crate::sandbox::{Network, NodeDied, NodePlaces, Nodes, Sandbox};
+use crate::sandbox::{DiskPlace, Network, NodeDied, NodePlaces, Nodes, Sandbox};
 use crate::store::RunDirectory;
 
 use super::observer::Observer;
@@ -32,6 +33,9 @@ const READY_WITHIN_PER_NODE: Duration = Duration::from_millis(300);
 /// Longest wait for an orderly end of a node.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Disks that can lose power.
+type Disks = BTreeMap<NodeId, Arc<Disk>>;
+
 /// A running cluster.
 pub struct Cluster {
     /// The network it is in.
@@ -44,6 +48,8 @@ pub struct Cluster {
     pub clients: Arc<ClientEndpoint>,
     /// Where clients reach the nodes.
     pub addresses: Arc<BTreeMap<NodeId, SocketAddr>>,
+    /// Why the nodes' disks are plain directories, where they were to be more.
+    pub plain_disks: Option<String>,
     /// Where the nodes look for the correction of their wall clocks; empty: they don't.
     pub clock_files: BTreeMap<NodeId, PathBuf>,
 }
@@ -58,6 +64,7 @@ impl Cluster {
         plan: &Plan,
         directory: &RunDirectory,
         sandbox: &Sandbox,
+        disks: DiskKind,
     ) -> anyhow::Result<(Cluster, mpsc::Receiver<NodeDied>)> {
         let members = &plan.cluster.members;
         let network = Arc::new(Network::create(sandbox, members).context("the network could not be made")?);
@@ -74,6 +81,7 @@ impl Cluster {
         // Nodes start elsewhere: relative paths would depend on it.
         let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("no such path: {path:?}"));
         let (data, logs) = (absolute(&directory.data())?, absolute(&directory.logs())?);
+        let (mut disks, plain_disks) = make_disks(members, sandbox, disks)?;
         let skewed = plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Clock { .. }));
         let clock_file = |&node: &NodeId| (node, configurations.join(format!("{node}.clock")));
         let clock_files: BTreeMap<_, _> =
@@ -82,12 +90,12 @@ impl Cluster {
         for &node in members {
             let name = node.to_string();
             authority.node(node)?.write(&configurations, &name)?;
-            let disk = data.join(&name);
+            let disk = disks.remove(&node).map_or_else(|| DiskPlace::Plain(data.join(&name)), DiskPlace::Served);
             let config = NodeConfig {
                 cluster: CLUSTER.to_owned(),
                 node: Member(node),
                 listen: None,
-                data: disk.clone(),
+                data: disk.path().to_owned(),
                 certificates: CertificatePaths {
                     authority: authority_path.clone(),
                     certificate: configurations.join(format!("{name}.pem")),
@@ -104,10 +112,14 @@ impl Cluster {
             places.insert(node, NodePlaces { log: logs.join(format!("{name}.log")), disk });
         }
 
+        let planted = plan.planted.clone();
         let factory = Arc::new(move |node: NodeId| {
             // This program is a node as well; by this name it is found even after a rebuild has replaced its file.
             let mut command = Command::new("/proc/self/exe");
             command.arg("node").arg("--config").arg(configurations.join(format!("{node}.yaml")));
+            if let Some(bug) = &planted {
+                command.arg("--plant").arg(bug);
+            }
             command
         });
         let (nodes, died) = Nodes::new(Arc::clone(&network) as _, factory, places);
@@ -123,7 +135,7 @@ impl Cluster {
         let observer = Arc::new(Observer::new(endpoint("harness", own_socket)?, &addresses));
         let clients_socket = network.clients_socket().context("no socket for the clients")?;
         let clients = endpoint("clients", clients_socket)?;
-        Ok((Cluster { network, nodes, observer, clients, addresses, clock_files }, died))
+        Ok((Cluster { network, nodes, observer, clients, addresses, clock_files, plain_disks }, died))
     }
 
     /// How long the nodes may take until all of them serve.
@@ -140,4 +152,50 @@ impl Cluster {
         tokio::task::spawn_blocking(move || nodes.stop_all(STOP_PATIENCE)).await??;
         Ok(())
     }
+
+    /// Whether the nodes' disks are plain directories.
+    pub fn has_plain_disks(&self) -> bool {
+        self.disks().next().is_none()
+    }
+
+    /// Nodes whose disk was full, at some time.
+    pub fn full_disks(&self) -> Vec<NodeId> {
+        self.disks().filter(|(_, disk)| disk.was_full()).map(|(node, _)| node).collect()
+    }
+
+    /// Copies disks that are in memory to where those lie that are not, for people to look at.
+    ///
+    /// # Errors
+    /// They can't be written there.
+    pub fn export_disks(&self, directory: &RunDirectory) -> anyhow::Result<()> {
+        for (node, disk) in self.disks() {
+            let to = directory.data().join(node.to_string());
+            let copied = fs::create_dir_all(&to).and_then(|()| disk.export(&to));
+            copied.with_context(|| format!("the disk of {node} can't be copied to {}", to.display()))?;
+        }
+        Ok(())
+    }
+
+    fn disks(&self) -> impl Iterator<Item = (NodeId, Arc<Disk>)> {
+        self.addresses.keys().filter_map(|&node| match self.nodes.places(node)?.disk {
+            DiskPlace::Served(disk) => Some((node, disk)),
+            DiskPlace::Plain(_) => None,
+        })
+    }
+}
+
+/// Disks that can lose power, if they are wanted; or why there are none although they are.
+fn make_disks(members: &[NodeId], sandbox: &Sandbox, kind: DiskKind) -> anyhow::Result<(Disks, Option<String>)> {
+    if kind == DiskKind::Plain {
+        return Ok((Disks::new(), None));
+    }
+    let mut disks = Disks::new();
+    for &node in members {
+        match Disk::serve(sandbox, &node.to_string()) {
+            Ok(disk) => drop(disks.insert(node, Arc::new(disk))),
+            Err(error) if kind == DiskKind::Auto => return Ok((Disks::new(), Some(error.to_string()))),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((disks, None))
 }

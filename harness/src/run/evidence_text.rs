@@ -44,20 +44,20 @@ pub fn bit_text(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> St
         Fault::PowerCut { torn, .. } => {
             let lost = number(Some(inject), "bytes_lost");
             let torn = if *torn { format!(" and {} kept", number(Some(inject), "bytes_kept")) } else { String::new() };
-            let (held, held_ms) = (number(Some(inject), "syncs_held"), number(Some(inject), "held_us") / 1000);
-            format!("{held} syncs held for {held_ms} ms, killed, {lost} unsynced bytes lost{torn}")
+            let held_ms = number(Some(inject), "held_us") / 1000;
+            format!("syncs held for {held_ms} ms, killed, {lost} unsynced bytes lost{torn}")
         }
         Fault::SlowDisk { .. } => match heal {
             None => "syncs are slow".to_owned(),
             Some(_) => {
                 let (syncs, mean_us) = (number(heal, "syncs"), number(heal, "sync_mean_us"));
                 let before_us = number(Some(inject), "sync_mean_us");
-                format!("{syncs} syncs took {}, {} before", milliseconds(mean_us), milliseconds(before_us))
+                format!("{syncs} syncs took {} each, {} before", time(mean_us), time(before_us))
             }
         },
         Fault::FailingDisk { .. } => {
-            let (refused, ended_us) = (number(Some(inject), "syncs_refused"), number(Some(inject), "ended_us"));
-            format!("{refused} syncs refused, ended by itself within {}", milliseconds(ended_us))
+            let (refused, ended) = (number(heal, "syncs_refused"), number(heal, "ended_by_themselves"));
+            format!("EIO on sync: {refused}, ended by themselves: {ended} of {}", fault.processes().len())
         }
     }
 }
@@ -80,6 +80,10 @@ pub fn heal_text(fault: &Fault, heal: &Evidence) -> String {
         Fault::Leave { join: Disk::Empty, .. } => "joined again, empty",
     };
     words.to_owned()
+}
+
+fn time(microseconds: u64) -> String {
+    if microseconds < 1000 { format!("{microseconds} us") } else { milliseconds(microseconds) }
 }
 
 fn milliseconds(microseconds: u64) -> String {
@@ -116,6 +120,30 @@ mod tests {
         let not = evidence(Step::Heal, Some(false), Some(false), &[]);
         assert_eq!(bit_text(&crash, &inject, Some(&not)), "All of Inject. All of Heal.");
         assert_eq!(heal_text(&crash, &not), "All of Heal.");
+    }
+
+    #[test]
+    fn faults_of_disks_say_what_was_lost_and_how_slow_they_were() {
+        let nodes = vec![NodeId(1), NodeId(2)];
+        let cut = |torn| Fault::PowerCut { nodes: nodes.clone(), hold_ms: 40, torn, seed: 1 };
+        let numbers = [("held_us", 41_700), ("bytes_lost", 8192), ("bytes_kept", 512)];
+        let inject = evidence(Step::Inject, Some(true), None, &numbers);
+        assert_eq!(bit_text(&cut(false), &inject, None), "syncs held for 41 ms, killed, 8192 unsynced bytes lost");
+        let torn = "syncs held for 41 ms, killed, 8192 unsynced bytes lost and 512 kept";
+        assert_eq!(bit_text(&cut(true), &inject, None), torn);
+        let plain = evidence(Step::Inject, Some(true), None, &[("plain_disks", 2)]);
+        let weaker = "killed; weaker: plain disks, nothing unsynced was lost";
+        assert_eq!(bit_text(&cut(true), &plain, None), weaker);
+
+        let slow = Fault::SlowDisk { nodes: nodes.clone(), sync_ms: 20 };
+        let inject = evidence(Step::Inject, None, None, &[("sync_mean_us", 4)]);
+        let heal = evidence(Step::Heal, Some(true), Some(true), &[("syncs", 35), ("sync_mean_us", 20_400)]);
+        assert_eq!(bit_text(&slow, &inject, Some(&heal)), "35 syncs took 20.4 ms each, 4 us before");
+        assert_eq!(heal_text(&slow, &heal), "as quick as before");
+
+        let failing = Fault::FailingDisk { nodes };
+        let heal = evidence(Step::Heal, Some(true), Some(true), &[("syncs_refused", 3), ("ended_by_themselves", 2)]);
+        assert_eq!(bit_text(&failing, &inject, Some(&heal)), "EIO on sync: 3, ended by themselves: 2 of 2");
     }
 
     #[test]

@@ -7,15 +7,19 @@
 //! What goes wrong on the way does not undo what was seen: a run that ends early is healed, taken down and judged by
 //! what there is. Left out: judging ([`super::judge`]).
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hearsay_checkers::{FaultWindow, FinalState, Phase};
 use tokio::sync::watch;
 
+use crate::disk::DiskKind;
 use crate::faults::firewall::pairs_max;
 use crate::faults::{FirewallKind, Injector};
-use crate::plan::{Phases, Plan};
+use crate::links::BadLinks;
+use crate::plan::{Fault, Phases, Plan};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::{FaultReport, Problem, ProblemKind, Simulation};
@@ -27,6 +31,7 @@ use super::convergence::{differing, final_entries};
 use super::load::{Load, Undone};
 use super::metrics;
 use super::nemesis::{Nemesis, Scene};
+use super::pending::{LastLook, pending};
 use super::stop::{Stop, Watch, ended_early, stop_for, until_ended_early};
 
 /// Longest wait, when all faults are healed, for the whole cluster.
@@ -49,10 +54,16 @@ pub struct Ran {
     pub undone: Undone,
     /// What went wrong.
     pub problems: Vec<Problem>,
+    /// Of a cluster that did not converge: what it still has to do, and where.
+    pub pending: Vec<String>,
+    /// How often each rare branch of the node's code was taken, by name.
+    pub marks: BTreeMap<String, u64>,
     /// Of a simulated run.
     pub simulation: Option<Simulation>,
     /// Whether somebody ended it early.
     pub interrupted: bool,
+    /// What makes its evidence weaker than it could be.
+    pub notes: Vec<String>,
 }
 
 impl Ran {
@@ -82,6 +93,21 @@ impl Ran {
         Observed { phases: self.phases.clone(), faults: windows.collect() }
     }
 
+    fn note_plain_disks(&mut self, plan: &Plan, cluster: &Cluster) {
+        let cuts = plan.faults.iter().any(|planned| matches!(planned.fault, Fault::PowerCut { .. }));
+        let reason = match &cluster.plain_disks {
+            Some(reason) => reason.clone(),
+            None if cluster.has_plain_disks() => "as asked for".to_owned(),
+            None => return,
+        };
+        if cuts {
+            self.notes.push(format!(
+                "weaker evidence: the disks are plain directories ({reason}), so the power cuts lost nothing that was not \
+                 synced, and a node that acknowledges too early may not be found"
+            ));
+        }
+    }
+
     fn died(&mut self, died: &NodeDied) {
         let lines: Vec<&str> = died.log_tail.lines().collect();
         let end = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
@@ -108,12 +134,13 @@ pub async fn execute(
     plan: &Plan,
     directory: &RunDirectory,
     firewall: FirewallKind,
+    disks: DiskKind,
     sandbox: &Sandbox,
     progress: &Progress,
 ) -> Ran {
     let mut ran = Ran::default();
     progress.phase("starting the nodes", None);
-    let done = match start(plan, directory, firewall, sandbox) {
+    let done = match start(plan, directory, firewall, disks, sandbox) {
         Ok((run, watch)) => run.finish(watch, progress, &mut ran).await,
         Err(error) => Err(error),
     };
@@ -137,33 +164,39 @@ fn start<'a>(
     plan: &'a Plan,
     directory: &'a RunDirectory,
     firewall: FirewallKind,
+    disks: DiskKind,
     sandbox: &Sandbox,
 ) -> anyhow::Result<(Run<'a>, Watch)> {
     let firewall = firewall.open(pairs_max(plan.cluster.members.len())).context("the firewall can't be used")?;
-    let (cluster, died) = Cluster::start(plan, directory, sandbox)?;
+    let (cluster, died) = Cluster::start(plan, directory, sandbox, disks)?;
     let watch = Watch::new(died).context("signals can't be handled")?;
     let scene = Scene::of(&cluster, plan);
-    let injector = Injector::new(firewall, cluster.nodes.clone())
+    let has_bad_links = plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Links { .. }));
+    let mut injector = Injector::new(firewall, cluster.nodes.clone())
         .with_clock_files(cluster.clock_files.clone())
         .with_leave_within(Duration::from_millis(plan.cluster.request_timeout_ms) + LEAVE_MARGIN);
+    if has_bad_links {
+        injector = injector.with_links(BadLinks::open(Arc::clone(&cluster.network), plan.seed));
+    }
     Ok((Run { plan, directory, cluster, scene, injector, stop: watch::Sender::new(None) }, watch))
 }
 
 impl Run<'_> {
     async fn finish(self, mut watch: Watch, progress: &Progress, ran: &mut Ran) -> anyhow::Result<()> {
         let Run { plan, directory, cluster, scene, injector, stop } = self;
+        ran.note_plain_disks(plan, &cluster);
         let ready = tokio::select! {
             reason = watch.first_reason(std::future::pending()) => {
                 ran.ended_by(Some(&reason));
                 cluster.stop().await?;
-                return Ok(());
+                return cluster.export_disks(directory);
             }
             ready = scene.prove_whole(cluster.ready_within()) => ready,
         };
         if let Err(missing) = ready {
             ran.problem(ProblemKind::Cluster, format!("the cluster was not ready to serve {missing}"));
             cluster.stop().await?;
-            return Ok(());
+            return cluster.export_disks(directory);
         }
         let (recorder, writer) = Recorder::create(&directory.history(), Instant::now())?;
         let faults = JsonLines::create(&directory.faults())?;
@@ -199,6 +232,12 @@ impl Run<'_> {
         let reason = stop.borrow().clone();
         ran.ended_by(reason.as_ref());
         let stopped = cluster.stop().await;
+        for node in cluster.full_disks() {
+            ran.notes.push(format!(
+                "the disk of {node} was full: it is in memory and has room for 512 MiB; --disks plain has what the store has"
+            ));
+        }
+        let exported = cluster.export_disks(directory);
         while let Some(died) = watch.next_death() {
             ran.died(&died);
         }
@@ -206,6 +245,7 @@ impl Run<'_> {
         let written = writer.finish();
         flowed?;
         stopped?;
+        exported?;
         if !recorder_known {
             written?;
         }
@@ -252,7 +292,7 @@ impl Flow<'_> {
         }
         tokio::select! {
             () = until_ended_early(&mut stop) => return Ok(()),
-            converged = self.converge(load_ended) => converged?,
+            pending = self.converge(load_ended) => ran.pending = pending?,
         }
         self.progress.phase("final reads", None);
         let from = self.recorder.now();
@@ -303,11 +343,14 @@ impl Flow<'_> {
         Ok(write_json(&self.directory.phases(), &ran.observed(self.recorder.now()))?)
     }
 
-    /// Looks at all that is stored until all replicas are equal or the time is over, and saves what was seen last.
-    async fn converge(&self, load_ended: u64) -> anyhow::Result<()> {
+    /// Looks at all that is stored until all replicas are equal or the time is over, and saves what was seen last. What is
+    /// pending then.
+    async fn converge(&self, load_ended: u64) -> anyhow::Result<Vec<String>> {
         let cluster = &self.plan.cluster;
         let deadline = Duration::from_millis(self.plan.phases.converge_within_ms);
         self.progress.phase("waiting for convergence", Some(deadline));
+        let members = || cluster.members.iter().copied();
+        let mut before = None;
         let (scans, converged_after) = loop {
             let scans = self.scene.observer.scans().await;
             let waited = Duration::from_nanos(self.recorder.now().saturating_sub(load_ended));
@@ -318,8 +361,20 @@ impl Flow<'_> {
             if waited >= deadline {
                 break (scans, None);
             }
+            if before.is_none() && waited >= deadline / 2 {
+                before = Some((self.scene.observer.statuses(members()).await, self.recorder.now()));
+            }
             tokio::time::sleep(SCAN_INTERVAL).await;
         };
+        let mut told = Vec::new();
+        if converged_after.is_none() {
+            let now = self.recorder.now();
+            let statuses = self.scene.observer.statuses(members()).await;
+            let before = before.as_ref().map(|(statuses, at)| (statuses, now.saturating_sub(*at)));
+            let tombstones_collected = tombstones_collected(self.plan, now);
+            let look = LastLook { scans: &scans, tombstones_collected, statuses: &statuses, before };
+            told = pending(cluster, &look);
+        }
         let (entries, unreachable) = final_entries(&scans);
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let state = FinalState {
@@ -329,7 +384,8 @@ impl Flow<'_> {
             entries,
             unreachable,
         };
-        Ok(write_json(&self.directory.final_state(), &state)?)
+        write_json(&self.directory.final_state(), &state)?;
+        Ok(told)
     }
 }
 

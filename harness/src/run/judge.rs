@@ -13,6 +13,7 @@ use crate::report::{
 use crate::store::{RunDirectory, load_case};
 
 use super::execute::{Ran, tombstones_collected};
+use super::metrics::sampled_marks;
 
 /// The verdicts of these checkers against what is expected of them; `options` by the name of the checker.
 ///
@@ -51,7 +52,8 @@ const ABOUT_REAL_TIME: [&str; 2] = ["acknowledged-writes", "linearizable"];
 
 /// The report of a run that was carried out (or came as far as it came). `options`: those of the command line that the run
 /// would not be the same without, each with a space in front.
-pub fn report_of(plan: &Plan, directory: &RunDirectory, options: &str, ran: Ran) -> RunReport {
+pub fn report_of(plan: &Plan, directory: &RunDirectory, options: &str, mut ran: Ran) -> RunReport {
+    ran.marks = sampled_marks(&directory.metrics());
     // Without a history nothing was started that could be judged; the problems say why.
     let there_is = directory.history().exists();
     let case = there_is.then(|| load_case(directory.path()).map_err(|error| error.to_string()));
@@ -94,10 +96,12 @@ pub(crate) fn judged_report(
         campaign: plan.campaign.clone(),
         seed: plan.seed,
         commit: crate::COMMIT.to_owned(),
+        planted: plan.planted.clone(),
         about: about(plan),
         directory,
         replay,
         interrupted: ran.interrupted,
+        notes: ran.notes,
         simulation: ran.simulation,
         phases: ran.phases,
         faults: ran.faults,
@@ -105,6 +109,8 @@ pub(crate) fn judged_report(
         operations_skipped: ran.undone.skipped,
         operations_remaining: ran.undone.remaining,
         verdicts,
+        pending: ran.pending,
+        marks: ran.marks,
         problems,
     }
 }
@@ -112,9 +118,12 @@ pub(crate) fn judged_report(
 /// A line on the cluster and the load.
 pub fn about(plan: &Plan) -> String {
     let cluster = &plan.cluster;
+    // The rest of what a swarm drew stands in the line anyway.
+    let drawn = plan.drawn.iter().take(2).map(|drawn| format!("; {drawn}")).collect::<String>();
     let WorkloadSpec::Register(register) = &plan.workload;
+    let planted = plan.planted.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
     format!(
-        "{} nodes, {} replicas, read repair {}; {} clients, {} keys, reads at {}, writes at {}; {} operations, {} faults",
+        "{} nodes, {} replicas, read repair {}; {} clients, {} keys, reads at {}, writes at {}; {} operations, {} faults{planted}",
         cluster.members.len(),
         cluster.replication,
         format!("{:?}", cluster.read_repair).to_lowercase(),
@@ -124,7 +133,7 @@ pub fn about(plan: &Plan) -> String {
         register.write_level,
         plan.operations.len(),
         plan.faults.len(),
-    )
+    ) + &drawn
 }
 
 pub(crate) fn shell_word(path: &Path) -> String {

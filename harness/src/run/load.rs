@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use anyhow::Context;
+use hearsay_core::NodeId;
 use hearsay_workloads::{Level, WorkloadSpec};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,8 +23,11 @@ pub struct Load {
     settings: ClientSettings,
     timeout: Duration,
     clients: u32,
-    nodes: u64,
+    readers: Vec<NodeId>,
 }
+
+/// Nodes that the final reads go through, at most; of more nodes, as many that lie evenly between them.
+const READERS_MAX: usize = 250;
 
 /// What was left undone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +48,11 @@ impl Load {
             overdue_skip_ms: register.overdue_skip_ms,
         };
         let timeout = Duration::from_millis(register.client_timeout_ms);
-        Load { settings, timeout, clients: register.clients, nodes: plan.cluster.members.len() as u64 }
+        let mut members = plan.cluster.members.clone();
+        members.sort_unstable();
+        let count = members.len().min(READERS_MAX);
+        let readers = (0..count).map(|reader| members[reader * members.len() / count]).collect();
+        Load { settings, timeout, clients: register.clients, readers }
     }
 
     /// Longest wait of a client for an answer.
@@ -57,9 +65,14 @@ impl Load {
         self.settings
     }
 
-    /// Clients take the first slots, the final readers, one a node, the rest.
+    /// Clients take the first slots, the final readers the rest.
     pub fn slots(&self) -> u64 {
-        u64::from(self.clients) + self.nodes
+        u64::from(self.clients) + self.readers.len() as u64
+    }
+
+    /// The nodes that the final reads go through, each with the slot of its reader.
+    pub fn readers(&self) -> impl Iterator<Item = (NodeId, u64)> + '_ {
+        self.readers.iter().copied().zip(u64::from(self.clients)..)
     }
 
     /// Runs all clients until they are done or have a reason to stop.
@@ -93,14 +106,14 @@ impl Load {
         Ok(undone)
     }
 
-    /// Reads every key of the plan through every node. How many of these reads never got an answer.
+    /// Reads every key of the plan through every node, or through many. How many of these reads never got an answer.
     ///
     /// # Errors
     /// The recorder has stopped.
     pub async fn final_reads(&self, plan: &Plan, cluster: &Cluster, recorder: &Recorder) -> anyhow::Result<usize> {
         let keys = keys_of(plan);
         let mut readers = JoinSet::new();
-        for (&node, slot) in cluster.addresses.keys().zip(u64::from(self.clients)..) {
+        for (node, slot) in self.readers() {
             let connections = Connections::new(cluster.clients.clone(), cluster.addresses.clone());
             let (keys, recorder, settings, timeout) = (keys.clone(), recorder.clone(), self.settings, self.timeout);
             let slots = (slot, self.slots());

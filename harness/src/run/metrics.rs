@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::time::Duration;
 
 use hearsay_core::{NodeId, StatusReport};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
 
 use crate::recorder::Recorder;
+use crate::report::marks::MARK_PREFIX;
 use crate::store::{JsonLines, StoreError};
 
 use super::nemesis::Scene;
@@ -61,6 +65,33 @@ impl<'a> Sample<'a> {
         let error = status.as_ref().err().map(String::as_str);
         Sample { time, node: node.to_string(), error, said }
     }
+}
+
+/// The marks in a file of samples, by name, over all processes of all nodes. What a process did after its last sample is
+/// not in it.
+pub(crate) fn sampled_marks(path: &Path) -> BTreeMap<String, u64> {
+    #[derive(Deserialize)]
+    struct Line {
+        node: String,
+        #[serde(default)]
+        incarnation: u64,
+        #[serde(default)]
+        counters: BTreeMap<String, u64>,
+    }
+    // Nothing depends on them: without a file, or with a line that is cut, there are fewer.
+    let Ok(file) = File::open(path) else { return BTreeMap::new() };
+    let mut last: BTreeMap<(String, u64), BTreeMap<String, u64>> = BTreeMap::new();
+    for line in BufReader::new(file).lines().map_while(Result::ok) {
+        let Ok(Line { node, incarnation, counters }) = serde_json::from_str(&line) else { continue };
+        let marks =
+            counters.into_iter().filter_map(|(name, count)| Some((name.strip_prefix(MARK_PREFIX)?.to_owned(), count)));
+        last.insert((node, incarnation), marks.collect());
+    }
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, count) in last.into_values().flatten() {
+        *sums.entry(name).or_default() += count;
+    }
+    sums
 }
 
 fn said(status: &StatusReport) -> Said<'_> {

@@ -14,6 +14,7 @@ pub mod load;
 pub mod metrics;
 pub mod nemesis;
 pub mod observer;
+pub mod pending;
 pub mod proof;
 pub mod stop;
 pub mod timeline;

@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::enter::{Sandbox, namespace_mend, run_probe};
 use super::network::Network;
+use crate::disk::{Disk, DiskKind, unavailable};
 use crate::faults::firewall::{Firewall, FirewallKind};
 use crate::faults::iptables::Iptables;
 use crate::faults::nftables::Nftables;
+use crate::links::Emulator;
 use crate::plan::Endpoint;
 
 /// Files that the harness opens for each node (namespace, log, connections, pipes), with room to spare.
@@ -37,6 +39,8 @@ pub struct Needs {
     pub nodes: usize,
     /// Firewall it was told to use.
     pub firewall: FirewallKind,
+    /// Disks it was told to use.
+    pub disks: DiskKind,
 }
 
 /// One finding.
@@ -102,6 +106,8 @@ struct Probe {
     veth: Option<String>,
     nftables: Option<String>,
     iptables: Option<String>,
+    disks: Option<String>,
+    tun: Option<String>,
 }
 
 /// Looks at everything that a run with these needs uses.
@@ -117,6 +123,7 @@ pub fn examine(needs: Needs) -> Vec<Check> {
         Ok(probe) => {
             let how = if nix::unistd::Uid::effective().is_root() { "as root" } else { "with a user namespace" };
             checks.push(namespaces.verdict(true, format!("user, pid, mount, net, ipc, uts: made {how}"), ""));
+            checks.push(disk_check(probe.disks.clone(), needs.disks));
             checks.extend(network_checks(probe, needs.firewall));
         }
         Err(error) => checks.push(namespaces.verdict(false, error, namespace_mend())),
@@ -146,12 +153,29 @@ fn network_checks(probe: Probe, firewall: FirewallKind) -> Vec<Check> {
         found_iptables,
         "sudo apt-get install iptables",
     );
-    vec![veth, nft, legacy]
+    let (tun, found) = works(probe.tun);
+    let tun = Check::new("tun", "bad links, which are left out without it", false).verdict(
+        tun,
+        found,
+        "sudo modprobe tun; sudo chmod 666 /dev/net/tun; in a container, --device /dev/net/tun",
+    );
+    vec![veth, nft, legacy, tun]
+}
+
+fn disk_check(problem: Option<String>, disks: DiskKind) -> Check {
+    let mend =
+        unavailable().map_or_else(|| "use Linux 4.18 or newer, or run it with sudo".to_owned(), |(_, mend)| mend);
+    Check::new(
+        "disks that lose power",
+        "power cuts that lose what was not synced, slow and failing disks; without it a power cut is only a kill",
+        disks == DiskKind::Served,
+    )
+    .verdict(problem.is_none(), problem.unwrap_or_else(|| "tried in a sandbox, works".to_owned()), mend)
 }
 
 /// Runs inside the probe's sandbox: tries things, prints what it found as JSON, returns the exit code.
 pub(super) fn probe() -> i32 {
-    let mut probe = Probe::default();
+    let mut probe = Probe { tun: Emulator::open().err(), ..Probe::default() };
     let nodes = [NodeId(1), NodeId(2)];
     let network = Network::create(&Sandbox::inside(), &nodes).map_err(|error| error.to_string());
     match &network {
@@ -161,13 +185,12 @@ pub(super) fn probe() -> i32 {
             probe.iptables = Iptables::open(16).map_err(|e| e.to_string()).and_then(|f| cuts(f, network)).err();
         }
         Err(error) => {
-            probe = Probe {
-                veth: Some(error.clone()),
-                nftables: Nftables::open(16).err().map(|error| error.to_string()),
-                iptables: Iptables::open(16).err().map(|error| error.to_string()),
-            };
+            probe.veth = Some(error.clone());
+            probe.nftables = Nftables::open(16).err().map(|error| error.to_string());
+            probe.iptables = Iptables::open(16).err().map(|error| error.to_string());
         }
     }
+    probe.disks = Disk::serve(&Sandbox::inside(), "probe").err().map(|error| error.to_string());
     match serde_json::to_string(&probe) {
         Ok(text) => {
             println!("{text}");
@@ -294,7 +317,7 @@ mod tests {
 
     #[test]
     fn only_the_chosen_firewall_is_required() {
-        let probe = || Probe { nftables: Some("no".to_string()), iptables: Some("no".to_string()), veth: None };
+        let probe = || Probe { nftables: Some("no".to_string()), iptables: Some("no".to_string()), ..Probe::default() };
         let hindering = |firewall| -> Vec<String> {
             network_checks(probe(), firewall).into_iter().filter(Check::hinders).map(|check| check.name).collect()
         };
@@ -303,5 +326,16 @@ mod tests {
         assert_eq!(hindering(FirewallKind::Auto), ["nftables"]);
         let works = Probe { iptables: None, ..probe() };
         assert!(network_checks(works, FirewallKind::Auto).iter().all(|check| !check.hinders()));
+    }
+
+    #[test]
+    fn disks_that_lose_power_are_only_required_when_asked_for() {
+        let refused = || Some("no /dev/fuse".to_owned());
+        assert!(disk_check(refused(), DiskKind::Served).hinders());
+        for disks in [DiskKind::Auto, DiskKind::Plain] {
+            let check = disk_check(refused(), disks);
+            assert!(!check.hinders() && !check.ok && check.to_string().contains("only a kill"), "{check}");
+        }
+        assert!(disk_check(None, DiskKind::Served).ok);
     }
 }

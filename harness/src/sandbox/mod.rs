@@ -18,4 +18,4 @@ mod procfs;
 
 pub use enter::{Role, Sandbox, SandboxError, enter, resume, supervise};
 pub use network::{Network, NetworkError};
-pub use process::{CommandFactory, NodeDied, NodePlaces, Nodes, Place, ProcessError};
+pub use process::{CommandFactory, DiskPlace, NodeDied, NodePlaces, Nodes, Place, ProcessError};

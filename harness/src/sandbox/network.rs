@@ -276,7 +276,7 @@ fn neighbour(index: u32, address: Ipv4Addr, hardware: [u8; 6]) -> Change {
 }
 
 /// Appends a change to a buffer.
-pub(super) fn push(batch: &mut Batch, change: Change, flags: u16) {
+pub(crate) fn push(batch: &mut Batch, change: Change, flags: u16) {
     let kind = NetlinkPayload::InnerMessage(change.clone()).message_type();
     batch.raw(kind, flags, change.buffer_len(), |bytes| change.serialize(bytes));
 }

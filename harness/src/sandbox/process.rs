@@ -28,10 +28,13 @@ use tokio::sync::mpsc;
 use super::enter::MARKER;
 use super::network::Network;
 use super::procfs;
+use crate::disk::Disk;
 
 /// How long a killed process may take to be reaped, and a stopped one to stand still.
 const SIGNAL_PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_micros(200);
+/// Exit code of a Rust program that panicked.
+const PANICKED: i32 = 101;
 const LOG_TAIL_BYTES: u64 = 8 * 1024;
 const LOG_TAIL_LINES: usize = 40;
 /// Deaths that wait to be read by the run. A run ends at the first, so more are only counted.
@@ -67,8 +70,27 @@ impl Place for Here {
 pub struct NodePlaces {
     /// Standard output and error are appended here.
     pub log: PathBuf,
-    /// Its disk: a directory that only the node writes to. A wipe removes everything in it, so no keys or configuration belong here.
-    pub disk: PathBuf,
+    /// Its disk, which only the node writes to. A wipe removes everything in it, so no keys or configuration belong here.
+    pub disk: DiskPlace,
+}
+
+/// A node's disk.
+#[derive(Clone, Debug)]
+pub enum DiskPlace {
+    /// A directory. It loses nothing.
+    Plain(PathBuf),
+    /// One that can lose power.
+    Served(Arc<Disk>),
+}
+
+impl DiskPlace {
+    /// Where the node finds it.
+    pub fn path(&self) -> &Path {
+        match self {
+            DiskPlace::Plain(path) => path,
+            DiskPlace::Served(disk) => disk.path(),
+        }
+    }
 }
 
 /// A node process that ended without being asked to.
@@ -178,6 +200,7 @@ struct Running {
     pid: u32,
     start: u64,
     asked_to_end: bool,
+    excused: bool,
 }
 
 impl Nodes {
@@ -210,8 +233,9 @@ impl Nodes {
         if slot.running.is_some() {
             return Err(ProcessError::Running(node));
         }
-        fs::create_dir_all(&slot.places.disk)
-            .map_err(failed(format!("can't make the disk {}", slot.places.disk.display())))?;
+        if let DiskPlace::Plain(path) = &slot.places.disk {
+            fs::create_dir_all(path).map_err(failed(format!("can't make the disk {}", path.display())))?;
+        }
         let log =
             open_log(&slot.places.log).map_err(failed(format!("can't open the log {}", slot.places.log.display())))?;
         let second = log.try_clone().map_err(failed("can't open the log twice".to_string()))?;
@@ -223,7 +247,7 @@ impl Nodes {
         let pid = child.id();
         slot.starts += 1;
         let start = slot.starts;
-        slot.running = Some(Running { pid, start, asked_to_end: false });
+        slot.running = Some(Running { pid, start, asked_to_end: false, excused: false });
         drop(slots);
         let shared = Arc::clone(&self.shared);
         std::thread::Builder::new()
@@ -236,7 +260,28 @@ impl Nodes {
 
     /// Kills nodes with SIGKILL, all at once, and waits until they are reaped.
     pub fn kill(&self, nodes: &[NodeId]) -> Result<Vec<(NodeId, Ended)>, ProcessError> {
-        self.end(nodes, Signal::SIGKILL, SIGNAL_PATIENCE)
+        self.kill_and(nodes, || {})
+    }
+
+    /// As [`Nodes::kill`]; does something between the signals and the wait: what a dying process waits for itself.
+    pub fn kill_and(&self, nodes: &[NodeId], signalled: impl FnOnce()) -> Result<Vec<(NodeId, Ended)>, ProcessError> {
+        self.end(nodes, Signal::SIGKILL, SIGNAL_PATIENCE, signalled)
+    }
+
+    /// From now on a running node may end by itself with an error, though not by a panic: that is no unexpected death.
+    pub fn excuse(&self, node: NodeId) -> Result<(), ProcessError> {
+        let mut slots = self.shared.lock();
+        let slot = slots.get_mut(&node).ok_or(ProcessError::Unknown(node))?;
+        slot.running.as_mut().ok_or(ProcessError::NotRunning(node))?.excused = true;
+        Ok(())
+    }
+
+    /// How the last process of a node ended that is there no more; `None` while one runs, or before the first.
+    pub fn last_end(&self, node: NodeId) -> Option<ExitStatus> {
+        let slots = self.shared.lock();
+        let slot = slots.get(&node)?;
+        let (start, _, status) = slot.last?;
+        (slot.running.is_none() && start == slot.starts).then_some(status)
     }
 
     /// Asks nodes to end, with SIGTERM, all at once, and waits until they are reaped.
@@ -244,7 +289,7 @@ impl Nodes {
     /// # Errors
     /// [`ProcessError::Unmoved`] when one of them still runs after `patience`.
     pub fn stop(&self, nodes: &[NodeId], patience: Duration) -> Result<Vec<(NodeId, Ended)>, ProcessError> {
-        self.end(nodes, Signal::SIGTERM, patience)
+        self.end(nodes, Signal::SIGTERM, patience, || {})
     }
 
     /// Ends nodes in an orderly way, SIGTERM and then a wait; whoever is left is killed. Those not running are passed over.
@@ -254,8 +299,8 @@ impl Nodes {
         for &node in &running {
             let _ = self.signal(node, Signal::SIGCONT, false);
         }
-        match self.end(&running, Signal::SIGTERM, patience) {
-            Err(ProcessError::Unmoved { .. }) => self.end(&self.running(), Signal::SIGKILL, SIGNAL_PATIENCE),
+        match self.end(&running, Signal::SIGTERM, patience, || {}) {
+            Err(ProcessError::Unmoved { .. }) => self.kill(&self.running()),
             other => other,
         }
     }
@@ -307,12 +352,18 @@ impl Nodes {
         self.places(node).map(|places| log_tail(&places.log)).unwrap_or_default()
     }
 
-    fn end(&self, nodes: &[NodeId], signal: Signal, patience: Duration) -> Result<Vec<(NodeId, Ended)>, ProcessError> {
+    fn end(
+        &self,
+        nodes: &[NodeId],
+        signal: Signal,
+        patience: Duration,
+        signalled: impl FnOnce(),
+    ) -> Result<Vec<(NodeId, Ended)>, ProcessError> {
         let began = Instant::now();
-        let mut waited_for = Vec::new();
-        for &node in nodes {
-            waited_for.push((node, self.signal(node, signal, true)?));
-        }
+        let signals: Result<Vec<_>, ProcessError> =
+            nodes.iter().map(|&node| Ok((node, self.signal(node, signal, true)?))).collect();
+        signalled();
+        let waited_for = signals?;
         let mut ended = Vec::new();
         for (node, (start, pid)) in waited_for {
             let mut slots = self.shared.lock();
@@ -388,13 +439,15 @@ impl Shared {
             Err(_) => ExitStatus::from_raw(0xff00),
         };
         let running = slot.running.take();
-        let asked = running.is_some_and(|running| running.asked_to_end);
+        let asked = running.as_ref().is_some_and(|running| running.asked_to_end);
+        let excused = running.is_some_and(|running| running.excused);
         slot.last = Some((start, pid, status));
         let log = slot.places.log.clone();
         drop(slots);
         self.ended.notify_all();
         let as_asked = asked && (matches!(status.signal(), Some(9 | 15)) || status.success());
-        if !as_asked {
+        let as_excused = excused && status.code().is_some_and(|code| code != 0 && code != PANICKED);
+        if !as_asked && !as_excused {
             let died = NodeDied { node, pid, status: status.to_string(), log_tail: log_tail(&log) };
             if self.deaths.try_send(died).is_err() {
                 self.deaths_dropped.fetch_add(1, Ordering::Relaxed);

@@ -13,7 +13,8 @@ struct Fixture {
 
 fn fixture(script: &str) -> Fixture {
     let directory = tempfile::tempdir().expect("a directory");
-    let places = NodePlaces { log: directory.path().join("log/n1.log"), disk: directory.path().join("disk") };
+    let places =
+        NodePlaces { log: directory.path().join("log/n1.log"), disk: DiskPlace::Plain(directory.path().join("disk")) };
     let script = script.to_string();
     let factory: CommandFactory = Arc::new(move |_| {
         let mut command = Command::new("sh");
@@ -106,7 +107,8 @@ fn who_ignores_the_orderly_end_is_killed() {
 #[test]
 fn a_program_that_does_not_exist_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
-    let places = NodePlaces { log: directory.path().join("log"), disk: directory.path().join("disk") };
+    let places =
+        NodePlaces { log: directory.path().join("log"), disk: DiskPlace::Plain(directory.path().join("disk")) };
     let factory: CommandFactory = Arc::new(|_| Command::new("/no/such/node"));
     let (nodes, _deaths) = Nodes::new(Arc::new(Here), factory, BTreeMap::from([(NODE, places)]));
     let error = nodes.start(NODE).expect_err("no such program").to_string();

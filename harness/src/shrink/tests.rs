@@ -56,6 +56,24 @@ fn a_stale_read_needs_one_fault_and_three_operations() {
 }
 
 #[test]
+fn replicas_that_stay_unequal_need_one_write_that_one_of_them_missed() {
+    let mut whole = stale_reads(4);
+    whole.cluster.merkle_interval_ms = 0;
+    // Later writes would hide what one node missed.
+    let healed_ms = whole.faults[0].until_ms();
+    whole.operations.retain(|operation| operation.at_ms < healed_ms);
+    let anomaly = Anomaly::Violation { checker: "convergence".to_owned(), kind: "not-equal".to_owned() };
+    let simulator = Simulator::default();
+    let mut search = Search::begin(&simulator, &anomaly, &whole, (2, 1), NO_LIMIT, &|_, _| {}).unwrap();
+    search.run();
+    let (small, ended) = search.into_plan(&anomaly);
+    let size = PlanSize::of(&small);
+    assert_eq!((ended, size.faults, size.operations), (Ended::Minimal, 1, 1), "{}", small.to_yaml());
+    assert_eq!(small.phases.converge_within_ms, whole.phases.converge_within_ms);
+    assert_eq!(report(&small).outcome, Outcome::NotConverged);
+}
+
+#[test]
 fn the_result_is_the_same_however_many_are_tried_at_once() {
     let whole = stale_reads(6);
     let (alone, ..) = shrunk(&whole, 1, NO_LIMIT);

@@ -10,15 +10,12 @@ use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::links::Tally;
+use crate::links::{Line, Tally};
 use crate::plan::{Endpoint, LinkConditions};
 
 use super::settings::{PROBE_TIMEOUT, RETRY_DOUBLINGS_MAX};
 use super::streams::stream;
 use super::wire::Pair;
-
-/// A packet that would wait longer than this for the line finds a full queue, nanoseconds.
-const LINE_QUEUE_MAX: u64 = 2_000_000_000;
 
 /// All bad links, by directed pair, and what they did, by fault.
 #[derive(Debug, Default)]
@@ -30,12 +27,7 @@ pub(super) struct BadLinks {
 #[derive(Debug)]
 struct BadLink {
     fault: String,
-    conditions: LinkConditions,
-    random: ChaCha8Rng,
-    /// The line is busy until then.
-    busy_until: u64,
-    /// When the last of all packets so far comes out.
-    last_out: u64,
+    line: Line<ChaCha8Rng>,
 }
 
 /// What happens to a packet.
@@ -60,7 +52,7 @@ impl BadLinks {
         let fault_name = fault.bytes().fold(0_u64, |name, byte| name.wrapping_mul(257).wrapping_add(u64::from(byte)));
         for &(from, to) in pairs {
             let random = stream(seed, "bad link", &[fault_name, named(from), named(to)]);
-            let link = BadLink { fault: fault.to_owned(), conditions, random, busy_until: 0, last_out: 0 };
+            let link = BadLink { fault: fault.to_owned(), line: Line::new(conditions, random) };
             let former = self.pairs.insert((from, to), link);
             assert!(former.is_none(), "{from} to {to} is bad by two faults");
         }
@@ -80,7 +72,7 @@ impl BadLinks {
     /// What about half of the packets of a pair get on top of the common way, nanoseconds.
     pub(super) fn usual(&self, pair: &Pair) -> u64 {
         match self.pairs.get(pair) {
-            Some(BadLink { conditions, .. }) => (conditions.latency_ms + conditions.jitter_ms / 2) * 1_000_000,
+            Some(link) => link.line.conditions().usual_ns(),
             None => 0,
         }
     }
@@ -94,7 +86,7 @@ impl BadLinks {
         let tally = self.tallies.get_mut(&link.fault).expect("every bad link belongs to a fault in force");
         let (delay, duplicated) = link.once(tally, now, bytes);
         let twice = if duplicated { link.once(tally, now, bytes).0 } else { None };
-        Some(Held { delay, twice, line_until: link.busy_until })
+        Some(Held { delay, twice, line_until: link.line.busy_until_ns() })
     }
 
     /// What happens to a frame on a stream: it arrives in any case. `round_trip`: of the pair. `None`: the link is good.
@@ -107,36 +99,20 @@ impl BadLinks {
         let mut waited = 0;
         for doublings in 0..=RETRY_DOUBLINGS_MAX {
             if let (Some(delay), _) = link.once(tally, now, bytes) {
-                return Some(Held { delay: Some(waited + delay), twice: None, line_until: link.busy_until });
+                return Some(Held { delay: Some(waited + delay), twice: None, line_until: link.line.busy_until_ns() });
             }
             waited += (PROBE_TIMEOUT + round_trip) << doublings;
         }
-        Some(Held { delay: Some(waited), twice: None, line_until: link.busy_until })
+        Some(Held { delay: Some(waited), twice: None, line_until: link.line.busy_until_ns() })
     }
 }
 
 impl BadLink {
     /// One packet: how long it is held (`None`: it is lost), and whether it comes twice.
     fn once(&mut self, tally: &mut Tally, now: u64, bytes: u32) -> (Option<u64>, bool) {
-        tally.packets += 1;
-        let fate = self.conditions.draw(&mut self.random);
-        if fate.lost {
-            tally.lost += 1;
-            return (None, false);
-        }
-        let line_free = self.busy_until.max(now);
-        if line_free - now > LINE_QUEUE_MAX {
-            tally.overflowed += 1;
-            return (None, false);
-        }
-        self.busy_until = line_free + self.conditions.transmission_ns(bytes);
-        let out = self.busy_until + fate.delay_ns;
-        if out > now {
-            tally.delayed(out - now);
-        }
-        tally.reordered += u64::from(out < self.last_out);
-        tally.duplicated += u64::from(fate.duplicated);
-        self.last_out = self.last_out.max(out);
-        (Some(out - now), fate.duplicated)
+        let Some(passage) = self.line.take(tally, now, bytes) else { return (None, false) };
+        let delay = passage.out_ns - now;
+        tally.delayed(delay);
+        (Some(delay), passage.duplicated)
     }
 }

@@ -72,7 +72,9 @@ pub(super) enum Frame {
     /// With the number of the client's call.
     Request(u64, ClientRequest),
     /// With the number of the client's call.
-    Response(u64, ClientResponse),
+    ///
+    /// Boxed: a status report is far larger than all else, and every event would have its size.
+    Response(u64, Box<ClientResponse>),
 }
 
 /// What travels from side to side.

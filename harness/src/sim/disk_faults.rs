@@ -90,6 +90,7 @@ pub(super) fn heal(world: &mut World, evidence: &mut Evidence, fault: DiskFault)
             }
             ail(world, &nodes, Ailment::None);
             evidence.number("syncs_refused", refused);
+            evidence.number("ended_by_themselves", (nodes.len() - running.len()) as u64);
             evidence
                 .say(format!("{refused} syncs refused; {} nodes ended by themselves.", nodes.len() - running.len()));
             evidence.bit = Some(refused > 0 && running.len() < nodes.len());

@@ -198,8 +198,8 @@ impl Faults {
         let total: u64 = pairs.iter().map(dropped).sum();
         let silent: Vec<&Pair> = pairs.iter().filter(|pair| dropped(pair) == 0).collect();
         let sources: BTreeSet<_> = pairs.iter().map(|pair| pair.0).collect();
-        let silent_sources =
-            sources.iter().filter(|source| pairs.iter().all(|pair| pair.0 != **source || dropped(pair) == 0));
+        let heard: BTreeSet<_> = pairs.iter().filter(|pair| dropped(pair) > 0).map(|pair| pair.0).collect();
+        let silent_sources = sources.difference(&heard);
         evidence.number("packets_dropped", total);
         evidence.number("pairs_without_drops", silent.len() as u64);
         evidence.number("sources_without_drops", silent_sources.count() as u64);

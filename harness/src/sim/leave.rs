@@ -73,7 +73,7 @@ impl World {
     /// Closes everything and ends the process.
     fn gone(&mut self, id: NodeId) {
         let now = self.now();
-        for connection in self.connections.ids() {
+        for connection in self.connections.of_node(id) {
             for side in [Side::Dialler, Side::Acceptor] {
                 let known = self.connections.get_mut(connection);
                 if let Some(known) = known.filter(|known| known.is_open(side) && known.party(side) == Party::Node(id)) {
@@ -85,6 +85,9 @@ impl World {
         let node = &mut self.nodes[place(id)];
         let leaving = node.leaving.expect("it is leaving");
         let unanswered = node.asking.len() as u64;
+        if let Some(replica) = &node.replica {
+            self.marks.add(&replica.marks());
+        }
         node.forget();
         node.left = Some(Left { took: now - leaving.since, unanswered });
     }
@@ -99,6 +102,6 @@ impl World {
         let message = format!("{id} is stopping and takes no further requests: ask another node");
         let response = ClientResponse::Failed(ClientError { kind: ClientErrorKind::Unavailable, message });
         let bytes = self.hash.reply(call, &response);
-        self.send_frame(connection, Side::Acceptor, Lane::Data, Frame::Response(call, response), bytes);
+        self.send_frame(connection, Side::Acceptor, Lane::Data, Frame::Response(call, Box::new(response)), bytes);
     }
 }

@@ -2,6 +2,8 @@
 //! connection dialled by the smaller id stays; a new incarnation replaces the old; `Down` once per link that was up and once
 //! per failed dial.
 
+use std::collections::BTreeSet;
+
 use hearsay_core::{Input, Lane, Link, NodeId};
 
 use super::connection::{Connection, ConnectionId, Direction, End, Frame, LaneQueues, Packet, Party, Queued, Side};
@@ -20,21 +22,36 @@ const HELLO_BYTES: u32 = 64;
 const PROBE_BYTES: u32 = 4;
 
 /// All connections. A place is used again, a [`ConnectionId`] never.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connections {
     places: Vec<Option<Connection>>,
     free: Vec<u32>,
     made: u32,
+    /// Those that each node is at an end of, by its place.
+    of_nodes: Vec<BTreeSet<ConnectionId>>,
 }
 
 impl Connections {
+    /// None yet, between so many nodes and their clients.
+    pub(super) fn new(nodes: usize) -> Connections {
+        Connections { places: Vec::new(), free: Vec::new(), made: 0, of_nodes: vec![BTreeSet::new(); nodes] }
+    }
+
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.places[id.place as usize].as_mut().filter(|connection| connection.id == id)
     }
 
-    /// The connections that somebody holds, by place.
-    pub(super) fn ids(&self) -> Vec<ConnectionId> {
-        self.places.iter().flatten().map(|connection| connection.id).collect()
+    /// The connections that a node is at an end of, by place.
+    pub(super) fn of_node(&self, node: NodeId) -> Vec<ConnectionId> {
+        self.of_nodes[place(node)].iter().copied().collect()
+    }
+
+    /// The nodes at the ends of a connection.
+    fn nodes(parties: [Party; 2]) -> impl Iterator<Item = NodeId> {
+        parties.into_iter().filter_map(|party| match party {
+            Party::Node(node) => Some(node),
+            Party::Client(_) => None,
+        })
     }
 
     fn add(&mut self, make: impl FnOnce(ConnectionId) -> Connection) -> ConnectionId {
@@ -44,12 +61,19 @@ impl Connections {
             u32::try_from(self.places.len() - 1).expect("fewer places than connections")
         });
         let id = ConnectionId { place, generation: self.made };
-        self.places[place as usize] = Some(make(id));
+        let connection = make(id);
+        for node in Connections::nodes(connection.parties) {
+            self.of_nodes[super::world::place(node)].insert(id);
+        }
+        self.places[place as usize] = Some(connection);
         id
     }
 
     fn remove(&mut self, id: ConnectionId) {
-        self.places[id.place as usize] = None;
+        let removed = self.places[id.place as usize].take().expect("a connection is removed once");
+        for node in Connections::nodes(removed.parties) {
+            self.of_nodes[place(node)].remove(&id);
+        }
         self.free.push(id.place);
     }
 }
@@ -267,6 +291,17 @@ impl World {
         }
     }
 
+    /// A node no longer needs its link to a peer.
+    pub(super) fn hang_up(&mut self, from: NodeId, to: NodeId) {
+        let node = &mut self.nodes[place(from)];
+        if let Some(LinkState::Up { connection, side, .. }) = node.peers.get(&to).map(|peer| &peer.state) {
+            let (connection, side) = (*connection, *side);
+            node.peers.remove(&to);
+            node.counters.links_down += 1;
+            self.close(connection, side, false);
+        }
+    }
+
     fn dial_ended(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if std::mem::take(&mut connection.dialling)
@@ -326,7 +361,8 @@ impl World {
         let peer = node.peers.entry(other).or_default();
         match &mut peer.state {
             LinkState::Up { connection, .. } if *connection == id => {
-                peer.state = LinkState::Idle { not_before: 0 };
+                // As if it had never been there.
+                node.peers.remove(&other);
                 node.counters.links_down += 1;
             }
             LinkState::Dialling { connection, queues } if *connection == id => {

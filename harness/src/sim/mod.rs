@@ -26,6 +26,7 @@ mod connection;
 mod disk;
 mod disk_faults;
 mod event_queue;
+mod events;
 mod faults;
 mod leave;
 mod links;
@@ -41,6 +42,9 @@ mod tests;
 mod wire;
 mod world;
 
+pub(crate) use event_queue::turn_bare_queue;
+pub use events::{Events, LoggedEvent};
 pub use run::{Simulated, simulate, simulate_with};
+pub use run_hash::Watch;
 pub use settings::{ClockSettings, DiskSettings, LinkSettings, Settings};
 pub use tape::{Hindrance, Note, Parcel, Say, Tape, What};

@@ -21,9 +21,12 @@ use crate::run::timeline::{Turn, broken_by, proof_of_healing, timeline};
 use super::disk_faults;
 use super::faults::Faults;
 use super::run::{Recording, Wake, nanoseconds};
-use super::settings::{ClockSettings, MILLISECOND};
+use super::settings::{ClockSettings, MICROSECOND, MILLISECOND};
 use super::streams::stream;
 use super::world::{Event, World};
+
+/// A look asks every node about itself: in large clusters it is taken more rarely, or it would be most of what happens.
+pub(super) const LOOK_INTERVAL_PER_NODE: u64 = 100 * MICROSECOND;
 
 /// The cluster, waiting to prove something.
 #[derive(Debug)]
@@ -443,12 +446,13 @@ impl Nemesis {
         let begin = self.lines.len();
         serde_json::to_writer(&mut self.lines, &line).expect("the store's own types always serialize");
         self.lines.push(b'\n');
-        world.hash.line(&self.lines[begin..]);
+        let now = world.now();
+        world.hash.line(now, &self.lines[begin..]);
     }
 }
 
 fn next_look(world: &World) -> u64 {
-    world.now() + nanoseconds(LOOK_INTERVAL)
+    world.now() + nanoseconds(LOOK_INTERVAL).max(LOOK_INTERVAL_PER_NODE * world.nodes.len() as u64)
 }
 
 /// What a node says about itself.
@@ -480,10 +484,6 @@ fn bit_words(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> Strin
             let torn = if *torn { format!(" and {} kept", number("batches_kept")) } else { String::new() };
             let lost = number("batches_lost");
             format!("syncs held for {hold_ms} ms, killed, {lost} unsynced batches lost{torn}")
-        }
-        Fault::FailingDisk { .. } if bit => {
-            let refused = heal.and_then(|heal| heal.numbers.get("syncs_refused")).copied().unwrap_or(0);
-            format!("{refused} syncs refused, ended by itself")
         }
         Fault::SlowDisk { .. } | Fault::FailingDisk { .. } if heal.is_none() => inject.sentences.join(" "),
         Fault::Pause { .. } if bit && heal.is_some() => "stopped, nothing handled".to_owned(),

@@ -8,6 +8,7 @@ use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalState, Funct
 use hearsay_core::{ClientRequest, ClientResponse, Event as NodeEvent, LocalEntry, NodeId};
 
 use crate::plan::Plan;
+use crate::report::marks::by_name;
 use crate::report::{ProblemKind, RunReport, Simulation};
 use crate::run::convergence::{Scans, differing, final_entries};
 use crate::run::execute::{Ran, SCAN_INTERVAL, phases_until, tombstones_collected};
@@ -15,10 +16,12 @@ use crate::run::final_reads::reads;
 use crate::run::judge::judged_report;
 use crate::run::load::{Load, Undone, keys_of, operations_by_client};
 use crate::run::metrics::{SAMPLE_INTERVAL, Sample};
+use crate::run::pending::{LastLook, pending};
 use crate::store::{Observed, RunDirectory, StoreError, write_json, write_whole};
 
 use super::clients::Clients;
-use super::nemesis::Nemesis;
+use super::nemesis::{LOOK_INTERVAL_PER_NODE, Nemesis};
+use super::run_hash::Watch;
 use super::settings::{MILLISECOND, SECOND, Settings};
 use super::tape::Tape;
 use super::world::{Event, LogLine, Step, World};
@@ -27,6 +30,8 @@ use super::world::{Event, LogLine, Step, World};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks at the start.
 const READY_LOOK: u64 = 20 * MILLISECOND;
+/// Between two samples of large clusters, for each node: the lines of all samples are a kilobyte each.
+const SAMPLE_INTERVAL_PER_NODE: u64 = MILLISECOND;
 /// Entries asked of a node at a time.
 const SCAN_PAGE: u32 = 1_000;
 
@@ -100,8 +105,8 @@ impl Recording {
         let begin = self.lines.len();
         event.write_json_line(&mut self.lines);
         self.acknowledged_writes += u64::from(event.kind == EventType::Ok && event.f != Function::Read);
-        world.hash.line(&self.lines[begin..]);
         let now = world.now();
+        world.hash.line(now, &self.lines[begin..]);
         world.hash.tape(|tape| tape.history(now, &event));
         self.events.push(event);
     }
@@ -153,14 +158,14 @@ impl Simulated {
 
 /// Carries out a plan in virtual time. Failures are among the problems of what it brought.
 pub fn simulate(plan: &Plan, settings: Settings) -> Simulated {
-    simulate_with(plan, settings, None)
+    simulate_with(plan, settings, Watch::default())
 }
 
-/// As [`simulate`], and notes on the tape what happens to its keys. The run is the same with and without.
-pub fn simulate_with(plan: &Plan, settings: Settings, tape: Option<Tape>) -> Simulated {
+/// As [`simulate`], and somebody looks on. The run is the same with and without.
+pub fn simulate_with(plan: &Plan, settings: Settings, watch: Watch) -> Simulated {
     let mut ran = Ran::default();
-    let world = match World::new(&plan.cluster, plan.seed, settings, tape) {
-        Ok(world) => world,
+    let world = match World::new(&plan.cluster, plan.seed, settings, watch) {
+        Ok(world) => world.with(plan.planted_bug()),
         Err(error) => {
             ran.problem(ProblemKind::Harness, error.to_string());
             return Simulated {
@@ -216,7 +221,7 @@ impl Run<'_> {
             Ok(()) => {
                 self.carry_out_load(&mut ran);
                 if self.world.died().is_none() {
-                    final_state = self.converge();
+                    final_state = self.converge(&mut ran);
                 }
                 if self.world.died().is_none() {
                     self.final_reads(&mut ran);
@@ -233,6 +238,7 @@ impl Run<'_> {
         let ended = recording.time(world.now());
         let (events, virtual_ns) = (world.events(), world.now());
         let logs = logs(&world.log, world.log_left_out);
+        ran.marks = by_name(&world.marks());
         let tape = world.hash.take_tape();
         let run_hash = world.hash.finish();
         ran.simulation = Some(Simulation { run_hash, events, virtual_ns });
@@ -262,7 +268,8 @@ impl Run<'_> {
             if let Some(ready) = self.nemesis.prove_ready(&mut self.world, began, READY_WITHIN) {
                 return ready;
             }
-            self.pass_until(self.world.now() + READY_LOOK);
+            let look = READY_LOOK.max(LOOK_INTERVAL_PER_NODE * self.world.nodes.len() as u64);
+            self.pass_until(self.world.now() + look);
         }
     }
 
@@ -298,8 +305,9 @@ impl Run<'_> {
     }
 
     /// Looks at all that is stored until all replicas are equal or the time is over; `None` when a node dies meanwhile.
-    fn converge(&mut self) -> Option<FinalState> {
+    fn converge(&mut self, ran: &mut Ran) -> Option<FinalState> {
         let cluster = &self.plan.cluster;
+        let mut before = None;
         let replication = usize::from(cluster.replication);
         let (began, deadline) = (self.world.now(), self.plan.phases.converge_within_ms * MILLISECOND);
         let (scans, converged_after) = loop {
@@ -310,9 +318,17 @@ impl Run<'_> {
                 break (scans, Some(waited));
             }
             if waited >= deadline {
+                let statuses = self.nemesis.statuses(&mut self.world);
+                let before = before.as_ref().map(|(statuses, at)| (statuses, self.world.now() - at));
+                let look = LastLook { scans: &scans, tombstones_collected: collected, statuses: &statuses, before };
+                ran.pending = pending(cluster, &look);
                 break (scans, None);
             }
-            self.pass_until(self.world.now() + nanoseconds(SCAN_INTERVAL));
+            if before.is_none() && waited >= deadline / 2 {
+                before = Some((self.nemesis.statuses(&mut self.world), self.world.now()));
+            }
+            let look = nanoseconds(SCAN_INTERVAL).max(LOOK_INTERVAL_PER_NODE * self.world.nodes.len() as u64);
+            self.pass_until(self.world.now() + look);
             if self.world.died().is_some() {
                 return None;
             }
@@ -326,10 +342,7 @@ impl Run<'_> {
         let from = self.recording.time(self.world.now());
         let keys = keys_of(self.plan);
         let slots = self.load.slots();
-        let mut members = self.plan.cluster.members.clone();
-        members.sort_unstable();
-        let first = slots - members.len() as u64;
-        for (node, slot) in members.into_iter().zip(first..) {
+        for (node, slot) in self.load.readers() {
             let (settings, operations) = reads(slot, self.load.settings(), node, &keys);
             let slot = u32::try_from(slot).expect("few clients");
             self.clients.add(&mut self.world, (slot, slots), settings, operations, Some(keys.clone()));
@@ -422,7 +435,8 @@ impl Run<'_> {
             serde_json::to_writer(&mut self.metrics, &sample).expect("the store's own types always serialize");
             self.metrics.push(b'\n');
         }
-        self.world.queue.push(self.world.now() + nanoseconds(SAMPLE_INTERVAL), Event::Wake(Wake::Sample));
+        let interval = nanoseconds(SAMPLE_INTERVAL).max(SAMPLE_INTERVAL_PER_NODE * self.world.nodes.len() as u64);
+        self.world.queue.push(self.world.now() + interval, Event::Wake(Wake::Sample));
     }
 }
 

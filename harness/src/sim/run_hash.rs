@@ -8,10 +8,20 @@ use hearsay_core::{ClientRequest, ClientResponse, Event, Input, Lane, Link, Node
 use serde::Serialize;
 
 use super::disk::Ticket;
+use super::events::{self as words, Events};
 use super::tape::Tape;
 
 /// Encodings gather up to this before they are hashed: many small updates cost more than one large.
 const BUFFER_BYTES: usize = 32 << 10;
+
+/// Who looks on while a run goes on. The run is the same with and without.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// Notes what happens to a few keys.
+    pub tape: Option<Tape>,
+    /// Sends off every event.
+    pub events: Option<Events>,
+}
 
 /// The hash while it rolls.
 #[derive(Debug)]
@@ -19,12 +29,16 @@ pub(super) struct RunHash {
     hasher: blake3::Hasher,
     buffer: Vec<u8>,
     tape: Option<Box<Tape>>,
+    events: Option<Box<Events>>,
+    /// Time and sequence of the event under way.
+    at: (u64, u64),
 }
 
 impl RunHash {
-    pub(super) fn new(tape: Option<Tape>) -> RunHash {
+    pub(super) fn new(watch: Watch) -> RunHash {
         let buffer = Vec::with_capacity(2 * BUFFER_BYTES);
-        RunHash { hasher: blake3::Hasher::new(), buffer, tape: tape.map(Box::new) }
+        let (tape, events) = (watch.tape.map(Box::new), watch.events.map(Box::new));
+        RunHash { hasher: blake3::Hasher::new(), buffer, tape, events, at: (0, 0) }
     }
 
     /// Does something with the tape, if there is one.
@@ -35,6 +49,31 @@ impl RunHash {
         }
     }
 
+    /// An event begins, and the one before has ended.
+    #[inline]
+    fn begin(&mut self, at: (u64, u64), node: Option<NodeId>) {
+        self.at = at;
+        if self.events.is_some() {
+            self.begin_event(node);
+        }
+    }
+
+    fn begin_event(&mut self, node: Option<NodeId>) {
+        let Some(mut events) = self.events.take() else { return };
+        if events.end(&self.buffer) {
+            events.begin(self.at, node, self.buffer.len());
+            self.events = Some(events);
+        }
+    }
+
+    /// Says something about the event under way, if somebody listens.
+    #[inline]
+    fn say(&mut self, words: impl FnOnce() -> String) {
+        if let Some(events) = &mut self.events {
+            events.say(words);
+        }
+    }
+
     /// Takes the tape away.
     pub(super) fn take_tape(&mut self) -> Option<Tape> {
         self.tape.take().map(|tape| *tape)
@@ -42,11 +81,12 @@ impl RunHash {
 
     /// A node is about to take an input. `number` is that of the message, where it is one.
     pub(super) fn input(&mut self, (time, sequence): (u64, u64), node: NodeId, input: &Input, number: u64) {
+        self.begin((time, sequence), Some(node));
         if self.buffer.len() >= BUFFER_BYTES {
-            self.hasher.update(&self.buffer);
-            self.buffer.clear();
+            self.flush();
         }
         self.tape(|tape| tape.input(time, node, input, number));
+        self.say(|| words::input(input, number));
         self.tag(1, &[time, sequence, u64::from(node.0)]);
         match input {
             Input::Peer { from, message: _ } => self.tag(2, &[u64::from(from.0), number]),
@@ -60,15 +100,26 @@ impl RunHash {
         }
     }
 
+    fn flush(&mut self) {
+        self.hasher.update(&self.buffer);
+        self.buffer.clear();
+        if let Some(events) = &mut self.events {
+            events.moved_to(0);
+        }
+    }
+
     /// A node boots.
     pub(super) fn boot(&mut self, (time, sequence): (u64, u64), node: NodeId, incarnation: u64, entries: u64) {
-        self.tape(|tape| tape.boots(time, node));
+        self.begin((time, sequence), Some(node));
+        self.tape(|tape| tape.boots(time, node, entries == 0));
+        self.say(|| format!("starts as {incarnation:x} with {entries} entries on its disk"));
         self.tag(7, &[time, sequence, u64::from(node.0), incarnation, entries]);
     }
 
     /// Part of an output: a batch, and the ticket it gets.
     pub(super) fn durable(&mut self, batch: &WriteBatch, ticket: Ticket) {
         self.tape(|tape| tape.durable(batch, ticket));
+        self.say(|| words::durable(batch));
         self.tag(8, &[batch.puts.len() as u64, batch.deletes.len() as u64]);
         for bytes in batch.puts.iter().flat_map(|(key, value)| [key, value]).chain(&batch.deletes) {
             self.bytes(bytes);
@@ -78,6 +129,7 @@ impl RunHash {
     /// Part of an output: a message with the number it gets. Its length on the wire, in bytes.
     pub(super) fn send(&mut self, to: NodeId, lane: Lane, number: u64, message: &PeerMessage) -> u32 {
         self.tape(|tape| tape.send(to, number, message));
+        self.say(|| words::send(to, lane, number, message));
         let lane = match lane {
             Lane::Control => 0,
             Lane::Data => 1,
@@ -90,6 +142,7 @@ impl RunHash {
     /// Part of an output. Its length on the wire, in bytes.
     pub(super) fn reply(&mut self, request: u64, response: &ClientResponse) -> u32 {
         self.tape(|tape| tape.reply(RequestId(request), response));
+        self.say(|| words::reply(request, response));
         self.tag(10, &[request]);
         self.encode(response)
     }
@@ -97,6 +150,7 @@ impl RunHash {
     /// Part of an output.
     pub(super) fn event(&mut self, event: &Event) {
         self.tape(|tape| tape.event(event));
+        self.say(|| words::event(event));
         match event {
             Event::PeerUp(peer) => self.tag(11, &[u64::from(peer.0)]),
             Event::PeerDown(peer) => self.tag(12, &[u64::from(peer.0)]),
@@ -109,8 +163,15 @@ impl RunHash {
         }
     }
 
+    /// Part of an output.
+    pub(super) fn hang_up(&mut self, peer: NodeId) {
+        self.tag(18, &[u64::from(peer.0)]);
+    }
+
     /// An event of the history, or a line on a fault.
-    pub(super) fn line(&mut self, line: &[u8]) {
+    pub(super) fn line(&mut self, time: u64, line: &[u8]) {
+        self.begin((time, self.at.1), None);
+        self.say(|| String::from_utf8_lossy(line).into_owned());
         self.tag(16, &[]);
         self.bytes(line);
     }
@@ -122,6 +183,9 @@ impl RunHash {
 
     /// The hash of all that happened, as hexadecimal digits.
     pub(super) fn finish(mut self) -> String {
+        if let Some(events) = self.events.take() {
+            events.finish(&self.buffer);
+        }
         self.hasher.update(&self.buffer);
         self.hasher.finalize().to_hex().to_string()
     }

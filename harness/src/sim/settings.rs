@@ -102,7 +102,10 @@ pub struct Settings {
     pub start_ns: u64,
     /// Breaks *durable first* on purpose: a world that still passed its campaigns then would have no disk worth the name.
     #[cfg(test)]
-    pub(super) releases_early: bool,
+    pub(crate) releases_early: bool,
+    /// From this event on packets take a microsecond longer: two runs that differ there, for what must notice it.
+    #[cfg(test)]
+    pub(crate) altered_from: Option<u64>,
 }
 
 impl Default for Settings {
@@ -124,6 +127,8 @@ impl Default for Settings {
             start_ns: 30 * MILLISECOND,
             #[cfg(test)]
             releases_early: false,
+            #[cfg(test)]
+            altered_from: None,
         }
     }
 }

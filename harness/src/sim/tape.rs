@@ -167,8 +167,13 @@ pub enum What {
     },
     /// All batches up to this one are durable.
     Synced(NodeId, u64),
-    /// A process is started, and will serve a little later.
-    Boots(NodeId),
+    /// A process begins to serve; `empty`: it found nothing on its disk.
+    Boots {
+        /// Whose.
+        node: NodeId,
+        /// Nothing was stored.
+        empty: bool,
+    },
     /// A process is killed. The batches up to `kept` made it, those behind it are lost.
     Killed {
         /// Whose.
@@ -290,9 +295,9 @@ impl Tape {
         }
     }
 
-    pub(super) fn boots(&mut self, time: u64, node: NodeId) {
+    pub(super) fn boots(&mut self, time: u64, node: NodeId, empty: bool) {
         self.step = Step { time, node, number: self.step.number + 1, silent_deadline: false };
-        self.note(time, What::Boots(node));
+        self.note(time, What::Boots { node, empty });
     }
 
     pub(super) fn durable(&mut self, batch: &WriteBatch, ticket: Ticket) {

@@ -372,7 +372,12 @@ impl World {
             }
             (Frame::Request(call, request), Party::Node(node), _) => self.take_request(id, node, call, request),
             (Frame::Response(call, response), Party::Client(slot), _) => {
-                self.tell_client(super::world::ClientEvent::Response { slot, connection: id, call, response });
+                self.tell_client(super::world::ClientEvent::Response {
+                    slot,
+                    connection: id,
+                    call,
+                    response: *response,
+                });
             }
             (frame, receiver, sender) => unreachable!("{sender:?} sends {frame:?} to {receiver:?}"),
         }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
-    ClientRequest, ClientResponse, ClusterConfig, ConfigError, Input, NodeId, Output, Replica, RequestId, Send,
+    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, Marks, NodeId, Output, Planted, Replica,
+    RequestId, Send, planted,
 };
 use rand::Rng;
 
@@ -14,10 +15,10 @@ use super::event_queue::EventQueue;
 use super::links::Connections;
 use super::node::{Ailment, Effects, Node, Outgoing, Process};
 use super::run::Wake;
-use super::run_hash::RunHash;
+use super::run_hash::{RunHash, Watch};
 use super::settings::{Settings, UNRELEASED_MAX};
 use super::streams::{stream, sub_seed};
-use super::tape::{Hindrance, Parcel, Tape, What};
+use super::tape::{Hindrance, Parcel, What};
 use super::wire::Wire;
 
 /// Lines of all nodes' logs that are kept.
@@ -109,7 +110,10 @@ pub(super) struct LogLine {
 pub(super) struct World {
     pub(super) seed: u64,
     pub(super) settings: Settings,
-    config: ClusterConfig,
+    /// What the nodes have in common, shared between them.
+    pub(super) cluster: Cluster,
+    request_timeout_ms: u64,
+    planted: Planted,
     pub(super) queue: EventQueue<Event>,
     pub(super) nodes: Vec<Node>,
     pub(super) connections: Connections,
@@ -124,6 +128,8 @@ pub(super) struct World {
     pub(super) log: Vec<LogLine>,
     pub(super) log_left_out: u64,
     died: Option<(NodeId, String)>,
+    /// Of processes that have ended.
+    pub(super) marks: Marks,
 }
 
 /// Runs the core's code; a panic comes back as its message.
@@ -148,9 +154,9 @@ impl World {
         config: &ClusterConfig,
         seed: u64,
         settings: Settings,
-        tape: Option<Tape>,
+        watch: Watch,
     ) -> Result<World, ConfigError> {
-        config.validate()?;
+        let cluster = Cluster::new(config.clone())?;
         let mut members = config.members.clone();
         members.sort_unstable();
         if members.iter().zip(1..).any(|(member, number)| member.0 != number) {
@@ -160,13 +166,15 @@ impl World {
         Ok(World {
             seed,
             settings,
-            config: config.clone(),
+            request_timeout_ms: config.request_timeout_ms,
+            cluster,
+            planted: Planted::NONE,
             queue: EventQueue::new(),
             nodes: members.iter().map(node).collect(),
-            connections: Connections::default(),
+            connections: Connections::new(members.len()),
             dialled: BTreeMap::new(),
             wire: Wire::new(settings.link),
-            hash: RunHash::new(tape),
+            hash: RunHash::new(watch),
             sequence: 0,
             events: 0,
             messages: 0,
@@ -174,7 +182,13 @@ impl World {
             log: Vec::new(),
             log_left_out: 0,
             died: None,
+            marks: Marks::default(),
         })
+    }
+
+    /// The same with a bug planted in every node.
+    pub(super) fn with(self, planted: Planted) -> World {
+        World { planted, ..self }
     }
 
     /// Nanoseconds since the start of the world.
@@ -184,12 +198,21 @@ impl World {
 
     /// How long a coordinator works for one request, nanoseconds.
     pub(super) fn request_timeout(&self) -> u64 {
-        self.config.request_timeout_ms.saturating_mul(1_000_000)
+        self.request_timeout_ms.saturating_mul(1_000_000)
     }
 
     /// Events so far.
     pub(super) fn events(&self) -> u64 {
         self.events
+    }
+
+    /// Rare branches that all processes have taken so far.
+    pub(super) fn marks(&self) -> Marks {
+        let mut marks = self.marks.clone();
+        for replica in self.nodes.iter().filter_map(|node| node.replica.as_ref()) {
+            marks.add(&replica.marks());
+        }
+        marks
     }
 
     /// The first node whose replica broke an invariant of its own, with its last words.
@@ -202,6 +225,10 @@ impl World {
         let Some((sequence, event)) = self.queue.pop() else { return Step::Nothing };
         self.sequence = sequence;
         self.events += 1;
+        #[cfg(test)]
+        if self.settings.altered_from == Some(self.events) {
+            self.wire.link.latency_ns += 1_000;
+        }
         match event {
             Event::At(happening) => {
                 if let Some(happening) = self.cross(happening) {
@@ -287,8 +314,8 @@ impl World {
         let (recovered, clocks) = (node.disk.recover(), node.clock.now(now));
         self.hash.boot((now, self.sequence), id, incarnation, recovered.entries.len() as u64);
         let seed = sub_seed(seed, "node", &object);
-        let config = self.config.clone();
-        let booted = guarded(|| Replica::boot(config, id, incarnation, recovered, seed, clocks));
+        let (cluster, planted) = (&self.cluster, self.planted);
+        let booted = guarded(|| Replica::boot_in(cluster, planted, id, incarnation, recovered, seed, clocks));
         let (replica, output) = match booted {
             Ok(booted) => booted.expect("the configuration was checked, and the store is this node's own"),
             Err(message) => return self.dies(id, message),
@@ -323,8 +350,11 @@ impl World {
         let loss = lose(&mut node.disk);
         let now = self.queue.now();
         self.hash.tape(|tape| tape.killed(now, id, last, loss));
+        if let Some(replica) = &node.replica {
+            self.marks.add(&replica.marks());
+        }
         node.forget();
-        for connection in self.connections.ids() {
+        for connection in self.connections.of_node(id) {
             for side in [Side::Dialler, Side::Acceptor] {
                 let known = self.connections.get_mut(connection);
                 if let Some(known) = known.filter(|known| known.is_open(side) && known.party(side) == Party::Node(id)) {
@@ -438,7 +468,7 @@ impl World {
     }
 
     fn take(&mut self, id: NodeId, output: Output) {
-        let Output { durable, send, reply, events } = output;
+        let Output { durable, send, reply, hang_up, events } = output;
         for event in events {
             self.hash.event(&event);
             if self.log.len() < LOG_LINES_MAX {
@@ -446,6 +476,11 @@ impl World {
             } else {
                 self.log_left_out += 1;
             }
+        }
+        // Nothing has been sent on these for long, so nothing that waits for the disk is for them.
+        for peer in hang_up {
+            self.hash.hang_up(peer);
+            self.hang_up(id, peer);
         }
         let node = &mut self.nodes[place(id)];
         if !durable.is_empty() {
@@ -465,7 +500,7 @@ impl World {
                 let bytes = self.hash.reply(request_id.0, &response);
                 effects.reply.push((request_id, response, bytes));
             }
-            let releases_early = self.releases_early();
+            let releases_early = self.releases_early() || planted!(self.planted, AcknowledgeBeforeDurable);
             let node = &mut self.nodes[place(id)];
             let ticket = node.disk.last();
             if releases_early || (node.unreleased.is_empty() && node.disk.is_durable(ticket)) {
@@ -497,7 +532,7 @@ impl World {
             let asked = self.nodes[place(id)].asking.remove(&request_id);
             let (connection, call) = asked.expect("the replica answers each request once");
             self.hash.tape(|tape| tape.leaves(now, Parcel::Response(call)));
-            let frame = Frame::Response(call, response);
+            let frame = Frame::Response(call, Box::new(response));
             self.send_frame(connection, Side::Acceptor, hearsay_core::Lane::Data, frame, bytes);
         }
     }

@@ -9,14 +9,20 @@
 //! have been traced: its plan is.
 
 mod chart;
+mod compare;
+mod event_file;
 mod focus;
 mod story;
+mod svg;
 #[cfg(test)]
 mod tests;
 mod text;
 mod words;
 
 pub use chart::{Chart, Life, Row, Shape, Tone};
+pub use compare::{Difference, both_files, record_events, run_both, words_at};
+pub use event_file::{EventFile, EventsError, EventsHeader, write_events};
 pub use focus::{Around, Focus, FocusError, counterpart, find_focus};
 pub use story::tell;
+pub use svg::render_svg;
 pub use text::render_text;

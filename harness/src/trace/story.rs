@@ -321,7 +321,13 @@ impl<'a> Teller<'a> {
             }
             What::Synced(node, batch) => self.synced(time, *node, *batch),
             What::Killed { node, kept } => self.killed(time, *node, *kept),
-            What::Boots(node) => self.changes(time, *node, Life::Up, "starts"),
+            What::Boots { node, empty } => {
+                if *empty {
+                    self.held.retain(|(of, _), _| of != node);
+                }
+                let text = if *empty { "starts with an empty disk" } else { "starts" };
+                self.changes(time, *node, Life::Up, text);
+            }
             What::Pauses(node) => self.changes(time, *node, Life::Paused, "is paused"),
             What::Proceeds(node) => self.changes(time, *node, Life::Up, "goes on"),
             What::Link(node, peer, state) if self.is_in_span(time) && self.nodes.contains_key(peer) => {

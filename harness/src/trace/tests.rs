@@ -9,12 +9,15 @@ use hearsay_core::{ClientResponse, Key, NodeId, RequestId, Value, Version, WallT
 use super::*;
 use crate::campaign;
 use crate::plan::make_plan;
-use crate::report::FaultReport;
 use crate::run::load::Load;
-use crate::sim::{Hindrance, Note, Parcel, Say, Settings, Tape, What, simulate, simulate_with};
+use crate::sim::{Hindrance, Note, Parcel, Say, Settings, Tape, Watch, What, simulate, simulate_with};
 
 fn n(number: u16) -> NodeId {
     NodeId(number)
+}
+
+fn tape_of(focus: &Focus) -> Watch {
+    Watch { tape: Some(Tape::of(focus.keys.iter().cloned())), ..Watch::default() }
 }
 
 fn version(value: &str) -> Version {
@@ -63,7 +66,7 @@ fn a_write() -> (Tape, Focus, History) {
         ),
         (11 * MS, What::Leaves(Parcel::Response(1))),
         (12 * MS, What::History(event(1, 12 * MS, EventType::Ok))),
-        (50 * MS, What::Boots(n(2))),
+        (50 * MS, What::Boots { node: n(2), empty: false }),
     ];
     let notes = happened.into_iter().map(|(time, what)| Note { time, what }).collect();
     let events = vec![event(0, 0, EventType::Invoke), event(1, 12 * MS, EventType::Ok)];
@@ -80,18 +83,11 @@ fn a_write() -> (Tape, Focus, History) {
 #[test]
 fn a_write_is_told_from_the_request_to_the_reply() {
     let (tape, focus, history) = a_write();
-    let fault = FaultReport {
-        left_out: false,
-        id: "f1".to_owned(),
-        name: "crash".to_owned(),
-        nodes: "n2".to_owned(),
-        from: Some(10_000_000),
-        to: Some(50_000_000),
-        bit: true,
-        bit_evidence: String::new(),
-        healed: true,
-        heal_evidence: String::new(),
-    };
+    let fault = serde_json::from_value(serde_json::json!({
+        "id": "f1", "name": "crash", "nodes": "n2", "from": 10_000_000, "to": 50_000_000,
+        "bit": true, "bit_evidence": "", "healed": true, "heal_evidence": "",
+    }));
+    let fault = fault.expect("a fault report");
     let text = render_text(&tell(&tape, &focus, &history, &[fault]), 100);
     let expected = "\
 op 0: write k7=311, process 4 at n1, 0.000000 to 0.012000 s, ok
@@ -131,7 +127,7 @@ fn a_violation_of_a_simulated_run_is_shown_from_write_to_stale_read() {
     let focus = find_focus(&Around::FirstViolation, (None, None), case, &report, timeout).unwrap();
     assert!(focus.operations.len() >= 2, "{focus:?}");
 
-    let taped = simulate_with(&plan, Settings::default(), Some(Tape::of(focus.keys.iter().cloned())));
+    let taped = simulate_with(&plan, Settings::default(), tape_of(&focus));
     assert_eq!(plain.run_hash(), taped.run_hash(), "a tape must not change the run");
     let chart = tell(&taped.tape.unwrap(), &focus, &case.history, &report.faults);
     for operation in case.history.operations.iter().filter(|operation| focus.operations.contains(&operation.index)) {
@@ -154,4 +150,54 @@ fn a_violation_of_a_simulated_run_is_shown_from_write_to_stale_read() {
         let error = find_focus(&around, (None, None), case, &report, timeout).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
+}
+
+#[test]
+fn two_runs_that_part_are_shown_at_the_first_event_that_differs() {
+    let mut plan = make_plan(&campaign::load("stale-reads").unwrap(), 2);
+    plan.operations.truncate(1_500);
+    let same = Settings::default();
+    let (runs, none) = run_both((&plan, same), (&plan, same));
+    assert_eq!((runs[0].run_hash(), none), (runs[1].run_hash(), None));
+
+    let altered_from = 9_000;
+    let altered = Settings { altered_from: Some(altered_from), ..same };
+    let (runs, difference) = run_both((&plan, same), (&plan, altered));
+    assert_ne!(runs[0].run_hash(), runs[1].run_hash());
+    let difference = difference.expect("a microsecond is a difference");
+    let [first, second] = [&difference.first, &difference.second].map(|event| event.as_ref().unwrap());
+    assert!(first.time.abs_diff(second.time) <= 1_000_000, "{difference:?}");
+    assert!(difference.position > 1_000 && difference.before.is_some(), "{difference:?}");
+    // What both have done before it must be what the first alone does, event for event.
+    let alone = words_at(&plan, same, difference.position).unwrap();
+    assert_eq!(&alone, first);
+    let told = difference.render(["one", "other"]);
+    assert!(
+        told.contains("the first that differs, one\n") && told.contains("the first that differs, other\n"),
+        "{told}"
+    );
+    assert!(!first.words.is_empty() && told.contains(&first.words[0][..20.min(first.words[0].len())]), "{told}");
+}
+
+#[test]
+fn files_of_events_tell_where_two_runs_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = make_plan(&campaign::load("stale-reads").unwrap(), 3);
+    plan.operations.truncate(600);
+    let same = Settings::default();
+    let altered = Settings { altered_from: Some(4_000), ..same };
+    let header = EventsHeader::new(&plan.campaign, plan.seed, folder.path().join("plan.yaml"));
+    let record = |name: &str, settings| {
+        let path = folder.path().join(name);
+        let hash = record_events(&plan, settings, &path, &header).unwrap().run_hash().to_owned();
+        (EventFile::open(&path).unwrap().unwrap(), hash)
+    };
+    let ((mut one, hash), (mut again, _), (mut other, _)) =
+        (record("one", same), record("again", same), record("other", altered));
+    assert_eq!(hash, simulate(&plan, same).run_hash(), "writing events must not change the run");
+    assert_eq!(both_files(&mut one, &mut again).unwrap(), None);
+    let mut one = record("one", same).0;
+    let recorded = both_files(&mut one, &mut other).unwrap().expect("they differ");
+    let (_, now) = run_both((&plan, same), (&plan, altered));
+    assert_eq!(recorded.position, now.unwrap().position);
 }

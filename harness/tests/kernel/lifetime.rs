@@ -7,6 +7,7 @@ use std::net::UdpSocket;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use hearsay::disk::{Disk, DiskKind};
 use hearsay::faults::FirewallKind;
 use hearsay::plan::Endpoint;
 use hearsay::sandbox::doctor::{self, Check, Needs};
@@ -46,16 +47,23 @@ pub(crate) fn victim(sandbox: &Sandbox, words: &[String]) -> ExitCode {
             let pair = (network.node_address(nodes[0]), network.node_address(nodes[1]));
             firewall.apply(&BTreeSet::from([pair])).expect("blocking");
             fs::write(sandbox.scratch().join("file"), "content").expect("writing to the scratch directory");
+            // Where /dev/fuse can't be opened there is no mount to leave behind.
+            let disks: Vec<Disk> =
+                nodes.iter().filter_map(|node| Disk::serve(sandbox, &node.to_string()).ok()).collect();
+            disks.iter().for_each(Disk::hold);
             let mut children = Vec::new();
             for &node in &nodes {
                 let mut command = Command::new("sh");
                 // The second one has forked twice, and ignores what asks it to end.
-                command.args(["-c", "sleep 1000 & (trap '' TERM INT HUP; setsid sleep 1000 &) ; wait"]);
+                // One of its processes waits for a disk that holds its syncs.
+                let script = "dd if=/dev/zero of=/run/hearsay/disks/$0/file bs=4k count=1 conv=fsync 2> /dev/null & \
+                              sleep 1000 & (trap '' TERM INT HUP; setsid sleep 1000 &) ; wait";
+                command.args(["-c", script, &node.to_string()]);
                 children.push(network.spawn_in_node(node, command).expect("a process in a node"));
             }
             say("up");
             wait_for_signal(&[]);
-            drop(children);
+            drop((children, disks));
             ExitCode::SUCCESS
         }
         Some("count-signals") => {
@@ -177,7 +185,8 @@ impl Victim {
             }
         });
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
-        assert!(!mounts.lines().any(|line| line.contains("- tmpfs hearsay")), "a mount is left:\n{mounts}");
+        let ours = |line: &str| line.contains("- tmpfs hearsay") || line.contains("- fuse.hearsay");
+        assert!(!mounts.lines().any(ours), "a mount is left:\n{mounts}");
         let files: Vec<_> = fs::read_dir(&self.temporary).expect("the directory for temporary files").collect();
         assert!(files.is_empty(), "temporary files are left: {files:?}");
         assert!(!fs::exists("/run/hearsay").expect("looking for /run/hearsay"), "/run/hearsay is left on the host");
@@ -315,7 +324,7 @@ fn orphans_inside() -> ExitCode {
 }
 
 fn doctor_is_content() -> Outcome {
-    let checks = doctor::examine(Needs { nodes: 5, firewall: FirewallKind::Nftables });
+    let checks = doctor::examine(Needs { nodes: 5, firewall: FirewallKind::Nftables, disks: DiskKind::Auto });
     let hindering: Vec<&Check> = checks.iter().filter(|check| check.hinders()).collect();
     assert!(hindering.is_empty(), "{hindering:#?}");
     for name in ["namespaces", "veth", "nftables", "iptables", "open files", "processes", "memory", "kernel"] {

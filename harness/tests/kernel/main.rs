@@ -6,14 +6,18 @@
 //!
 //! `cargo test -p hearsay --test kernel [-- FILTER]`; with `-- mode:measure 200` it prints times for 200 nodes instead.
 
+mod disk_client;
+mod disks;
 mod faults;
 mod firewall;
 mod lifetime;
+mod links;
 mod measure;
 mod network;
 mod support;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use hearsay::sandbox::{self, Network, Role, Sandbox};
 use hearsay_core::NodeId;
@@ -45,6 +49,9 @@ fn outside() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let words = words();
+    if let Some(("disk-client", rest)) = words.split_first().map(|(word, rest)| (word.as_str(), rest)) {
+        return disk_client::run(rest);
+    }
     if words.first().is_some_and(|word| word.starts_with("mode:")) {
         return match sandbox::enter() {
             Ok(Role::Inside(sandbox)) => inside(&sandbox),
@@ -55,7 +62,7 @@ fn outside() -> ExitCode {
     let root = nix::unistd::Uid::effective().is_root();
     let who = if root { "root" } else { "an ordinary user" };
     println!("\nkernel tests as {who}, outside of a sandbox");
-    let mut good = run_cases(&lifetime::cases(), &words, &Context { network: None });
+    let mut good = run_cases(&lifetime::cases(), &words, &Context { network: None, sandbox: None });
     println!("\nkernel tests as {who}, inside of a sandbox");
     good &= run_self("mode:inside", &words);
     if root {
@@ -74,8 +81,8 @@ fn inside(sandbox: &Sandbox) -> ExitCode {
                 Ok(network) => network,
                 Err(error) => return fail(&error),
             };
-            let context = Context { network: Some(network) };
-            let cases = [network::cases(), firewall::cases(), faults::cases()].concat();
+            let context = Context { network: Some(Arc::new(network)), sandbox: Some(sandbox) };
+            let cases = [network::cases(), firewall::cases(), faults::cases(), links::cases(), disks::cases()].concat();
             if run_cases(&cases, rest, &context) { ExitCode::SUCCESS } else { ExitCode::from(101) }
         }
         "mode:victim" => lifetime::victim(sandbox, rest),

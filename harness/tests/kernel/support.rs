@@ -4,20 +4,26 @@ use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hearsay::sandbox::Network;
+use hearsay::sandbox::{Network, Sandbox};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const NOBODY: u32 = 65_534;
 
-pub(crate) struct Context {
-    pub(crate) network: Option<Network>,
+pub(crate) struct Context<'a> {
+    pub(crate) network: Option<Arc<Network>>,
+    pub(crate) sandbox: Option<&'a Sandbox>,
 }
 
-impl Context {
+impl Context<'_> {
     pub(crate) fn network(&self) -> &Network {
         self.network.as_ref().expect("this case runs inside of a sandbox")
+    }
+
+    pub(crate) fn shared_network(&self) -> Arc<Network> {
+        Arc::clone(self.network.as_ref().expect("this case runs inside of a sandbox"))
     }
 }
 
@@ -26,10 +32,10 @@ pub(crate) enum Outcome {
     Skipped(&'static str),
 }
 
-pub(crate) type Case = (&'static str, fn(&Context) -> Outcome);
+pub(crate) type Case = (&'static str, fn(&Context<'_>) -> Outcome);
 
 /// Runs the cases whose name holds one of the words; true when none failed.
-pub(crate) fn run_cases(cases: &[Case], words: &[String], context: &Context) -> bool {
+pub(crate) fn run_cases(cases: &[Case], words: &[String], context: &Context<'_>) -> bool {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for (name, case) in cases {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {

@@ -212,7 +212,7 @@ pub struct StatusReport {
     pub ready: bool,
     /// Peers it has not yet compared itself with; empty when `ready`.
     pub catching_up_from: Vec<NodeId>,
-    /// Every other member.
+    /// Every other member; in a large cluster those that the node watches now: they share a range with it, or were used lately.
     pub peers: Vec<PeerStatus>,
     /// Keys stored, tombstones included.
     pub keys: u64,

@@ -39,7 +39,8 @@ pub struct ClusterConfig {
     pub repair_patience_ms: u64,
     /// Client requests in work at once at one coordinator; more are refused as overloaded.
     pub requests_max: u32,
-    /// Between two heartbeats to each linked peer.
+    /// Between two heartbeats to each linked peer. In a large cluster a node keeps links only to those it shares a range with
+    /// and those it used lately, so the load is bounded by `vnodes` and `replication`, not by the number of members.
     pub heartbeat_interval_ms: u64,
     /// Silence after which a peer is held for dead.
     pub heartbeat_timeout_ms: u64,
@@ -72,7 +73,7 @@ impl Default for ClusterConfig {
 
 impl ClusterConfig {
     /// Most members of a cluster.
-    pub const MEMBERS_MAX: usize = 1_000;
+    pub const MEMBERS_MAX: usize = 10_000;
     /// Most replicas of a key.
     pub const REPLICATION_MAX: u8 = 9;
     /// Most tokens of a node.
@@ -151,8 +152,12 @@ impl ClusterConfig {
         if self.members.contains(&identity) {
             return Ok(());
         }
-        Err(ConfigError(format!("{identity} is not among the members: add it, or start the node under another id")))
+        Err(no_member(identity))
     }
+}
+
+pub(crate) fn no_member(identity: NodeId) -> ConfigError {
+    ConfigError(format!("{identity} is not among the members: add it, or start the node under another id"))
 }
 
 /// A configuration that can't work, as a sentence with the mend.
@@ -178,7 +183,7 @@ mod tests {
         type Mistake = fn(&mut ClusterConfig);
         let table: &[(Mistake, &str)] = &[
             (|c| c.members.clear(), "name at least one node"),
-            (|c| c.members = (1..=1_001).map(NodeId).collect(), "the limit is 1000"),
+            (|c| c.members = (1..=10_001).map(NodeId).collect(), "the limit is 10000"),
             (|c| c.members.push(NodeId(0)), "numbered from 1"),
             (|c| c.members.push(NodeId(3)), "names n3 twice"),
             (|c| c.replication = 0, "from 1 to 9"),

@@ -41,6 +41,8 @@ counters! {
     replica_digest_reads,
     /// Replica reads refused because this node has not caught up.
     replica_reads_refused,
+    /// Links that were no longer needed.
+    links_given_up,
     /// Reads whose first answers did not agree.
     digest_mismatches,
     /// Repairs sent to replicas (to itself included) that answered a read with something older.

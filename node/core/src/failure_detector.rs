@@ -17,18 +17,58 @@
 //!
 //! A node that was itself stopped (its heartbeat timer went off much too late) judges nobody by that time: it did not listen.
 //!
+//! *Who is watched.* In a cluster of up to [`FULL_MESH_MAX`] members everybody, and links stay. In a larger one only the peers
+//! that are needed: the neighbours, at most `2 (replication - 1) vnodes` on the average whatever the number of members, and
+//! those that requests were lately coordinated with. A link to one of the latter that carried nothing but heartbeats for
+//! [`STRANGER_IDLE_MS`] is given up and its state forgotten; the end that hears of it forgets, too, instead of taking it for
+//! a failure. What is not watched is assumed: it is dialled at first use, suspected when nothing comes of that, and forgiven
+//! after a while. So state, heartbeats and links of a node do not grow with the cluster.
+//!
 //! Left out: phi-accrual, and any publication of these opinions: each node uses its own.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::counters::Counters;
-use crate::{Event, Link, Mark, NodeId, PeerStatus, Time};
+use crate::message::PeerMessage;
+use crate::{Event, Link, Mark, NodeId, PeerStatus, Planted, Time, planted};
 
 /// Between two attempts to reach a neighbour without a link.
 const PROBE_INTERVAL_MS: u64 = 1_000;
 /// How long a peer that is no neighbour stays dead after its link went down.
 const DEAD_AFTER_LINK_DOWN_MS: u64 = 2_000;
+
+/// Up to so many members every peer is watched and every link stays.
+pub(crate) const FULL_MESH_MAX: usize = 50;
+/// In a larger cluster: a link to a peer that is no neighbour is given up after so long without use.
+const STRANGER_IDLE_MS: u64 = 10_000;
+
+/// What a message says about the need for its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    /// Only that its sender lives.
+    Heartbeat,
+    /// The link is of use.
+    Use,
+}
+
+impl Traffic {
+    pub(crate) fn of(message: &PeerMessage) -> Traffic {
+        match message {
+            PeerMessage::Heartbeat => Traffic::Heartbeat,
+            _ => Traffic::Use,
+        }
+    }
+}
+
+/// What is due when the heartbeat timer goes off.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Round {
+    /// Whom to send a heartbeat.
+    pub(crate) heartbeats: Vec<NodeId>,
+    /// Whose link is no longer needed.
+    pub(crate) hang_up: Vec<NodeId>,
+}
 
 /// What a coordinator may think of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,20 +98,26 @@ struct Peer {
     probed: Option<Time>,
     /// The last event about it, so that each change is told once.
     told_up: Option<bool>,
+    /// When its link was last made or carried more than heartbeats.
+    used: Time,
 }
 
 /// The failure detector of one node.
 #[derive(Debug)]
 pub(crate) struct FailureDetector {
+    /// Those that are watched.
     peers: BTreeMap<NodeId, Peer>,
+    /// Others than neighbours are watched while they are used, and then forgotten.
+    forgets: bool,
     interval_ms: u64,
     timeout_ms: u64,
     last_tick: Time,
+    pub(crate) planted: Planted,
 }
 
 impl FailureDetector {
-    /// A detector for all `peers` (without the node itself), to be ticked every `interval_ms`.
-    pub(crate) fn new(
+    /// Watches all `peers` (all members but the node itself) for ever; to be ticked every `interval_ms`.
+    pub(crate) fn of_all(
         peers: impl Iterator<Item = NodeId>,
         neighbours: &[NodeId],
         interval_ms: u64,
@@ -79,12 +125,25 @@ impl FailureDetector {
         now: Time,
     ) -> FailureDetector {
         let peers = peers.map(|id| (id, Peer { neighbour: neighbours.contains(&id), ..Peer::default() })).collect();
-        FailureDetector { peers, interval_ms, timeout_ms, last_tick: now }
+        FailureDetector { peers, forgets: false, interval_ms, timeout_ms, last_tick: now, planted: Planted::NONE }
     }
 
-    /// What to think of `peer`. Nodes that are no members are dead.
+    /// Watches the neighbours for ever and others while they are used; to be ticked every `interval_ms`.
+    pub(crate) fn of_neighbours(
+        neighbours: &[NodeId],
+        interval_ms: u64,
+        timeout_ms: u64,
+        now: Time,
+    ) -> FailureDetector {
+        let peers = neighbours.iter().map(|&id| (id, Peer { neighbour: true, ..Peer::default() })).collect();
+        FailureDetector { peers, forgets: true, interval_ms, timeout_ms, last_tick: now, planted: Planted::NONE }
+    }
+
+    /// What to think of `peer`, which is another member. Asked about anybody else, it says that it is dead if it can tell.
     pub(crate) fn opinion(&self, peer: NodeId, now: Time) -> Opinion {
-        let Some(peer) = self.peers.get(&peer) else { return Opinion::Dead };
+        let Some(peer) = self.peers.get(&peer) else {
+            return if self.forgets { Opinion::Assumed } else { Opinion::Dead };
+        };
         match (peer.linked, peer.failed) {
             (true, _) if peer.alive => Opinion::Alive,
             (true, _) => Opinion::Dead,
@@ -94,15 +153,29 @@ impl FailureDetector {
         }
     }
 
-    /// Whether `peer` is another member of the cluster.
-    pub(crate) fn knows(&self, peer: NodeId) -> bool {
-        self.peers.contains_key(&peer)
+    /// The state of `peer`, another member; from now on it is watched.
+    fn watched(&mut self, peer: NodeId) -> Option<&mut Peer> {
+        if self.forgets { Some(self.peers.entry(peer).or_default()) } else { self.peers.get_mut(&peer) }
     }
 
-    /// A message of `peer` came in.
-    pub(crate) fn on_heard(&mut self, peer: NodeId, now: Time, counters: &mut Counters, events: &mut Vec<Event>) {
+    /// A message of `peer`, another member, came in.
+    pub(crate) fn on_heard(
+        &mut self,
+        peer: NodeId,
+        traffic: Traffic,
+        now: Time,
+        counters: &mut Counters,
+        events: &mut Vec<Event>,
+    ) {
+        // What is not watched has no link that its life could count for.
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.heard = now;
+        if traffic == Traffic::Use {
+            state.used = now;
+        }
+        if planted!(self.planted, DeadForEver) && state.told_up == Some(false) {
+            return;
+        }
         if state.linked && !state.alive {
             state.alive = true;
             counters.mark(Mark::PeerRevived);
@@ -110,17 +183,18 @@ impl FailureDetector {
         }
     }
 
-    /// Something is being sent to `peer`.
-    pub(crate) fn on_sent(&mut self, peer: NodeId, now: Time) {
-        if let Some(state) = self.peers.get_mut(&peer)
-            && !state.linked
-            && state.tried.is_none()
-        {
+    /// Something is being sent to `peer`, another member.
+    pub(crate) fn on_sent(&mut self, peer: NodeId, traffic: Traffic, now: Time) {
+        let Some(state) = self.watched(peer) else { return };
+        if traffic == Traffic::Use {
+            state.used = now;
+        }
+        if !state.linked && state.tried.is_none() {
             state.tried = Some(now);
         }
     }
 
-    /// The link to `peer` changed.
+    /// The link to `peer`, another member, changed.
     pub(crate) fn on_link(
         &mut self,
         peer: NodeId,
@@ -129,13 +203,25 @@ impl FailureDetector {
         counters: &mut Counters,
         events: &mut Vec<Event>,
     ) {
-        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let forgets = self.forgets;
+        let Some(state) = self.watched(peer) else { return };
+        // The other end gives a link up that neither has used for long. Half the time, for what is still under way.
+        let unused = state.linked && now.since_ms(state.used) > STRANGER_IDLE_MS / 2;
+        if forgets && link == Link::Down && !state.neighbour && unused {
+            self.peers.remove(&peer);
+            return;
+        }
         state.tried = None;
         match link {
+            Link::Up if planted!(self.planted, DeadForEver) && state.told_up == Some(false) => {
+                state.linked = true;
+                return;
+            }
             Link::Up => {
                 state.linked = true;
                 state.alive = true;
                 state.heard = now;
+                state.used = now;
                 state.failed = None;
             }
             Link::Down => {
@@ -148,8 +234,8 @@ impl FailureDetector {
     }
 
     /// The heartbeat timer went off: judges the silent, and answers whom to send a heartbeat: every linked peer (also the
-    /// silent, who may hear us again), and neighbours without a link, once a second.
-    pub(crate) fn tick(&mut self, now: Time, counters: &mut Counters, events: &mut Vec<Event>) -> Vec<NodeId> {
+    /// silent, who may hear us again), and neighbours without a link, once a second. Forgets who is not needed.
+    pub(crate) fn tick(&mut self, now: Time, counters: &mut Counters, events: &mut Vec<Event>) -> Round {
         // Between the interval and the timeout, so that neither a slow machine nor a short pause is misjudged.
         let own_pause = now.since_ms(self.last_tick) > self.interval_ms.midpoint(self.timeout_ms);
         if own_pause {
@@ -157,7 +243,7 @@ impl FailureDetector {
             counters.mark(Mark::OwnPause);
         }
         self.last_tick = now;
-        let mut heartbeats = Vec::new();
+        let mut round = Round::default();
         for (id, peer) in &mut self.peers {
             if own_pause && peer.alive {
                 peer.heard = now;
@@ -166,12 +252,16 @@ impl FailureDetector {
                 peer.tried = Some(now);
             }
             if peer.linked {
+                if self.forgets && !peer.neighbour && now.since_ms(peer.used) > STRANGER_IDLE_MS {
+                    round.hang_up.push(*id);
+                    continue;
+                }
                 if peer.alive && now.since_ms(peer.heard) > self.timeout_ms {
                     peer.alive = false;
                     counters.mark(Mark::SilentPeer);
                     tell(*id, peer, false, counters, events);
                 }
-                heartbeats.push(*id);
+                round.heartbeats.push(*id);
                 continue;
             }
             if peer.tried.is_some_and(|tried| now.since_ms(tried) > self.timeout_ms) {
@@ -182,13 +272,22 @@ impl FailureDetector {
             }
             if peer.neighbour && peer.probed.is_none_or(|probed| now.since_ms(probed) >= PROBE_INTERVAL_MS) {
                 peer.probed = Some(now);
-                heartbeats.push(*id);
+                round.heartbeats.push(*id);
             }
         }
-        heartbeats
+        for id in &round.hang_up {
+            self.peers.remove(id);
+        }
+        if self.forgets {
+            let forgiven =
+                |failed: Option<Time>| failed.is_none_or(|failed| now.since_ms(failed) >= DEAD_AFTER_LINK_DOWN_MS);
+            self.peers
+                .retain(|_, peer| peer.neighbour || peer.linked || peer.tried.is_some() || !forgiven(peer.failed));
+        }
+        round
     }
 
-    /// Every other member, in order.
+    /// Those that are watched, in order.
     pub(crate) fn statuses(&self) -> Vec<PeerStatus> {
         self.peers
             .iter()
@@ -224,6 +323,7 @@ mod tests {
         Up(NodeId),
         Down(NodeId),
         Heard(NodeId),
+        Used(NodeId),
         Sent(NodeId),
         Tick,
     }
@@ -232,15 +332,27 @@ mod tests {
 
     /// Runs (milliseconds, step, peer, opinion afterwards) rows; answers the events.
     fn run(rows: &[(u64, Step, NodeId, Opinion)]) -> Vec<Event> {
-        let mut detector = FailureDetector::new([NEIGHBOUR, STRANGER].into_iter(), &[NEIGHBOUR], 1_000, 1_500, Time(0));
+        run_on(&mut all(), rows)
+    }
+
+    fn all() -> FailureDetector {
+        FailureDetector::of_all([NEIGHBOUR, STRANGER].into_iter(), &[NEIGHBOUR], 1_000, 1_500, Time(0))
+    }
+
+    fn of_neighbours() -> FailureDetector {
+        FailureDetector::of_neighbours(&[NEIGHBOUR], 1_000, 1_500, Time(0))
+    }
+
+    fn run_on(detector: &mut FailureDetector, rows: &[(u64, Step, NodeId, Opinion)]) -> Vec<Event> {
         let (mut counters, mut events) = (Counters::default(), Vec::new());
         for (line, (ms, step, peer, expected)) in rows.iter().enumerate() {
             let now = Time::default().plus_ms(*ms);
             match step {
                 Up(id) => detector.on_link(*id, Link::Up, now, &mut counters, &mut events),
                 Down(id) => detector.on_link(*id, Link::Down, now, &mut counters, &mut events),
-                Heard(id) => detector.on_heard(*id, now, &mut counters, &mut events),
-                Sent(id) => detector.on_sent(*id, now),
+                Heard(id) => detector.on_heard(*id, Traffic::Heartbeat, now, &mut counters, &mut events),
+                Used(id) => detector.on_heard(*id, Traffic::Use, now, &mut counters, &mut events),
+                Sent(id) => detector.on_sent(*id, Traffic::Use, now),
                 Tick => drop(detector.tick(now, &mut counters, &mut events)),
             }
             assert_eq!(detector.opinion(*peer, now), *expected, "row {line}");
@@ -306,15 +418,102 @@ mod tests {
 
     #[test]
     fn heartbeats_go_to_the_linked_each_time_and_to_unlinked_neighbours_once_a_second() {
-        let mut detector = FailureDetector::new([NEIGHBOUR, STRANGER].into_iter(), &[NEIGHBOUR], 1_000, 1_500, Time(0));
+        let mut detector = all();
         let (mut counters, mut events) = (Counters::default(), Vec::new());
         detector.on_link(STRANGER, Link::Up, Time(0), &mut counters, &mut events);
         let mut sent = Vec::new();
         for ms in [0, 250, 500, 750, 1_000] {
-            sent.push(detector.tick(Time::default().plus_ms(ms), &mut counters, &mut events));
+            sent.push(detector.tick(Time::default().plus_ms(ms), &mut counters, &mut events).heartbeats);
         }
         let both = vec![NEIGHBOUR, STRANGER];
         let one = vec![STRANGER];
         assert_eq!(sent, vec![both.clone(), one.clone(), one.clone(), one, both]);
+    }
+
+    #[test]
+    fn a_small_cluster_keeps_every_link_however_little_it_is_used() {
+        let mut detector = all();
+        run_on(&mut detector, &[(0, Up(STRANGER), STRANGER, Alive)]);
+        for second in 1..=60 {
+            run_on(&mut detector, &[(second * 1_000, Heard(STRANGER), STRANGER, Alive)]);
+            let now = Time::default().plus_ms(second * 1_000);
+            let round = detector.tick(now, &mut Counters::default(), &mut Vec::new());
+            assert_eq!(round.hang_up, []);
+            assert!(round.heartbeats.contains(&STRANGER));
+        }
+    }
+
+    #[test]
+    fn a_large_cluster_gives_up_a_link_that_carries_only_heartbeats_but_never_a_neighbours() {
+        let mut detector = of_neighbours();
+        run_on(&mut detector, &[(0, Up(NEIGHBOUR), NEIGHBOUR, Alive), (0, Up(STRANGER), STRANGER, Alive)]);
+        let mut given_up = Vec::new();
+        for second in 1..=40 {
+            let now_ms = second * 1_000;
+            run_on(&mut detector, &[(now_ms, Heard(NEIGHBOUR), NEIGHBOUR, Alive)]);
+            if given_up.is_empty() {
+                run_on(&mut detector, &[(now_ms, Heard(STRANGER), STRANGER, Alive)]);
+            }
+            if second == 5 {
+                run_on(&mut detector, &[(now_ms, Used(STRANGER), STRANGER, Alive)]);
+            }
+            let round = detector.tick(Time::default().plus_ms(now_ms), &mut Counters::default(), &mut Vec::new());
+            given_up.extend(round.hang_up.into_iter().map(|id| (second, id)));
+        }
+        assert_eq!(given_up, vec![(16, STRANGER)], "ten seconds after its last use");
+        let watched: Vec<NodeId> = detector.statuses().iter().map(|status| status.peer).collect();
+        assert_eq!(watched, vec![NEIGHBOUR]);
+        run_on(&mut detector, &[(41_000, Sent(STRANGER), STRANGER, Assumed)]);
+    }
+
+    #[test]
+    fn the_end_of_an_unused_link_is_no_failure_and_that_of_a_used_one_is() {
+        let mut detector = of_neighbours();
+        let events = run_on(
+            &mut detector,
+            &[
+                (0, Up(STRANGER), STRANGER, Alive),
+                (9_900, Down(STRANGER), STRANGER, Assumed),
+                (20_000, Up(STRANGER), STRANGER, Alive),
+                (20_100, Used(STRANGER), STRANGER, Alive),
+                (21_000, Down(STRANGER), STRANGER, Dead),
+                (30_000, Up(NEIGHBOUR), NEIGHBOUR, Alive),
+                (40_000, Down(NEIGHBOUR), NEIGHBOUR, Dead),
+            ],
+        );
+        let told = [Event::PeerUp(STRANGER), Event::PeerUp(STRANGER), Event::PeerDown(STRANGER)];
+        assert_eq!(events[..3], told);
+    }
+
+    #[test]
+    fn a_stranger_that_can_not_be_reached_is_suspected_forgiven_and_forgotten() {
+        let mut detector = of_neighbours();
+        run_on(
+            &mut detector,
+            &[
+                (0, Sent(STRANGER), STRANGER, Assumed),
+                (800, Tick, STRANGER, Assumed),
+                (1_501, Tick, STRANGER, Dead),
+                (2_500, Tick, STRANGER, Dead),
+                (3_400, Tick, STRANGER, Dead),
+            ],
+        );
+        assert_eq!(detector.statuses().len(), 2);
+        run_on(&mut detector, &[(3_501, Tick, STRANGER, Assumed)]);
+        assert_eq!(detector.statuses().len(), 1, "what is known of it is that it may be tried again");
+    }
+
+    #[test]
+    fn what_is_watched_does_not_grow_with_the_peers_once_used() {
+        let mut detector = of_neighbours();
+        let (mut counters, mut events) = (Counters::default(), Vec::new());
+        for number in 0..10_000_u64 {
+            let (now, id) = (Time::default().plus_ms(10 * number), NodeId(3 + number as u16));
+            detector.on_link(id, Link::Up, now, &mut counters, &mut events);
+            if number % 100 == 0 {
+                detector.tick(now, &mut counters, &mut events);
+            }
+            assert!(detector.statuses().len() <= 1 + 1_101, "one a hundredth of a second, each for ten seconds");
+        }
     }
 }

@@ -116,6 +116,8 @@ pub struct Output {
     pub send: Vec<Send>,
     /// To answer clients.
     pub reply: Vec<(RequestId, ClientResponse)>,
+    /// Links that are no longer needed, to be closed. No [`Input::Link`] answers this; a later send dials again.
+    pub hang_up: Vec<NodeId>,
     /// To log.
     pub events: Vec<Event>,
 }

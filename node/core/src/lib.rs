@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod anti_entropy;
 mod api;
+mod cluster;
 pub mod codec;
 mod config;
 mod coordinator;
@@ -25,6 +26,7 @@ mod io;
 mod marks;
 pub mod merkle;
 pub mod message;
+mod planted;
 mod replica;
 pub mod ring;
 mod rng;
@@ -41,9 +43,13 @@ mod types;
 pub use api::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, Level, LocalEntry, PeerStatus, StatusReport,
 };
+pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
+#[cfg(feature = "planted-bugs")]
+pub use planted::Bug;
+pub use planted::Planted;
 pub use replica::Replica;
 pub use store_codec::{stored_key, stored_version};
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};

@@ -138,8 +138,6 @@ marks! {
     BootWhileCatchingUp = "boot_while_catching_up", Faults;
     /// A node started with the mark of another ring and compared itself anew.
     BootWithOtherRing = "boot_with_other_ring", Strangers;
-    /// A node that had lost data caught up while the cluster served.
-    CaughtUp = "caught_up", Faults;
 
     // Failure detection.
     /// A node noticed that it had itself been stopped.

@@ -22,14 +22,15 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 
 use rand::Rng;
 
 use crate::anti_entropy::AntiEntropy;
+use crate::config::no_member;
 use crate::coordinator::Coordinator;
 use crate::counters::Counters;
-use crate::failure_detector::FailureDetector;
+use crate::failure_detector::{FULL_MESH_MAX, FailureDetector, Round, Traffic};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::ring::Ring;
 use crate::rng::sub_stream;
@@ -37,8 +38,9 @@ use crate::store::Store;
 use crate::table::Table;
 use crate::timers::{Timer, Timers};
 use crate::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, ClusterConfig, ConfigError, Event, Input, Key, Lane,
-    Link, Mark, NodeId, Now, Output, RecoveredState, RequestId, Send, Time, Value, Version, store_codec,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Event, Input,
+    Key, Lane, Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send, Time, Value, Version,
+    planted, store_codec,
 };
 
 /// Between two steps of the tombstone sweep.
@@ -47,10 +49,13 @@ const SWEEP_INTERVAL_MS: u64 = 1_000;
 /// A node of the cluster as a state machine.
 #[derive(Debug)]
 pub struct Replica {
-    pub(crate) config: ClusterConfig,
+    pub(crate) config: Arc<ClusterConfig>,
     pub(crate) identity: NodeId,
+    pub(crate) planted: Planted,
     pub(crate) incarnation: u64,
-    pub(crate) ring: Ring,
+    pub(crate) ring: Arc<Ring>,
+    /// Names the ring; see [`Cluster`].
+    ring_fingerprint: [u8; 32],
     pub(crate) store: Store,
     pub(crate) detector: FailureDetector,
     pub(crate) coordinator: Coordinator,
@@ -79,16 +84,56 @@ impl Replica {
         seed: [u8; 32],
         now: Now,
     ) -> Result<(Replica, Output), ConfigError> {
+        Replica::boot_planted(Planted::NONE, config, identity, incarnation, recovered, seed, now)
+    }
+
+    /// [`Replica::boot`] with a planted bug, where the build has any.
+    ///
+    /// # Errors
+    /// As [`Replica::boot`].
+    pub fn boot_planted(
+        planted: Planted,
+        config: ClusterConfig,
+        identity: NodeId,
+        incarnation: u64,
+        recovered: RecoveredState,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Result<(Replica, Output), ConfigError> {
         config.validate_for(identity)?;
-        let content = store_codec::decode(recovered)?;
+        Replica::boot_in(&Cluster::new(config)?, planted, identity, incarnation, recovered, seed, now)
+    }
+
+    /// [`Replica::boot_planted`] in a cluster that is made already: what its nodes have in common is shared.
+    ///
+    /// # Errors
+    /// A node that is no member, or a store that this build can't read or that is another node's.
+    pub fn boot_in(
+        cluster: &Cluster,
+        planted: Planted,
+        identity: NodeId,
+        incarnation: u64,
+        recovered: RecoveredState,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Result<(Replica, Output), ConfigError> {
+        let Cluster { config, ring, fingerprint } = cluster.clone();
+        if !ring.is_member(identity) {
+            return Err(no_member(identity));
+        }
+        let mut content = store_codec::decode(recovered)?;
+        if planted!(planted, RestartForgetsTombstones) {
+            content.data.retain(|(_, version)| version.value.is_some());
+        }
         if let Some(owner) = content.identity.filter(|owner| *owner != identity) {
             return Err(ConfigError(format!(
                 "the store belongs to {owner}, but this node is {identity}: name the data directory of {identity}"
             )));
         }
-        let ring = Ring::new(&config.members, config.vnodes, config.replication);
         let neighbours = ring.neighbours(identity);
-        let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth);
+        let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth).with(planted);
+        #[cfg(feature = "planted-bugs")]
+        let newest_stamp = content.data.iter().map(|(_, version)| version.stamp.0).max();
         let mut store = Store::new(table, config.tombstone_grace_ms);
         let mut counters = Counters::default();
         if !content.data.is_empty() {
@@ -99,16 +144,15 @@ impl Replica {
                 counters.recovered_not_owned += 1;
             }
         }
-        let peers = config.members.iter().copied().filter(|member| *member != identity);
-        let detector = FailureDetector::new(
-            peers,
-            &neighbours,
-            config.heartbeat_interval_ms,
-            config.heartbeat_timeout_ms,
-            now.time,
-        );
-        let fingerprint = ring_fingerprint(&config);
-        let caught_up = content.caught_up == Some(fingerprint);
+        let (interval_ms, timeout_ms) = (config.heartbeat_interval_ms, config.heartbeat_timeout_ms);
+        let mut detector = if config.members.len() <= FULL_MESH_MAX {
+            let others = config.members.iter().copied().filter(|member| *member != identity);
+            FailureDetector::of_all(others, &neighbours, interval_ms, timeout_ms, now.time)
+        } else {
+            FailureDetector::of_neighbours(&neighbours, interval_ms, timeout_ms, now.time)
+        };
+        detector.planted = planted;
+        let caught_up = content.caught_up == Some(fingerprint) || planted!(planted, EmptyNodeAnswers);
         let sync = AntiEntropy::new(
             &ring,
             identity,
@@ -121,8 +165,10 @@ impl Replica {
             coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
             catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
             identity,
+            planted,
             incarnation,
             ring,
+            ring_fingerprint: fingerprint,
             store,
             detector,
             sync,
@@ -132,6 +178,10 @@ impl Replica {
             output: Output::default(),
             config,
         };
+        #[cfg(feature = "planted-bugs")]
+        if planted!(planted, RestartReusesStamps) {
+            replica.coordinator.clock_behind_ns = now.wall.0.saturating_sub(newest_stamp.unwrap_or(now.wall.0));
+        }
         if content.identity.is_some() && content.caught_up.is_none() {
             replica.counters.mark(Mark::BootWhileCatchingUp);
         }
@@ -173,6 +223,11 @@ impl Replica {
         core::mem::take(&mut self.output)
     }
 
+    /// The bug planted in it.
+    pub fn planted(&self) -> Planted {
+        self.planted
+    }
+
     /// When to call `handle` with [`Input::Deadline`] at the latest.
     pub fn next_deadline(&self) -> Option<Time> {
         [self.timers.next(), self.sync.next_deadline()].into_iter().flatten().min()
@@ -211,12 +266,13 @@ impl Replica {
     }
 
     fn on_peer(&mut self, from: NodeId, message: PeerMessage) {
-        if !self.detector.knows(from) {
+        if from == self.identity || !self.ring.is_member(from) {
             self.counters.messages_invalid += 1;
             self.counters.mark(Mark::Invalid);
             return;
         }
-        self.detector.on_heard(from, self.now.time, &mut self.counters, &mut self.output.events);
+        let traffic = Traffic::of(&message);
+        self.detector.on_heard(from, traffic, self.now.time, &mut self.counters, &mut self.output.events);
         match message {
             PeerMessage::Heartbeat => self.counters.heartbeats_received += 1,
             PeerMessage::Write { operation, key, version } => self.on_write(from, operation, key, version),
@@ -247,7 +303,9 @@ impl Replica {
             self.counters.mark(Mark::NotOwned);
         } else {
             // Acknowledged also when it was not newer: what is stored instead is durable before this output is released.
-            self.apply(key, version);
+            if !(planted!(self.planted, DroppedButAcknowledged) && self.coordinator.in_work() >= 4) {
+                self.apply(key, version);
+            }
             self.send(from, Lane::Data, PeerMessage::WriteAck { operation });
         }
     }
@@ -279,6 +337,10 @@ impl Replica {
     }
 
     fn on_link(&mut self, peer: NodeId, state: Link) {
+        if peer == self.identity || !self.ring.is_member(peer) {
+            self.counters.messages_invalid += 1;
+            return;
+        }
         self.detector.on_link(peer, state, self.now.time, &mut self.counters, &mut self.output.events);
         self.on_sync_link(peer, state);
     }
@@ -304,8 +366,11 @@ impl Replica {
     }
 
     fn send_heartbeats(&mut self) {
-        let peers = self.detector.tick(self.now.time, &mut self.counters, &mut self.output.events);
-        for peer in peers {
+        let Round { heartbeats, hang_up } =
+            self.detector.tick(self.now.time, &mut self.counters, &mut self.output.events);
+        self.counters.links_given_up += hang_up.len() as u64;
+        self.output.hang_up.extend(hang_up);
+        for peer in heartbeats {
             self.counters.heartbeats_sent += 1;
             self.send(peer, Lane::Control, PeerMessage::Heartbeat);
         }
@@ -313,7 +378,7 @@ impl Replica {
 
     pub(crate) fn send(&mut self, to: NodeId, lane: Lane, message: PeerMessage) {
         assert!(to != self.identity, "a message to itself");
-        self.detector.on_sent(to, self.now.time);
+        self.detector.on_sent(to, Traffic::of(&message), self.now.time);
         self.output.send.push(Send { to, lane, message });
     }
 
@@ -324,7 +389,7 @@ impl Replica {
 
     /// Writes the mark that this node is ready.
     pub(crate) fn note_caught_up(&mut self) {
-        self.output.durable.puts.push(store_codec::caught_up_entry(ring_fingerprint(&self.config)));
+        self.output.durable.puts.push(store_codec::caught_up_entry(self.ring_fingerprint));
         self.output.events.push(Event::CaughtUp);
     }
 }
@@ -333,18 +398,4 @@ impl Replica {
 pub(crate) fn is_valid(key: &Key, version: Option<&Version>) -> bool {
     let value = version.and_then(|version| version.value.as_ref());
     (1..=Key::LENGTH_MAX).contains(&key.0.len()) && value.is_none_or(|value| value.0.len() <= Value::LENGTH_MAX)
-}
-
-/// Names the ring that a configuration makes: what decides which node replicates which key.
-pub(crate) fn ring_fingerprint(config: &ClusterConfig) -> [u8; 32] {
-    let mut members: Vec<NodeId> = config.members.clone();
-    members.sort_unstable();
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"hearsay ring");
-    hasher.update(&config.vnodes.to_be_bytes());
-    hasher.update(&[config.replication]);
-    for member in members {
-        hasher.update(&member.0.to_be_bytes());
-    }
-    *hasher.finalize().as_bytes()
 }

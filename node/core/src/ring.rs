@@ -210,6 +210,11 @@ impl Ring {
         distinct.into_iter().collect()
     }
 
+    /// Whether the node is a member.
+    pub fn is_member(&self, node: NodeId) -> bool {
+        self.owned.contains_key(&node)
+    }
+
     /// Replicas of each key: the configured N, or all members if there are fewer.
     pub fn copies(&self) -> usize {
         self.copies

@@ -3,12 +3,12 @@
 
 use crate::anti_entropy::{AntiEntropy, SyncHost};
 use crate::counters::Counters;
-use crate::failure_detector::{FailureDetector, Opinion};
+use crate::failure_detector::{FailureDetector, Opinion, Traffic};
 use crate::message::{PeerMessage, SyncMessage};
 use crate::replica::is_valid;
 use crate::store::Store;
 use crate::table::Table;
-use crate::{Key, Lane, Link, Mark, NodeId, Now, Output, Replica, Send, Version};
+use crate::{Key, Lane, Link, Mark, NodeId, Now, Output, Replica, Send, Version, planted};
 
 /// The rest of the replica, as anti-entropy sees it.
 struct Host<'a> {
@@ -26,6 +26,9 @@ impl SyncHost for Host<'_> {
             self.counters.mark(Mark::Invalid);
             return false;
         }
+        if planted!(self.store.table().planted(), ExchangeMergesNothing) {
+            return false;
+        }
         self.store.merge(self.now.wall, key, version, &mut self.output.durable, self.counters)
     }
 
@@ -34,8 +37,9 @@ impl SyncHost for Host<'_> {
     }
 
     fn send(&mut self, to: NodeId, message: SyncMessage) {
-        self.detector.on_sent(to, self.now.time);
-        self.output.send.push(Send { to, lane: Lane::Bulk, message: PeerMessage::Sync(message) });
+        let message = PeerMessage::Sync(message);
+        self.detector.on_sent(to, Traffic::of(&message), self.now.time);
+        self.output.send.push(Send { to, lane: Lane::Bulk, message });
     }
 
     /// Only peers with a link: a question to another may be dropped, and would hold up its session until the time-out.
@@ -84,7 +88,6 @@ impl Replica {
             self.catching_up_from.remove(&report.peer);
         }
         if !was_ready && self.is_ready() {
-            self.counters.mark(Mark::CaughtUp);
             self.note_caught_up();
         }
     }

@@ -24,7 +24,7 @@ use core::ops::Bound;
 
 use crate::merkle::{EMPTY, Hash, MerkleTree};
 use crate::ring::{RangeId, Token, TokenRange};
-use crate::{Key, Version};
+use crate::{Key, Planted, Version, planted};
 
 /// Digest of a key with its version, or with its absence.
 pub type Digest = [u8; 16];
@@ -57,6 +57,23 @@ fn hash_version(hasher: &mut blake3::Hasher, key: &Key, version: Option<&Version
             hasher.update(&value.0);
         }
     }
+}
+
+/// [`version_digest`], as replicas store and compare it.
+pub(crate) fn stored_digest(planted: Planted, key: &Key, version: Option<&Version>) -> Digest {
+    if planted!(planted, DigestWithoutStamp) {
+        let unstamped = version.map(|version| Version { stamp: crate::WallTime(0), ..version.clone() });
+        return version_digest(key, unstamped.as_ref());
+    }
+    version_digest(key, version)
+}
+
+/// Whether what is stored stays when `version` comes.
+pub(crate) fn keeps(planted: Planted, stored: &Version, version: &Version) -> bool {
+    if planted!(planted, TieBrokenByArrival) {
+        return stored.stamp > version.stamp || stored == version;
+    }
+    stored >= version
 }
 
 /// A key at its place in the table.
@@ -155,6 +172,7 @@ pub struct Table {
     /// Owned ranges by their end.
     ranges: BTreeMap<u64, OwnedRange>,
     depth: u8,
+    planted: Planted,
 }
 
 impl Table {
@@ -164,7 +182,18 @@ impl Table {
     /// A depth above [`crate::merkle::DEPTH_MAX`].
     pub fn new(owned: &[TokenRange], depth: u8) -> Table {
         let range = |&tokens: &TokenRange| (tokens.until, OwnedRange { tokens, tree: MerkleTree::new(depth) });
-        Table { data: BTreeMap::new(), keys: BTreeSet::new(), ranges: owned.iter().map(range).collect(), depth }
+        let ranges = owned.iter().map(range).collect();
+        Table { data: BTreeMap::new(), keys: BTreeSet::new(), ranges, depth, planted: Planted::NONE }
+    }
+
+    /// The same with a planted bug.
+    pub(crate) fn with(self, planted: Planted) -> Table {
+        Table { planted, ..self }
+    }
+
+    /// The bug planted in the replica.
+    pub(crate) fn planted(&self) -> Planted {
+        self.planted
     }
 
     /// Whether the key lies in an owned range.
@@ -193,17 +222,22 @@ impl Table {
     /// The key lies in no owned range.
     pub fn merge(&mut self, key: Key, version: Version) -> bool {
         let token = Token::of_key(&key);
+        let planted = self.planted;
+        let is_delete = version.value.is_none();
         match self.data.get_mut(&(token.0, key.0.as_slice()) as &dyn AsPlace) {
-            Some(stored) if stored.version >= version => return false,
-            Some(stored) => *stored = Stored { digest: version_digest(&key, Some(&version)), version },
+            Some(stored) if keeps(planted, &stored.version, &version) => return false,
+            Some(stored) if planted!(planted, StaleDigest) => stored.version = version,
+            Some(stored) => *stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version },
             None => {
                 assert!(self.range_of(token).is_some(), "a key of another node's range was merged into the table");
-                let stored = Stored { digest: version_digest(&key, Some(&version)), version };
+                let stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version };
                 self.keys.insert(key.clone());
                 self.data.insert(Place { token: token.0, key }, stored);
             }
         }
-        self.mark_dirty(token);
+        if !(planted!(planted, MerkleMissesDeletes) && is_delete) {
+            self.mark_dirty(token);
+        }
         true
     }
 

@@ -9,6 +9,8 @@ mod node;
 pub use certificates::CertificatesArgs;
 pub use kv::{KvArgs, KvCommand};
 pub use node::NodeArgs;
+#[cfg(feature = "planted-bugs")]
+pub use node::bug_name;
 
 use std::process::ExitCode;
 

@@ -27,6 +27,21 @@ pub struct NodeArgs {
     /// Directory of the store, instead of the file's.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Plant this bug in the node.
+    #[cfg(feature = "planted-bugs")]
+    #[arg(long, value_name = "BUG", value_parser = bug_name)]
+    pub plant: Option<String>,
+}
+
+/// The name, if there is a bug of that name.
+///
+/// # Errors
+/// There is none, as a sentence with those that there are.
+#[cfg(feature = "planted-bugs")]
+pub fn bug_name(name: &str) -> Result<String, String> {
+    let names = hearsay_core::Bug::ALL.map(hearsay_core::Bug::name);
+    let there_is = names.contains(&name);
+    there_is.then(|| name.to_owned()).ok_or_else(|| format!("there are {}", names.join(", ")))
 }
 
 impl NodeArgs {
@@ -44,6 +59,13 @@ impl NodeArgs {
             return fail(EXIT_USAGE, &error);
         }
         logs::panic_ends_the_process();
+        #[cfg(feature = "planted-bugs")]
+        let planted = self.plant.as_deref().and_then(hearsay_core::Planted::named).unwrap_or_default();
+        #[cfg(not(feature = "planted-bugs"))]
+        let planted = hearsay_core::Planted::NONE;
+        if planted != hearsay_core::Planted::NONE {
+            tracing::warn!("a bug is planted in this node: {planted:?}");
+        }
         let name = config.node.0;
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
@@ -51,7 +73,7 @@ impl NodeArgs {
         };
         let ran = runtime.block_on(async {
             let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            Ok::<_, std::io::Error>(node::run(config, stopped_by(name, terminate, interrupt)).await)
+            Ok::<_, std::io::Error>(node::run_planted(planted, config, stopped_by(name, terminate, interrupt)).await)
         });
         match ran {
             Ok(Ok(())) => {

@@ -274,6 +274,17 @@ impl<C: Closable> Links<C> {
         Some((id, Link::Down))
     }
 
+    /// Closes a link that is no longer needed, if there is one; the replica knows. A later send dials again.
+    pub(crate) fn hang_up(&mut self, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if let State::Up { connection, queues, .. } = &peer.state {
+            connection.close(code::UNUSED, b"not used for long");
+            self.counters.transport_dropped_lost.many(cleared(queues));
+            self.counters.transport_links_down.one();
+            peer.state = State::Idle { not_before: None };
+        }
+    }
+
     /// Whether messages of this link still count.
     pub(crate) fn is_current(&self, id: NodeId, link: LinkId) -> bool {
         matches!(self.peers.get(&id), Some(Peer { state: State::Up { link: current, .. }, .. }) if *current == link)

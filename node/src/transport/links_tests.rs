@@ -79,6 +79,23 @@ fn down_comes_once_per_link() {
 }
 
 #[test]
+fn a_link_that_is_given_up_is_closed_without_a_word_and_made_again_by_use() {
+    let mut links = links(1);
+    let now = Instant::now();
+    links.hang_up(NodeId(2));
+    let first = dial(&mut links, now, 2);
+    links.hang_up(NodeId(2));
+    let (link, changes, connection) = offer(&mut links, 2, 7, Some(first));
+    assert_eq!(changes, [UP], "a dial under way is not given up");
+    links.hang_up(NodeId(2));
+    assert!(connection.0.load(Ordering::Relaxed));
+    let link = link.expect("it was the link");
+    assert!(!links.is_current(NodeId(2), link));
+    assert_eq!(links.lost(NodeId(2), link), None);
+    dial(&mut links, now, 2);
+}
+
+#[test]
 fn a_new_incarnation_replaces_a_link_whoever_dialled_it() {
     for own in [1, 3] {
         let mut links = links(own);

@@ -49,6 +49,8 @@ pub(crate) mod code {
     pub(crate) const NOT_TAKEN: VarInt = VarInt::from_u32(7);
     /// A newer connection of the pair takes over.
     pub(crate) const REPLACED: VarInt = VarInt::from_u32(6);
+    /// The link was not used for long.
+    pub(crate) const UNUSED: VarInt = VarInt::from_u32(7);
 }
 
 /// For both directions. `streams_in`: unidirectional streams the other side may open from the start.

@@ -29,10 +29,13 @@ fn example() -> RunReport {
         campaign: "quickstart".to_owned(),
         seed: 42,
         commit: "0123456789ab".to_owned(),
+        planted: None,
         about: "5 nodes, 3 replicas".to_owned(),
         directory: "store/quickstart/20260102T030405-42".to_owned(),
         replay: "hearsay run --plan store/quickstart/20260102T030405-42/plan.yaml".to_owned(),
         interrupted: true,
+        notes: Vec::new(),
+        marks: Default::default(),
         simulation: None,
         phases: vec![Phase { name: "warmup".to_owned(), from: 0, to: 5 * second }],
         faults: vec![
@@ -89,6 +92,7 @@ fn example() -> RunReport {
                 verdict: verdict("monotonic-reads", Judgement::Violated, &["process 3 read 7", "then 5"], &[]),
             },
         ],
+        pending: Vec::new(),
         problems: vec![Problem {
             kind: ProblemKind::NodeDied,
             message: "n3 ended by itself:\nline 1\nline 2\n".to_owned(),

@@ -113,7 +113,7 @@ fn what_was_to_be_stored_is_on_the_disk_before_the_end() {
     settings.disk.jitter_ns = 0;
     settings.disk.hiccups_per_thousand = 0;
     let config = ClusterConfig { members: vec![n(1)], replication: 1, ..ClusterConfig::default() };
-    let mut world = World::new(&config, 7, settings, None).unwrap();
+    let mut world = World::new(&config, 7, settings, Watch::default()).unwrap();
     assert!(world.start(n(1)));
     pass(&mut world, 15 * SECOND);
     let connection = world.dial(Party::Client(0), n(1));

@@ -4,15 +4,18 @@ mod bad_links;
 mod clocks_and_leaves;
 mod disks;
 mod links;
+mod marks;
 mod processes;
 mod runs;
+mod scale;
 
-use hearsay_core::{ClientRequest, ClientResponse, ClusterConfig, NodeId, StatusReport};
+use hearsay_core::{ClientRequest, ClientResponse, ClusterConfig, Mark, NodeId, StatusReport};
 
 use crate::plan::Endpoint;
 
 use super::connection::{ConnectionId, Party, Side};
 use super::node::LinkState;
+use super::run_hash::Watch;
 use super::settings::{SECOND, Settings};
 use super::wire::Pair;
 use super::world::{Step, World, place};
@@ -26,7 +29,7 @@ fn settled(nodes: u16, settings: Settings) -> World {
     let members = (1..=nodes).map(NodeId).collect();
     let replication = u8::try_from(nodes.min(3)).unwrap();
     let config = ClusterConfig { members, replication, ..ClusterConfig::default() };
-    let mut world = World::new(&config, 7, settings, None).unwrap();
+    let mut world = World::new(&config, 7, settings, Watch::default()).unwrap();
     for node in 1..=nodes {
         assert!(world.start(n(node)));
     }
@@ -70,7 +73,7 @@ fn link(world: &World, from: u16, to: u16) -> Option<(ConnectionId, Side)> {
 /// Connections between these two that at least one of them holds.
 fn connections(world: &mut World, one: u16, other: u16) -> usize {
     let parties = [Party::Node(n(one)), Party::Node(n(other))];
-    let ids = world.connections.ids();
+    let ids = world.connections.of_node(n(one));
     let between = ids.into_iter().filter_map(|id| world.connections.get_mut(id).map(|connection| connection.parties));
     between.filter(|found| found.iter().all(|party| parties.contains(party))).count()
 }

@@ -121,6 +121,23 @@ fn a_node_that_answers_before_it_is_durable_is_caught() {
 }
 
 #[test]
+fn what_is_pending_is_said_when_the_replicas_do_not_become_equal() {
+    let mut plan = plan("stale-reads", 4);
+    plan.cluster.merkle_interval_ms = 0;
+    // Later writes would hide what one node missed.
+    let healed_ms = plan.faults[0].until_ms();
+    plan.operations.retain(|operation| operation.at_ms < healed_ms);
+    plan.phases.converge_within_ms = 3_000;
+    let report = report(&plan, Settings::default());
+    assert_eq!(report.outcome, Outcome::NotConverged, "{}", render(&report));
+    let pending = &report.pending;
+    assert!(pending[0].contains(" behind ") && pending[0].contains("newest: "), "{pending:#?}");
+    assert!(pending.iter().any(|sentence| sentence.contains("merkle_interval is 0")), "{pending:#?}");
+    assert!(pending.iter().any(|sentence| sentence.contains(" s: 0 exchanges started")), "{pending:#?}");
+    assert!(render(&report).contains("Pending when the time to converge was over\n  n"), "{}", render(&report));
+}
+
+#[test]
 fn a_cluster_that_can_not_work_is_said() {
     let mut plan = plan("stale-reads", 1);
     plan.cluster.members[0] = NodeId(9);

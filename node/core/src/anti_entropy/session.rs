@@ -24,7 +24,7 @@ use super::{SessionReport, SyncCounters, SyncHost};
 use crate::message::{LeafEntry, LeafPage, Resume, SyncMessage, TreeNode};
 use crate::ring::RangeId;
 use crate::table::Table;
-use crate::{Key, Mark, Marks, NodeId, Time, Version};
+use crate::{Key, Mark, Marks, NodeId, Time, Version, planted};
 
 /// A session that this node initiated.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Session {
             }
             (Asked::Leaves(spans), SyncMessage::Leaves { question, pages })
         } else {
-            let nodes = if self.nodes.is_empty() { self.roots() } else { self.descendants(table.depth()) };
+            let nodes = if self.nodes.is_empty() { self.roots() } else { self.descendants(table) };
             if nodes.is_empty() {
                 return Next::Finished;
             }
@@ -189,7 +189,9 @@ impl Session {
     }
 
     /// Some levels further down from as many differing nodes as one question takes.
-    fn descendants(&mut self, depth: u8) -> Vec<TreeNode> {
+    fn descendants(&mut self, table: &Table) -> Vec<TreeNode> {
+        let depth = table.depth();
+        let skipped = u32::from(planted!(table.planted(), MerkleLastChildSkipped));
         let mut descendants = Vec::new();
         while let Some(&TreeNode { range, level, position }) = self.nodes.last() {
             let below = depth.min(level + LEVELS_PER_QUESTION);
@@ -199,7 +201,11 @@ impl Session {
             }
             self.nodes.pop();
             let first = position * width;
-            descendants.extend((first..first + width).map(|position| TreeNode { range, level: below, position }));
+            descendants.extend((first..first + width - skipped).map(|position| TreeNode {
+                range,
+                level: below,
+                position,
+            }));
         }
         descendants
     }

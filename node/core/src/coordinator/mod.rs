@@ -22,7 +22,7 @@ use crate::message::OperationId;
 use crate::timers::Timer;
 use crate::{
     ClientError, ClientErrorKind, ClientResponse, Key, Level, Mark, NodeId, Replica, RequestId, Time, WallTime,
-    failure_detector::Opinion,
+    failure_detector::Opinion, planted,
 };
 
 /// One client request in work.
@@ -52,6 +52,9 @@ pub(crate) struct Coordinator {
     counter: u32,
     last_stamp: WallTime,
     read_order: ChaCha8Rng,
+    /// How far its clock is behind the node's: a planted bug.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) clock_behind_ns: u64,
 }
 
 impl Coordinator {
@@ -69,6 +72,8 @@ impl Coordinator {
             counter: 0,
             last_stamp: WallTime(0),
             read_order,
+            #[cfg(feature = "planted-bugs")]
+            clock_behind_ns: 0,
         }
     }
 
@@ -90,6 +95,8 @@ impl Coordinator {
 
     /// A stamp newer than all this coordinator gave, even when the wall clock stands still or jumps back.
     fn next_stamp(&mut self, wall: WallTime) -> WallTime {
+        #[cfg(feature = "planted-bugs")]
+        let wall = WallTime(wall.0.saturating_sub(self.clock_behind_ns));
         self.last_stamp = WallTime(wall.0.max(self.last_stamp.0.saturating_add(1)));
         self.last_stamp
     }
@@ -185,7 +192,16 @@ impl Replica {
         self.counters.mark(mark);
         let message = format!("{message} within {} ms", self.config.request_timeout_ms);
         self.counters.requests_timed_out += 1;
-        self.finish(id, ClientResponse::Failed(ClientError { kind: ClientErrorKind::Timeout, message }));
+        let is_write = matches!(operation.work, Work::Write(_));
+        let kind = if planted!(self.planted, TimeoutReportedAsFailed) && is_write {
+            ClientErrorKind::Unavailable
+        } else {
+            ClientErrorKind::Timeout
+        };
+        if planted!(self.planted, RetryRestamped) && is_write {
+            self.write_again(id);
+        }
+        self.finish(id, ClientResponse::Failed(ClientError { kind, message }));
     }
 
     /// An acknowledgement of a write or of a repair.

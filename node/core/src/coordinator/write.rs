@@ -13,7 +13,7 @@ use alloc::string::String;
 use super::{Admitted, Work, refused};
 use crate::message::{OperationId, PeerMessage};
 use crate::{
-    ClientError, ClientResponse, Key, Lane, Level, Mark, NodeId, Replica, RequestId, Value, Version, WallTime,
+    ClientError, ClientResponse, Key, Lane, Level, Mark, NodeId, Replica, RequestId, Value, Version, WallTime, planted,
 };
 
 /// A write in work.
@@ -78,15 +78,28 @@ impl Replica {
                 Value::LENGTH_MAX
             )));
         }
-        let Admitted { replicas, needed } = self.admit(&key, level)?;
+        let Admitted { replicas, mut needed } = self.admit(&key, level)?;
         let all = replicas.len();
         let asked: BTreeSet<NodeId> = replicas.into_iter().filter(|node| self.is_usable(*node)).collect();
+        if planted!(self.planted, DeadReplicaCounts) {
+            needed = needed.saturating_sub(all - asked.len()).max(1);
+        }
         if asked.len() < needed {
             self.counters.mark(Mark::WriteUnavailable);
             return Err(self.unavailable(level, needed, asked.len()));
         }
         // From here on nothing but `Written` or `Timeout` may be answered.
-        let version = Version { stamp: self.coordinator.next_stamp(self.now.wall), value };
+        let mut wall = self.now.wall;
+        if planted!(self.planted, TieBrokenByArrival) {
+            wall.0 -= wall.0 % 1_000_000;
+        }
+        let mut version = Version { stamp: self.coordinator.next_stamp(wall), value };
+        if planted!(self.planted, DeleteKeepsStamp)
+            && version.value.is_none()
+            && let Some(stored) = self.store.get(&key)
+        {
+            version.stamp = stored.stamp;
+        }
         if version.stamp > self.now.wall {
             self.counters.mark(Mark::StampRaised);
         }
@@ -108,12 +121,31 @@ impl Replica {
         if local {
             self.apply(key.clone(), version);
         }
-        let work = WriteWork { needed, stamp, asked, acknowledged: BTreeSet::new() };
+        let mut work = WriteWork { needed, stamp, asked, acknowledged: BTreeSet::new() };
+        if planted!(self.planted, ReplicaCountedTwice) && local {
+            work.acknowledged.insert(NodeId(0));
+        }
         self.put_in_work(id, request_id, key, Work::Write(work));
         if local {
             self.on_write_acknowledged(self.identity, id);
         }
         Ok(())
+    }
+
+    /// Sends a write that timed out again, if it is still what is stored here: a planted bug.
+    pub(super) fn write_again(&mut self, id: OperationId) {
+        let Some(operation) = self.coordinator.operations.get(&id) else { return };
+        let Work::Write(WriteWork { stamp, asked, .. }) = &operation.work else { return };
+        let (key, mut asked) = (operation.key.clone(), asked.clone());
+        asked.remove(&self.identity);
+        let Some(stored) = self.store.get(&key).filter(|stored| stored.stamp == *stamp) else { return };
+        let value = stored.value.clone();
+        let version = Version { stamp: self.coordinator.next_stamp(self.now.wall), value };
+        self.apply(key.clone(), version.clone());
+        for node in asked {
+            let message = PeerMessage::Write { operation: id, key: key.clone(), version: version.clone() };
+            self.send(node, Lane::Data, message);
+        }
     }
 
     pub(super) fn on_write_acknowledged(&mut self, from: NodeId, id: OperationId) {

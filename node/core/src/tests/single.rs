@@ -36,7 +36,7 @@ impl Single {
             .iter()
             .map(|(key, version)| (store_codec::data_key(key), store_codec::data_value(version)))
             .collect();
-        entries.push(store_codec::caught_up_entry(replica::ring_fingerprint(&config)));
+        entries.push(store_codec::caught_up_entry(crate::cluster::ring_fingerprint(&config)));
         let mut single = Single::boot(config, entries);
         for peer in [A, B] {
             single.input(Input::Link { peer, state: Link::Up });
@@ -393,7 +393,7 @@ fn an_expired_tombstone_is_no_reason_to_repair_absence_but_still_repairs_older_v
 fn a_node_without_its_mark_is_not_ready_and_one_with_the_mark_of_another_ring_neither() {
     let node = Single::boot(config(), vec![]);
     assert!(!node.replica.is_ready());
-    let other_ring = replica::ring_fingerprint(&ClusterConfig { vnodes: 9, ..config() });
+    let other_ring = crate::cluster::ring_fingerprint(&ClusterConfig { vnodes: 9, ..config() });
     let mut node = Single::boot(config(), vec![store_codec::caught_up_entry(other_ring)]);
     assert!(!node.replica.is_ready());
     let read = PeerMessage::Read { operation: OperationId(9), key: key("k"), digest_only: false };

@@ -1,0 +1,155 @@
+//! Planted bugs: mistakes that real systems made, to be switched on one at a time, so that the checkers can show that they
+//! are not blind.
+//!
+//! Only with the cargo feature `planted-bugs` is there anything here. Without it [`Planted`] is empty and `planted!` is
+//! `false`, so that nothing of a bug is in the program.
+//!
+//! A bug is one `planted!` expression at the place of the mistake, and one line in [`Bug`]. Who made the mistake, and
+//! which campaign has to find it, is in the harness's catalogue.
+
+/// The bug that a replica has, if any. Chosen when it boots; copied into the parts that ask for it.
+#[cfg(not(feature = "planted-bugs"))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted;
+
+/// The bug that a replica has, if any. Chosen when it boots; copied into the parts that ask for it.
+#[cfg(feature = "planted-bugs")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted(pub Option<Bug>);
+
+impl Planted {
+    /// No bug.
+    #[cfg(not(feature = "planted-bugs"))]
+    pub const NONE: Planted = Planted;
+
+    /// No bug.
+    #[cfg(feature = "planted-bugs")]
+    pub const NONE: Planted = Planted(None);
+
+    /// The bug of that name; `None`: this build knows none of that name.
+    #[cfg(not(feature = "planted-bugs"))]
+    pub fn named(_name: &str) -> Option<Planted> {
+        None
+    }
+
+    /// The bug of that name; `None`: this build knows none of that name.
+    #[cfg(feature = "planted-bugs")]
+    pub fn named(name: &str) -> Option<Planted> {
+        Bug::ALL.into_iter().find(|bug| bug.name() == name).map(|bug| Planted(Some(bug)))
+    }
+}
+
+/// Whether `Planted` is this bug.
+#[cfg(not(feature = "planted-bugs"))]
+#[macro_export]
+macro_rules! planted {
+    ($planted:expr, $bug:ident) => {{
+        let _: $crate::Planted = $planted;
+        false
+    }};
+}
+
+/// Whether `Planted` is this bug.
+#[cfg(feature = "planted-bugs")]
+#[macro_export]
+macro_rules! planted {
+    ($planted:expr, $bug:ident) => {
+        $planted.0 == Some($crate::Bug::$bug)
+    };
+}
+
+/// Makes the enum, its list and its names of one table.
+#[cfg(feature = "planted-bugs")]
+macro_rules! bugs {
+    ($($(#[doc = $meaning:literal])+ $bug:ident = $name:literal,)+) => {
+        /// Bugs that can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug {
+            $($(#[doc = $meaning])+ $bug,)+
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: [Bug; [$(Bug::$bug),+].len()] = [$(Bug::$bug),+];
+
+            /// What it is called on command lines and in reports.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Bug::$bug => $name,)+
+                }
+            }
+
+            /// What is wrong, as a sentence without its end.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Bug::$bug => concat!($($meaning),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
+}
+
+#[cfg(feature = "planted-bugs")]
+bugs! {
+    /// a node answers before what it states is on the disk
+    AcknowledgeBeforeDurable = "acknowledge-before-durable",
+    /// an overwritten value is replaced in memory and never on the disk
+    UpdateNotLogged = "update-not-logged",
+    /// a node that restarts with its disk reads no tombstones
+    RestartForgetsTombstones = "restart-forgets-tombstones",
+    /// a restarted node goes on stamping from the newest stamp in its store instead of its clock
+    RestartReusesStamps = "restart-reuses-stamps",
+    /// a replica acknowledges a write that it dropped under load
+    DroppedButAcknowledged = "dropped-but-acknowledged",
+    /// a coordinator counts its own copy of a write twice
+    ReplicaCountedTwice = "replica-counted-twice",
+    /// a replica that is held for dead counts toward a write's level
+    DeadReplicaCounts = "dead-replica-counts",
+    /// a write that timed out is reported as failed
+    TimeoutReportedAsFailed = "timeout-reported-as-failed",
+    /// a write that timed out is sent again under a new stamp
+    RetryRestamped = "retry-restamped",
+    /// a delete takes the stamp of what it deletes, and loses the tie
+    DeleteKeepsStamp = "delete-keeps-stamp",
+    /// at equal stamps the version that arrives last wins, and stamps have whole milliseconds
+    TieBrokenByArrival = "tie-broken-by-arrival",
+    /// a digest mismatch is ignored, and the one full answer is returned
+    DigestMismatchIgnored = "digest-mismatch-ignored",
+    /// a replica's stored digest is not made anew when the value is overwritten
+    StaleDigest = "stale-digest",
+    /// digests cover the value and not its stamp
+    DigestWithoutStamp = "digest-without-stamp",
+    /// of answers that differ the oldest is returned
+    OldestWins = "oldest-wins",
+    /// blocking read repair answers first and repairs afterwards
+    RepairAfterAnswer = "repair-after-answer",
+    /// a read that has waited too long is answered from the replicas that did answer
+    DowngradedRead = "downgraded-read",
+    /// the Merkle tree is not updated on a delete
+    MerkleMissesDeletes = "merkle-misses-deletes",
+    /// the last child of each Merkle node that is descended from is never compared
+    MerkleLastChildSkipped = "merkle-last-child-skipped",
+    /// versions that a Merkle exchange brings are not merged
+    ExchangeMergesNothing = "exchange-merges-nothing",
+    /// the grace of tombstones is taken for nanoseconds
+    TombstoneDroppedEarly = "tombstone-dropped-early",
+    /// a node that lost its disk answers reads before it has caught up
+    EmptyNodeAnswers = "empty-node-answers",
+    /// a node that was once held for dead is never used again
+    DeadForEver = "dead-for-ever",
+}
+
+#[cfg(all(test, feature = "planted-bugs"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_name_one_bug_each() {
+        for bug in Bug::ALL {
+            assert_eq!(Planted::named(bug.name()), Some(Planted(Some(bug))));
+            assert!(bug.name().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", bug.name());
+            assert!(!bug.meaning().starts_with(' ') && !bug.meaning().ends_with(['.', ' ']), "{}", bug.meaning());
+        }
+        assert_eq!(Planted::named("no-such"), None);
+    }
+}

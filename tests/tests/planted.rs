@@ -1,0 +1,105 @@
+//! Every planted bug is found within its number of seeds, by the checker that has to find it, and the same runs without it
+//! are as expected; one of them is tried on real processes, too.
+//!
+//! Only with the feature: `cargo test -p hearsay-tests --features planted-bugs --test planted`.
+#![cfg(feature = "planted-bugs")]
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use hearsay_tests::{Workplace, small_campaign};
+
+use hearsay::planted::{CASES, case, hunt, is_as_expected, seeds};
+use hearsay_core::Bug;
+
+/// Runs without a bug that were made already: campaigns are shared.
+static WITHOUT: Mutex<BTreeMap<(&str, u64), bool>> = Mutex::new(BTreeMap::new());
+
+fn as_expected_without(campaign: &'static str, seed: u64) -> bool {
+    let known = || WITHOUT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(&good) = known().get(&(campaign, seed)) {
+        return good;
+    }
+    let good = is_as_expected(campaign, seed).expect("a campaign that ships");
+    known().insert((campaign, seed), good);
+    good
+}
+
+fn is_found_and_nothing_without_it(bug: Bug) {
+    let case = case(bug);
+    let found = hunt(case).expect("a campaign that ships");
+    let (campaign, within, checker) = (case.campaign, case.within, case.checker);
+    assert!(found.is_some(), "{}: {checker} did not find it in {within} seeds of {campaign}", bug.name());
+    for seed in seeds(case) {
+        assert!(as_expected_without(campaign, seed), "{campaign} with seed {seed} and no bug is not as expected");
+    }
+}
+
+macro_rules! tests {
+    ($($name:ident = $bug:ident,)+) => {
+        $(#[test]
+        fn $name() {
+            is_found_and_nothing_without_it(Bug::$bug);
+        })+
+
+        #[test]
+        fn every_bug_has_its_test() {
+            let tested = [$(Bug::$bug),+];
+            for case in CASES {
+                assert!(tested.contains(&case.bug), "{}", case.bug.name());
+            }
+        }
+    };
+}
+
+tests! {
+    acknowledge_before_durable = AcknowledgeBeforeDurable,
+    update_not_logged = UpdateNotLogged,
+    restart_forgets_tombstones = RestartForgetsTombstones,
+    restart_reuses_stamps = RestartReusesStamps,
+    dropped_but_acknowledged = DroppedButAcknowledged,
+    replica_counted_twice = ReplicaCountedTwice,
+    dead_replica_counts = DeadReplicaCounts,
+    timeout_reported_as_failed = TimeoutReportedAsFailed,
+    retry_restamped = RetryRestamped,
+    delete_keeps_stamp = DeleteKeepsStamp,
+    tie_broken_by_arrival = TieBrokenByArrival,
+    digest_mismatch_ignored = DigestMismatchIgnored,
+    stale_digest = StaleDigest,
+    digest_without_stamp = DigestWithoutStamp,
+    oldest_wins = OldestWins,
+    repair_after_answer = RepairAfterAnswer,
+    downgraded_read = DowngradedRead,
+    merkle_misses_deletes = MerkleMissesDeletes,
+    merkle_last_child_skipped = MerkleLastChildSkipped,
+    exchange_merges_nothing = ExchangeMergesNothing,
+    tombstone_dropped_early = TombstoneDroppedEarly,
+    empty_node_answers = EmptyNodeAnswers,
+    dead_for_ever = DeadForEver,
+}
+
+/// Durability is lost without a power cut: what a killed node reads back is older than what it acknowledged.
+#[test]
+fn a_plan_that_fails_in_the_simulator_fails_on_real_processes_and_only_with_the_bug() {
+    let place = Workplace::new();
+    let faults = "  between: [300ms, 500ms]\n  kinds:\n    - crash: {nodes: all, for: 500ms}";
+    let phases = "{warmup: 1s, faults: 4s, healed: 1s, converge_within: 30s}";
+    place.file("small.yaml", &small_campaign(faults, phases));
+    let planted = ["run", "small.yaml", "--sim", "--seed", "1", "--plant", "update-not-logged"];
+    place.run(&planted).expect_code(1).expect_words("THE BUG update-not-logged IS PLANTED");
+    let plan = std::fs::read_to_string(place.latest().join("plan.yaml")).expect("the plan is stored");
+    let with = place.file("with.yaml", &plan);
+    let without = place.file("without.yaml", &plan.replace("planted: update-not-logged\n", ""));
+    let run = |plan: &std::path::Path| place.run(&["run", "--json", "--plan", &plan.display().to_string()]);
+    let ended = run(&with);
+    ended.expect_code(1);
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).expect("a report");
+    assert_eq!(report["planted"], "update-not-logged");
+    let verdicts = report["verdicts"].as_array().expect("verdicts");
+    let violated = verdicts.iter().filter(|judged| judged["outcome"] == "violation");
+    let violated: Vec<&str> = violated.filter_map(|judged| judged["verdict"]["checker"].as_str()).collect();
+    assert!(violated.contains(&"monotonic-quorum-reads"), "{violated:?}");
+    let ended = run(&without);
+    ended.expect_code(0);
+    assert!(!ended.stdout.contains("planted"), "{}", ended.stdout);
+}
