@@ -6,6 +6,7 @@ pub mod cli;
 pub mod disk;
 pub mod exit;
 pub mod faults;
+pub mod input;
 pub mod links;
 pub mod plan;
 #[cfg(feature = "planted-bugs")]

@@ -198,13 +198,14 @@ impl ClientConnection {
 
 /// The codes a node uses before it has handed a request on.
 fn is_definite(code: quinn::VarInt) -> bool {
-    code == code::BUSY || code == code::PROTOCOL
+    code == code::BUSY || code == code::PROTOCOL || code == code::NOT_TAKEN
 }
 
 fn stopped(code: quinn::VarInt) -> String {
     match code {
         code::BUSY => "the node has too many requests in work".to_owned(),
         code::PROTOCOL => "the node does not understand the request: run the same release everywhere".to_owned(),
+        code::NOT_TAKEN => "the node is stopping".to_owned(),
         code => format!("the node refused it with code {code}"),
     }
 }

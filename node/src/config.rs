@@ -110,6 +110,9 @@ pub struct NodeConfig {
     /// The protocols. `members` in it may stay empty.
     #[serde(default)]
     pub settings: ClusterConfig,
+    /// A file with the operator's correction of this machine's wall clock, see [`crate::clock_correction`]. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_correction: Option<PathBuf>,
     /// Log filter: error, warn, info, debug, trace, or directives per module. `RUST_LOG` wins.
     #[serde(default = "default_log")]
     pub log: String,
@@ -142,6 +145,7 @@ impl NodeConfig {
         for relative in [&mut config.data, &mut paths.authority, &mut paths.certificate, &mut paths.key] {
             *relative = base.join(&*relative);
         }
+        config.clock_correction = config.clock_correction.map(|relative| base.join(relative));
         Ok(config)
     }
 
@@ -211,6 +215,7 @@ settings: { replication: 2 }
     fn what_is_written_is_read_back() {
         let mut config = parse(GOOD).unwrap();
         config.settings.read_repair = hearsay_core::ReadRepair::None;
+        config.clock_correction = Some("/etc/hearsay/n1.clock".into());
         let text = config.to_yaml().unwrap();
         assert_eq!(parse(&text).unwrap(), config, "{text}");
     }

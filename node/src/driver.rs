@@ -10,12 +10,16 @@
 //!   durable; in order. After a failed commit nothing is released and the node stops.
 //! - The driver never waits for a peer or a client; it waits for the disk only by taking no further input.
 //! - All changes of links happen here, in order with the messages that come over them.
+//! - A driver that is asked to stop takes no further request and answers those it has taken, within a bound, before it ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use hearsay_core::{ClientResponse, Event, Input, Output, Replica, RequestId, Send, Time, codec, planted};
+use hearsay_core::{
+    ClientError, ClientErrorKind, ClientResponse, Event, Input, Output, Replica, RequestId, Send, Time, codec, planted,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
@@ -37,6 +41,9 @@ const TURN_MAX: usize = 8;
 /// Outputs that may wait for the disk before the driver stops taking inputs.
 const UNRELEASED_MAX: usize = 8_192;
 
+/// How long requests in work may take to be answered after the order to stop, unless the node says otherwise.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+
 /// What of an output waits for the disk.
 #[derive(Debug)]
 struct Effects {
@@ -55,6 +62,7 @@ pub(crate) struct Driver {
     committer: Committer,
     unreleased: ReleaseQueue<Effects>,
     counters: Arc<Counters>,
+    drain_within: Duration,
 }
 
 impl Driver {
@@ -76,10 +84,16 @@ impl Driver {
             committer,
             unreleased: ReleaseQueue::new(),
             counters,
+            drain_within: DRAIN_WITHIN,
         }
     }
 
-    /// Runs until `stop` is done.
+    /// Sets how long requests in work may take to be answered after the order to stop.
+    pub(crate) fn drain_within(self, drain_within: Duration) -> Driver {
+        Driver { drain_within, ..self }
+    }
+
+    /// Runs until `stop` is done and the requests in work are answered; how many were not, within the time for it.
     ///
     /// # Errors
     /// The disk refused a commit. What waited for it was not released.
@@ -88,8 +102,10 @@ impl Driver {
         booted: Output,
         mut inbox: mpsc::Receiver<Arrival>,
         stop: impl Future<Output = ()>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let mut stop = std::pin::pin!(stop);
+        let mut drained = std::pin::pin!(sleep_until(Instant::now().into()));
+        let mut stopping = false;
         let mut timer = std::pin::pin!(sleep_until(Instant::now().into()));
         let mut timer_at = None;
         let mut turn = Vec::with_capacity(TURN_MAX);
@@ -98,6 +114,9 @@ impl Driver {
         loop {
             self.committer.submit();
             self.release();
+            if stopping && self.asking.is_empty() && self.unreleased.len() == 0 {
+                break;
+            }
             let has_room = self.unreleased.len() < UNRELEASED_MAX;
             if !has_room {
                 self.counters.store_backpressure.one();
@@ -114,7 +133,13 @@ impl Driver {
             }
             tokio::select! {
                 biased;
-                () = &mut stop => break,
+                () = &mut stop, if !stopping => {
+                    stopping = true;
+                    self.context.stopping.store(true, Ordering::Relaxed);
+                    drained.as_mut().reset((Instant::now() + self.drain_within).into());
+                    tracing::info!("{} requests in work are answered first", self.asking.len());
+                }
+                () = &mut drained, if stopping => break,
                 () = self.committer.progress() => {
                     if let Some(error) = self.committer.failure() {
                         return Err(error);
@@ -133,9 +158,16 @@ impl Driver {
                 () = &mut timer, if has_room && deadline.is_some() => self.meet_deadline(deadline),
             }
         }
+        // Whoever still waits for room in the inbox hears that its request was not taken.
+        inbox.close();
+        while let Ok(arrival) = inbox.try_recv() {
+            if let Arrival::Request { asker, .. } = arrival {
+                self.refuse(asker);
+            }
+        }
         self.committer.finish()?;
         self.release();
-        Ok(())
+        Ok(self.asking.len())
     }
 
     /// A busy inbox must not starve the timers.
@@ -147,6 +179,7 @@ impl Driver {
 
     fn arrive(&mut self, arrival: Arrival) {
         match arrival {
+            Arrival::Request { asker, .. } if self.context.stopping.load(Ordering::Relaxed) => self.refuse(asker),
             Arrival::Request { request, asker } => {
                 self.last_request += 1;
                 let request_id = RequestId(self.last_request);
@@ -168,6 +201,13 @@ impl Driver {
                 self.change(change);
             }
         }
+    }
+
+    /// Nothing of it has happened, and the client hears so.
+    fn refuse(&self, asker: Asker) {
+        let node = self.context.hello.node;
+        let message = format!("{node} is stopping and takes no further requests: ask another node");
+        asker.answer(ClientResponse::Failed(ClientError { kind: ClientErrorKind::Unavailable, message }));
     }
 
     fn judge(&mut self, offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict>) {

@@ -22,7 +22,7 @@ struct Rig {
     groups: std_mpsc::Receiver<usize>,
     counters: Arc<Counters>,
     stop: oneshot::Sender<()>,
-    driver: JoinHandle<Result<(), StoreError>>,
+    driver: JoinHandle<Result<usize, StoreError>>,
 }
 
 impl Rig {
@@ -46,6 +46,7 @@ impl Rig {
             requests: Arc::new(Semaphore::new(settings::REQUESTS_MAX)),
             clients: Arc::new(Semaphore::new(settings::CLIENTS_MAX)),
             handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
+            stopping: false.into(),
         });
         let (disk, allowed) = std_mpsc::channel();
         let (began, groups) = std_mpsc::channel();

@@ -18,6 +18,7 @@ pub mod certificates;
 pub mod cli;
 pub mod client;
 mod clock;
+pub mod clock_correction;
 mod commit;
 pub mod config;
 pub mod counters;

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use hearsay_core::{ConfigError, NodeId, Planted, Replica};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
 use crate::certificates::{CertificateError, Identity};
 use crate::clock::Clock;
+use crate::clock_correction::{CorrectionError, CorrectionFile};
 use crate::commit::Committer;
 use crate::config::NodeConfig;
 use crate::counters::Counters;
@@ -25,6 +27,12 @@ use crate::transport::{Context, accept};
 
 /// How long connections may take to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// How much longer than a request can take at the coordinator it is waited for after the order to stop.
+const DRAIN_MARGIN: Duration = Duration::from_secs(1);
+/// How long answers may take to arrive after the order to stop.
+const DELIVERY: Duration = Duration::from_secs(1);
+/// Other sides acknowledge within 25 ms, QUIC's longest delay.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(30);
 /// Lines a second about what others do wrong.
 const BRAKE_PER_SECOND: u32 = 5;
 
@@ -45,12 +53,23 @@ pub enum NodeError {
         /// What it is instead.
         reason: String,
     },
+    /// The correction of the wall clock can't be used.
+    #[error(transparent)]
+    Clock(#[from] CorrectionError),
     /// A cluster configuration that can't work.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The store can't be opened.
     #[error(transparent)]
     Store(StoreError),
+    /// Asked to stop, it could not answer all requests that it had taken.
+    #[error("{requests} requests in work were not answered within {within:?} after the order to stop")]
+    Unanswered {
+        /// How many.
+        requests: usize,
+        /// Within this time.
+        within: Duration,
+    },
     /// A commit failed.
     #[error("the node stops, because what it can't make durable it may not acknowledge: {0}")]
     Commit(StoreError),
@@ -62,7 +81,7 @@ pub enum NodeError {
     System(std::io::Error),
 }
 
-/// Runs a node until `stop` is done. Must be called within a current-thread tokio runtime.
+/// Runs a node until `stop` is done, and then until the requests in work are answered. Must be called within a current-thread tokio runtime.
 ///
 /// # Errors
 /// See [`NodeError`].
@@ -79,7 +98,15 @@ pub async fn run_planted(
     config: NodeConfig,
     stop: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
-    let clock = Clock::start();
+    let clock = match &config.clock_correction {
+        Some(path) => {
+            let file = CorrectionFile::open(path)?;
+            let corrected = Clock::start().corrected_by(file.shared());
+            tokio::spawn(file.follow());
+            corrected
+        }
+        None => Clock::start(),
+    };
     let node = config.node.0;
     let cluster = config.cluster.as_str();
     let paths = &config.certificates;
@@ -129,17 +156,35 @@ pub async fn run_planted(
         requests: Arc::new(Semaphore::new(settings::REQUESTS_MAX)),
         clients: Arc::new(Semaphore::new(settings::CLIENTS_MAX)),
         handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
+        stopping: false.into(),
     });
     let links = Links::new(node, &members, Arc::clone(&counters));
     let committer = Committer::start(store, counters).map_err(NodeError::System)?;
     tokio::spawn(accept::accept(Arc::clone(&context)));
     tracing::info!("serving {node} on {address}, cluster {cluster}, {recovered_entries} entries recovered");
-    let driver = Driver::new(replica, clock, context, links, committer);
+    let drain_within = Duration::from_millis(config.settings.request_timeout_ms) + DRAIN_MARGIN;
+    let driver = Driver::new(replica, clock, Arc::clone(&context), links, committer).drain_within(drain_within);
     let ran = driver.run(booted, arrivals, stop).await;
     let farewell: &[u8] = if ran.is_ok() { b"the node stops" } else { b"the node's disk failed" };
+    if ran.is_ok() {
+        deliver(&context).await;
+    }
     endpoint.close(code::STOPPING, farewell);
-    let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
-    ran.map_err(NodeError::Commit)
+    let _ = timeout(GOODBYE, endpoint.wait_idle()).await;
+    match ran.map_err(NodeError::Commit)? {
+        0 => Ok(()),
+        requests => Err(NodeError::Unanswered { requests, within: drain_within }),
+    }
+}
+
+/// Waits, within a bound, until the answers that were given have arrived: closing a connection drops what it still holds.
+async fn deliver(context: &Context) {
+    let all = u32::try_from(settings::REQUESTS_MAX).expect("the limit of requests is small");
+    if timeout(DELIVERY, context.requests.acquire_many(all)).await.is_err() {
+        tracing::warn!("some answers may not have arrived");
+    }
+    // Answers of just before the order to stop are not waited for one by one.
+    tokio::time::sleep(ACKNOWLEDGED_WITHIN).await;
 }
 
 /// A node with another's certificate would be refused by all; it is told at once instead.

@@ -2,6 +2,8 @@
 //! line here.
 
 const CAMPAIGNS: &[(&str, &str)] = &[
+    ("churn", include_str!("../campaigns/churn.yaml")),
+    ("clock-skew", include_str!("../campaigns/clock-skew.yaml")),
     ("disk-loss", include_str!("../campaigns/disk-loss.yaml")),
     ("one-way", include_str!("../campaigns/one-way.yaml")),
     ("power-cuts", include_str!("../campaigns/power-cuts.yaml")),

@@ -66,7 +66,8 @@ pub(super) const FAULTS_KEYS: &[KeyDoc] = &[
     ("at_once", "faults in force at the same time, of different kinds, 1 to 4 (default 1)"),
     (
         "kinds",
-        "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, links, each with its parameters",
+        "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, links, clock, leave, each with its \
+         parameters",
     ),
 ];
 
@@ -80,6 +81,8 @@ pub const FAULT_KINDS: &[KeyDoc] = &[
     ("slow-disk", "every sync of some nodes takes longer"),
     ("failing-disk", "the disks of some nodes refuse to sync, so that these have to stop; they are started again"),
     ("links", "packets are held, lost, duplicated, overtaken, beside all other faults"),
+    ("clock", "wall clocks are off and drift; last-write-wins then may drop later writes"),
+    ("leave", "nodes end in order (SIGTERM), and join again with their disk or an empty one; the ring stays"),
 ];
 
 /// `partition`.
@@ -122,8 +125,29 @@ pub(super) const LINKS_KEYS: &[KeyDoc] = &[
     ("at_least", "so many in every run, spread over the phase (default: each scope once)"),
 ];
 
+/// `clock`.
+pub(super) const CLOCK_KEYS: &[KeyDoc] = &[
+    ("nodes", "how many: one, minority, majority, all, a number, or a list of these"),
+    ("offset", "how far ahead, behind when negative, such as 500ms or [-2s, 2s]"),
+    ("drift", "how fast it gains, loses when negative, such as [-500ppm, 500ppm] (default 0ppm)"),
+    FOR,
+    QUIET,
+    AT_LEAST,
+    WEIGHT,
+];
+
+/// `leave`.
+pub(super) const LEAVE_KEYS: &[KeyDoc] = &[
+    ("nodes", "how many: one, minority, majority, all, a number, or a list of these"),
+    ("join", "with which disk they come back: kept, empty (one node only), or a list of these (default kept)"),
+    FOR,
+    QUIET,
+    AT_LEAST,
+    WEIGHT,
+];
+
 const FOR: KeyDoc = ("for", "how long, such as 3s or [2s, 4s]");
-const QUIET: KeyDoc = ("quiet", "no other fault for so long before and after (default 0s; wipe 3s)");
+const QUIET: KeyDoc = ("quiet", "no other fault for so long before and after (default 0s; 3s where a disk is emptied)");
 const AT_LEAST: KeyDoc = ("at_least", "so many in every run (default: each shape or number of nodes once)");
 const WEIGHT: KeyDoc = ("weight", "how often it is drawn for the rest of the phase, 0 to 1000 (default 1)");
 
@@ -159,4 +183,6 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("faults.kinds.slow-disk", SLOW_DISK_KEYS),
     ("faults.kinds.failing-disk", NODES_KEYS),
     ("faults.kinds.links", LINKS_KEYS),
+    ("faults.kinds.clock", CLOCK_KEYS),
+    ("faults.kinds.leave", LEAVE_KEYS),
 ];

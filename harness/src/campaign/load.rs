@@ -6,6 +6,7 @@ use super::mistakes::Mistakes;
 use super::parse::parse;
 use super::reader::join;
 use super::types::Campaign;
+use crate::input::read_text;
 
 /// Largest campaign file, in bytes.
 const FILE_SIZE_MAX: u64 = 1 << 20;
@@ -51,15 +52,7 @@ pub fn load(name_or_path: &str) -> Result<Campaign, CampaignError> {
         let known = join(hearsay_workloads::campaigns().iter().map(|(name, _)| *name));
         return Err(CampaignError::Unknown { name: name_or_path.to_owned(), known });
     }
-    let text = read_text(path).map_err(|source| CampaignError::Unreadable { path: path.to_owned(), source })?;
+    let text =
+        read_text(path, FILE_SIZE_MAX).map_err(|source| CampaignError::Unreadable { path: path.to_owned(), source })?;
     Ok(parse(name_or_path, &text)?)
-}
-
-fn read_text(path: &Path) -> std::io::Result<String> {
-    let size = std::fs::metadata(path)?.len();
-    if size > FILE_SIZE_MAX {
-        let message = format!("it has {size} bytes, a campaign at most {FILE_SIZE_MAX}");
-        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message));
-    }
-    std::fs::read_to_string(path)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::input::{cut_around, cut_lines};
+
 /// A place in a file, both from 1. The column counts characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -32,7 +34,7 @@ pub struct Mistake {
 
 impl Mistake {
     pub(super) fn new(place: Place, what: impl Into<String>) -> Mistake {
-        Mistake { place, what: what.into(), allowed: None, mend: None }
+        Mistake { place, what: cut_lines(&what.into()), allowed: None, mend: None }
     }
 
     pub(super) fn allowed(mut self, allowed: impl Into<String>) -> Mistake {
@@ -82,9 +84,11 @@ impl fmt::Display for Mistakes {
             write!(f, "{}:{line}:{column}: {}", self.file, mistake.what)?;
             let index = usize::try_from(line - 1).unwrap_or(usize::MAX);
             if let Some(text) = self.lines.get(index) {
-                let indent = usize::try_from(column - 1).unwrap_or(0).min(text.chars().count());
-                let number = line.to_string();
-                write!(f, "\n  {number} | {}", text.trim_end())?;
+                let text = text.trim_end();
+                let column = usize::try_from(column).unwrap_or(1).min(text.chars().count() + 1);
+                let (text, column) = cut_around(text, column);
+                let (number, indent) = (line.to_string(), column - 1);
+                write!(f, "\n  {number} | {text}")?;
                 write!(f, "\n  {:width$} | {:indent$}^", "", "", width = number.len())?;
             }
             if let Some(allowed) = &mistake.allowed {

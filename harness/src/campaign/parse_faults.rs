@@ -1,12 +1,16 @@
 //! The faults of a campaign file.
 
-use super::keys::{FAULT_KINDS, FAULTS_KEYS, NODES_KEYS, PARTITION_KEYS, SLOW_DISK_KEYS, WIPE_KEYS};
+use super::keys::{
+    CLOCK_KEYS, FAULT_KINDS, FAULTS_KEYS, LEAVE_KEYS, NODES_KEYS, PARTITION_KEYS, SLOW_DISK_KEYS, WIPE_KEYS,
+};
 use super::mistakes::{Mistake, Place};
+use super::parse_clock::read_clocks;
+use super::parse_leave::read_leaves;
 use super::parse_links::read_links;
 use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
 use super::tree::Node;
 use super::types::{FaultKind, FaultSchedule, SIZES_ALLOWED, Size, Span, Variant};
-use crate::plan::{DISK_WAIT_MAX_MS, FAULTS_MAX, PartitionShape};
+use crate::plan::{DISK_WAIT_MAX_MS, Disk, FAULTS_MAX, PartitionShape};
 
 /// Shortest fault: below, it is over before anything has noticed.
 pub(super) const FAULT_MIN_MS: u64 = 100;
@@ -106,6 +110,18 @@ fn read_kind(item: &Node, nodes: Option<u16>, reader: &mut Reader) -> Option<Fau
             finish_kind(&fields, variants, 0, reader)
         }
         "links" => read_links(parameters, nodes, reader),
+        "clock" => {
+            let fields = reader.fields(parameters, "clock", CLOCK_KEYS)?;
+            let variants = read_clocks(&fields, nodes, reader);
+            finish_kind(&fields, variants, 0, reader)
+        }
+        "leave" => {
+            let fields = reader.fields(parameters, "leave", LEAVE_KEYS)?;
+            let variants = read_leaves(&fields, nodes, reader);
+            let empties = |variant: &Variant| matches!(variant, Variant::Leave(_, Disk::Empty));
+            let quiet_ms = if variants.iter().flatten().any(empties) { WIPE_QUIET_MS } else { 0 };
+            finish_kind(&fields, variants, quiet_ms, reader)
+        }
         other => unreachable!("the fault {other} has keys, but no reader"),
     }
 }
@@ -179,7 +195,7 @@ fn read_shapes(fields: &Fields<'_>, nodes: Option<u16>, reader: &mut Reader) -> 
     })
 }
 
-fn read_sizes(
+pub(super) fn read_sizes(
     fields: &Fields<'_>,
     nodes: Option<u16>,
     variant: impl Fn(Size) -> Variant,

@@ -62,7 +62,7 @@ impl Reader {
         self.note(with_nearest(mistake, word, candidates.iter().copied()));
     }
 
-    fn wrong_type(&mut self, node: &Node, name: &str, allowed: impl Into<String>) {
+    pub(super) fn wrong_type(&mut self, node: &Node, name: &str, allowed: impl Into<String>) {
         let what = format!("{name} can't be {}", node.describe());
         self.note(Mistake::new(node.place, what).allowed(allowed));
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use hearsay_core::{ClusterConfig, ReadRepair};
 use hearsay_workloads::{Expectation, WorkloadSpec};
 
-use crate::plan::{LinkConditions, LinkScope, PartitionShape, Phases};
+use crate::plan::{Disk, LinkConditions, LinkScope, PartitionShape, Phases};
 
 /// Most nodes of a cluster.
 pub const NODES_MAX: u16 = 10_000;
@@ -120,6 +120,17 @@ pub enum Variant {
     FailingDisk(Size),
     /// Links of this scope become so bad.
     Links(LinkScope, LinkRanges),
+    /// So many nodes have wall clocks that are off.
+    Clock {
+        /// How many.
+        size: Size,
+        /// Smallest and largest offset, nanoseconds.
+        offset_ns: (i64, i64),
+        /// Slowest and fastest drift, parts per thousand million.
+        drift_ppb: (i64, i64),
+    },
+    /// So many nodes leave in order, and join again with this disk.
+    Leave(Size, Disk),
 }
 
 /// What is drawn for bad links, and what is fixed.

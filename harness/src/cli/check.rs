@@ -22,7 +22,7 @@ use super::{misused, print, print_json};
 pub(super) struct CheckArgs {
     /// A run's directory, such as store/latest, or a history.jsonl
     path: PathBuf,
-    /// Judge by these models only, each expected to hold unless the run's plan says otherwise
+    /// Judge by these models only, each expected to hold unless the run's plan expects it to be violated
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     model: Vec<String>,
     /// Print the judgement as one JSON object
@@ -61,9 +61,10 @@ fn judge(args: &CheckArgs) -> Result<Judged, String> {
     let case = load_case(path).map_err(|error| error.to_string())?;
     let plan = load_plan(path)?;
     let ended = case.phases.last().map_or(0, |phase| phase.to);
-    let options = plan.as_ref().map_or_else(CheckOptions::default, |plan| options_of(plan, ended));
+    let options =
+        |checker: &str| plan.as_ref().map_or_else(CheckOptions::default, |plan| options_of(plan, ended, checker));
     let expect = expectations(args, &case, plan.as_ref());
-    let verdicts = judge_case(&case, &expect, &options).map_err(|error| error.to_string())?;
+    let verdicts = judge_case(&case, &expect, options).map_err(|error| error.to_string())?;
     // What the run itself had to say stays said: a fault that never bit does not bite by judging again.
     let problems = if plan.is_some() && args.model.is_empty() { earlier_problems(path)? } else { Vec::new() };
     let outcome = outcome_of(&verdicts, &problems);
@@ -87,9 +88,11 @@ fn load_plan(path: &Path) -> Result<Option<Plan>, String> {
 
 /// The models asked for; without, those of the plan; without one, all that this case has evidence for.
 fn expectations(args: &CheckArgs, case: &Case, plan: Option<&Plan>) -> BTreeMap<String, Expectation> {
-    let planned = |name: &String| plan.and_then(|plan| plan.expect.get(name)).copied();
     if !args.model.is_empty() {
-        let hold = |name: &String| (name.clone(), planned(name).unwrap_or(Expectation::Holds));
+        // Whoever asks for a model wants to know: where the plan expects nothing of it, it has to hold.
+        let planned = |name: &String| plan.and_then(|plan| plan.expect.get(name)).copied();
+        let asked = |name: &String| planned(name).filter(|expected| *expected != Expectation::Any);
+        let hold = |name: &String| (name.clone(), asked(name).unwrap_or(Expectation::Holds));
         return args.model.iter().map(hold).collect();
     }
     if let Some(plan) = plan {

@@ -91,12 +91,18 @@ fn dispatch() -> ExitCode {
         Ok(inside) => inside,
         Err(error) => return failed(&error),
     };
+    // Told before the arguments are understood: a mistake in them is an answer for a program, too.
+    JSON.store(std::env::args_os().any(|argument| argument == "--json"), Ordering::Relaxed);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Nobody to tell when even printing fails.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            tell_programs("bad-usage", &error, EXIT_USAGE);
+            return ExitCode::from(EXIT_USAGE);
         }
     };
     match cli.command {
@@ -149,16 +155,36 @@ fn print_json<T: serde::Serialize>(value: &T) {
     print(&format!("{}\n", serde_json::to_string(value).expect("reports always serialize")));
 }
 
+/// Whether results are for a program.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// What ended the command before it had a result of its own, as the one JSON object that `--json` promises.
+#[derive(serde::Serialize)]
+struct Ended<'a> {
+    outcome: &'a str,
+    exit_code: u8,
+    error: String,
+}
+
+fn tell_programs(outcome: &str, error: &dyn std::fmt::Display, exit_code: u8) {
+    if JSON.load(Ordering::Relaxed) {
+        print_json(&Ended { outcome, exit_code, error: error.to_string() });
+    }
+}
+
 /// Something the user can mend in what was typed or written.
 fn misused(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("hearsay: {error}");
+    tell_programs("bad-usage", error, EXIT_USAGE);
     ExitCode::from(EXIT_USAGE)
 }
 
 /// The harness could not do its work.
 fn failed(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("hearsay: {error}");
-    ExitCode::from(Outcome::HarnessFailed.exit_code())
+    let exit_code = Outcome::HarnessFailed.exit_code();
+    tell_programs("harness-failed", error, exit_code);
+    ExitCode::from(exit_code)
 }
 
 #[cfg(test)]

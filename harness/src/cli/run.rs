@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::campaign::{self, Campaign, PROCESSES_MAX, parse_duration};
 use crate::disk::DiskKind;
@@ -22,6 +22,8 @@ use crate::store::{RunDirectory, write_json, write_whole};
 
 use super::{failed, misused, print, print_json, seeds, sim};
 
+/// Where runs are kept unless another place is given.
+const STORE: &str = "store";
 /// Seeds that are drawn stay below, so that they can be read out and typed.
 const DRAWN_SEED_END: u64 = 1_000_000_000;
 
@@ -58,7 +60,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(super) disks: DiskKind,
     /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = "store")]
+    #[arg(long, value_name = "DIR", default_value = STORE)]
     pub(super) store: PathBuf,
     /// Print the verdict as one JSON object
     #[arg(long)]
@@ -100,6 +102,24 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
+    /// What a replay needs besides the plan to be the same run with its evidence in the same place; each with a space in
+    /// front.
+    pub(super) fn replay_options(&self) -> String {
+        let mut options = String::new();
+        if self.firewall != FirewallKind::default() {
+            let value = self.firewall.to_possible_value().expect("every kind of firewall has a name");
+            options.push_str(&format!(" --firewall {}", value.get_name()));
+        }
+        if self.disks != DiskKind::default() {
+            let value = self.disks.to_possible_value().expect("every kind of disk has a name");
+            options.push_str(&format!(" --disks {}", value.get_name()));
+        }
+        if self.store != Path::new(STORE) {
+            options.push_str(&format!(" --store {}", shell_word(&self.store)));
+        }
+        options
+    }
+
     /// Name of the bug to be planted in every node; never any without the feature.
     pub(super) fn planted(&self) -> Option<String> {
         #[cfg(feature = "planted-bugs")]
@@ -240,7 +260,7 @@ fn run_inside(args: &RunArgs, plan: &Plan, sandbox: &Sandbox) -> ExitCode {
     let progress = Progress::new();
     let ran = runtime.block_on(execute(plan, &directory, args.firewall, args.disks, sandbox, &progress));
     progress.phase("judging", None);
-    let report = report_of(plan, &directory, ran);
+    let report = report_of(plan, &directory, &args.replay_options(), ran);
     progress.clear();
     let text = render(&report);
     let kept = keep(args, &directory, &report, &text);

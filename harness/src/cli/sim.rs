@@ -20,6 +20,7 @@ use crate::plan::Plan;
 use crate::report::marks::{marks_line, never_hit};
 use crate::report::{Problem, ProblemKind, RunReport, outcome_of, render, simulated_header};
 use crate::run::judge::{about, shell_word};
+use crate::sandbox::enter::SAME_ORDER_WITHIN;
 use crate::sim::{Settings, Simulated, simulate};
 use crate::store::{RunDirectory, write_json, write_whole};
 use crate::trace::{EventsHeader, record_events, run_both};
@@ -48,6 +49,9 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
         Ok(directory) => directory,
         Err(error) => return failed(&error),
     };
+    if let Err(error) = end_when_interrupted(args, plan) {
+        return failed(&error);
+    }
     let simulated = match simulate_watched(args, plan, &directory) {
         Ok(simulated) => simulated,
         Err(error) => return failed(&error),
@@ -56,7 +60,7 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
     if args.require_marks {
         require_marks(&mut report);
     }
-    if let Err(error) = fill(&directory, &simulated, &mut report) {
+    if let Err(error) = fill(args, &directory, &simulated, &mut report) {
         return failed(&error);
     }
     if args.json {
@@ -66,6 +70,39 @@ fn run_one(args: &RunArgs, plan: &Plan) -> ExitCode {
         print(render(&report).splitn(3, '\n').nth(2).expect("a report has more than two lines"));
     }
     ExitCode::from(report.exit_code)
+}
+
+/// Ends the program at the first signal. Nothing of a simulated run needs to be taken down, and half of one is nothing to
+/// judge: the same plan gives all of it again.
+fn end_when_interrupted(args: &RunArgs, plan: &Plan) -> Result<(), String> {
+    #[derive(Serialize)]
+    struct Interrupted {
+        campaign: String,
+        seed: u64,
+        outcome: Outcome,
+        exit_code: u8,
+        interrupted: bool,
+    }
+    let signals = block_signals().map_err(|error| format!("signals can't be blocked: {error}"))?;
+    let outcome = Outcome::Unknown;
+    let exit_code = outcome.exit_code();
+    let (campaign, seed, json) = (plan.campaign.clone(), plan.seed, args.json);
+    thread::spawn(move || {
+        if signals.wait().is_err() {
+            return;
+        }
+        if json {
+            print_json(&Interrupted { campaign, seed, outcome, exit_code, interrupted: true });
+        } else {
+            print(&format!(
+                "The run was interrupted; nothing of it is stored but its plan, which gives the same run again.\n\n\
+                 verdict: {} (exit code {exit_code})\n",
+                outcome.words()
+            ));
+        }
+        std::process::exit(i32::from(exit_code));
+    });
+    Ok(())
 }
 
 /// One run, or two side by side, or one that is written down event by event.
@@ -106,8 +143,8 @@ fn require_marks(report: &mut RunReport) {
 }
 
 /// Writes a run into the store; the report then says where it is.
-fn keep(store: &Path, plan: &Plan, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
-    fill(&make_directory(store, plan)?, simulated, report)
+fn keep(args: &RunArgs, plan: &Plan, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
+    fill(args, &make_directory(&args.store, plan)?, simulated, report)
 }
 
 fn make_directory(store: &Path, plan: &Plan) -> Result<RunDirectory, String> {
@@ -118,9 +155,9 @@ fn make_directory(store: &Path, plan: &Plan) -> Result<RunDirectory, String> {
     Ok(directory)
 }
 
-fn fill(directory: &RunDirectory, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
+fn fill(args: &RunArgs, directory: &RunDirectory, simulated: &Simulated, report: &mut RunReport) -> Result<(), String> {
     report.directory = directory.path().display().to_string();
-    report.replay = format!("hearsay run --sim --plan {}", shell_word(&directory.plan()));
+    report.replay = format!("hearsay run --sim --plan {}{}", shell_word(&directory.plan()), args.replay_options());
     let written = simulated
         .write(directory)
         .and_then(|()| directory.remove_data())
@@ -210,7 +247,7 @@ fn run_many(args: &RunArgs, name: &str, campaign: &Campaign, first: u64, count: 
         for Done { mut report, mut shortest, kept } in done {
             if let Some(kept) = kept {
                 let (plan, simulated) = *kept;
-                if let Err(error) = keep(&args.store, &plan, &simulated, &mut report) {
+                if let Err(error) = keep(args, &plan, &simulated, &mut report) {
                     stop.store(true, Ordering::Relaxed);
                     return Err(error);
                 }
@@ -274,15 +311,27 @@ fn run_seed(args: &RunArgs, name: &str, campaign: &Campaign, seed: u64) -> Done 
     Done { report, shortest, kept: keeps.then(|| Box::new((plan, simulated))) }
 }
 
-/// The first signal lets the runs under way come to their end; the second ends everything.
-fn watch_signals(stop: Arc<AtomicBool>) -> nix::Result<Arc<AtomicBool>> {
+/// Blocks the signals that end a run, for this thread and those it starts.
+fn block_signals() -> nix::Result<SigSet> {
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
     signals.thread_block()?;
+    Ok(signals)
+}
+
+/// The first signal lets the runs under way come to their end; the second ends everything.
+fn watch_signals(stop: Arc<AtomicBool>) -> nix::Result<Arc<AtomicBool>> {
+    let signals = block_signals()?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&interrupted);
     // Lives as long as the process; the other threads inherit the blocked signals.
     thread::spawn(move || {
+        let mut first: Option<Instant> = None;
         while signals.wait().is_ok() {
+            // What comes at once is the same order given twice, as by `timeout` (to the process and to its group).
+            if first.is_some_and(|first| first.elapsed() < SAME_ORDER_WITHIN) {
+                continue;
+            }
+            first.get_or_insert_with(Instant::now);
             if told.swap(true, Ordering::Relaxed) {
                 std::process::exit(i32::from(Outcome::HarnessFailed.exit_code()));
             }

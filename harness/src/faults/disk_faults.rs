@@ -68,7 +68,7 @@ impl Injector {
         evidence: &mut Evidence,
         fault: &Fault,
     ) -> Result<DiskFault, FaultError> {
-        let disks = self.served(evidence, fault.processes())?;
+        let disks = self.served(evidence, &fault.processes())?;
         match (fault, disks) {
             (Fault::PowerCut { nodes, hold_ms, torn, seed }, Some(disks)) => {
                 let bit = self.cut_power(evidence, &disks, Duration::from_millis(*hold_ms), torn.then_some(*seed))?;

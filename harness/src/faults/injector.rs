@@ -12,6 +12,8 @@
 //! | pause | all threads stopped, CPU time the same at the end as at the start | no thread stopped |
 //! | links | packets were held, lost or doubled as planned ([`crate::links`]) | no rule leads there, nothing is held, probes are quick |
 //! | wipe | signal 9, and the disk was empty afterwards and until the new start | a new process runs |
+//! | clock | the nodes say that their clocks are off as planned, asked by the run | the correction is gone |
+//! | leave | exit code 0 within the time for it; where it joins empty, an empty disk as with a wipe | a new process runs |
 //!
 //! Faults of the disks themselves are in [`super::disk_faults`].
 //!
@@ -22,21 +24,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use hearsay_core::NodeId;
+
+mod clocks;
+mod leave;
 
 use super::disk_faults::DiskFault;
 use super::evidence::{Evidence, Step, micros};
 use super::firewall::{Firewall, FirewallError, Pair};
 use crate::links::{BadLinks, LinkError};
-use crate::plan::{Endpoint, Fault, PlannedFault};
+use crate::plan::{Disk, Endpoint, Fault, PlannedFault};
 use crate::sandbox::addresses;
 use crate::sandbox::process::{DiskPlace, Ended, Nodes, ProcessError};
 
 /// Pairs that are named in a sentence before it says how many more there are.
 const NAMED_MAX: usize = 12;
+/// How long a node may take to end after it was asked to, unless the run says otherwise.
+const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 /// CPU time that may pass between the look that found all threads stopped and the kernel's last bookkeeping of it.
 const CPU_SLACK_NS: u64 = 1_000_000;
 
@@ -77,6 +84,16 @@ pub enum FaultError {
         /// The system's word.
         source: io::Error,
     },
+    /// The correction of a node's wall clock.
+    #[error("fault {fault}: can't write the clock correction of {node}: {source}")]
+    Clock {
+        /// Which fault.
+        fault: String,
+        /// Which node.
+        node: NodeId,
+        /// The system's word.
+        source: io::Error,
+    },
     /// Made twice, or healed without having been made.
     #[error("fault {fault} {wrong}")]
     Order {
@@ -94,6 +111,8 @@ pub struct Injector {
     /// Or why this machine has none.
     links: Result<BadLinks, String>,
     in_force: BTreeMap<String, InForce>,
+    clock_files: BTreeMap<NodeId, PathBuf>,
+    leave_within: Duration,
 }
 
 enum InForce {
@@ -103,6 +122,8 @@ enum InForce {
     Wipe { node: NodeId, bit: bool },
     Links,
     Disk(DiskFault),
+    Clock { nodes: Vec<NodeId> },
+    Leave { nodes: Vec<NodeId>, join: Disk, bit: bool },
 }
 
 /// A node at the moment all its threads stood still.
@@ -116,7 +137,24 @@ impl Injector {
     /// One for a firewall with nothing blocked and these nodes.
     pub fn new(firewall: Box<dyn Firewall>, nodes: Nodes) -> Injector {
         let links = Err("nobody makes links bad here".to_owned());
-        Injector { firewall, nodes, links, in_force: BTreeMap::new() }
+        Injector {
+            firewall,
+            nodes,
+            links,
+            in_force: BTreeMap::new(),
+            clock_files: BTreeMap::new(),
+            leave_within: LEAVE_WITHIN,
+        }
+    }
+
+    /// Where each node looks for the correction of its wall clock.
+    pub fn with_clock_files(self, clock_files: BTreeMap<NodeId, PathBuf>) -> Injector {
+        Injector { clock_files, ..self }
+    }
+
+    /// How long a node may take to end after it was asked to.
+    pub fn with_leave_within(self, leave_within: Duration) -> Injector {
+        Injector { leave_within, ..self }
     }
 
     /// The same, with links that can be made bad; an error is why this machine can't, with the mend: such faults are then left
@@ -163,6 +201,8 @@ impl Injector {
                     }
                 }
             }
+            Fault::Clock { clocks } => self.inject_clocks(&mut evidence, clocks)?,
+            Fault::Leave { nodes, join } => self.inject_leave(&mut evidence, nodes, *join)?,
         };
         self.in_force.insert(planned.id.clone(), state);
         Ok(evidence)
@@ -191,6 +231,8 @@ impl Injector {
                 healed.map_err(|source| FaultError::Links { fault: planned.id.clone(), source })?;
             }
             InForce::Disk(fault) => self.heal_disk_fault(&mut evidence, fault)?,
+            InForce::Clock { nodes } => self.heal_clocks(&mut evidence, &nodes)?,
+            InForce::Leave { nodes, join, bit } => self.heal_leave(&mut evidence, &nodes, join, bit)?,
         }
         Ok(evidence)
     }
@@ -287,7 +329,9 @@ impl Injector {
             | InForce::Pause { .. }
             | InForce::Wipe { .. }
             | InForce::Links
-            | InForce::Disk(_) => None,
+            | InForce::Disk(_)
+            | InForce::Clock { .. }
+            | InForce::Leave { .. } => None,
         });
         partitions.flatten().copied().collect()
     }
@@ -440,24 +484,37 @@ impl Injector {
     fn inject_wipe(&mut self, evidence: &mut Evidence, node: NodeId) -> Result<InForce, FaultError> {
         let began = Instant::now();
         let killed = self.kill(evidence, &[node])?;
+        let emptied = self.empty_disk(evidence, node)?;
+        evidence.took(began.elapsed());
+        let bit = killed && emptied;
+        evidence.bit = Some(bit);
+        Ok(InForce::Wipe { node, bit })
+    }
+
+    /// Empties a disk; true when there was something, and then nothing.
+    fn empty_disk(&self, evidence: &mut Evidence, node: NodeId) -> Result<bool, FaultError> {
         let disk = self.disk(evidence, node)?;
         let failed = |source| FaultError::Disk { fault: evidence.fault.clone(), node, source };
         let before = contents(&disk).map_err(failed)?;
         empty(&disk).map_err(failed)?;
         let after = contents(&disk).map_err(failed)?;
-        evidence.took(began.elapsed());
         evidence.number("files_removed", before.files);
         evidence.number("bytes_removed", before.bytes);
         evidence.say(format!(
             "{} files with {} bytes removed from the disk of {node}; {} left.",
             before.files, before.bytes, after.files
         ));
-        let bit = killed && before.files > 0 && after.files == 0;
-        evidence.bit = Some(bit);
-        Ok(InForce::Wipe { node, bit })
+        Ok(before.files > 0 && after.files == 0)
     }
 
     fn heal_wipe(&mut self, evidence: &mut Evidence, node: NodeId, bit: bool) -> Result<(), FaultError> {
+        let still_empty = self.is_still_empty(evidence, node)?;
+        evidence.bit = Some(bit && still_empty);
+        self.start_again(evidence, &[node])
+    }
+
+    /// Whether a disk that was emptied still is.
+    fn is_still_empty(&self, evidence: &mut Evidence, node: NodeId) -> Result<bool, FaultError> {
         let disk = self.disk(evidence, node)?;
         let found =
             contents(&disk).map_err(|source| FaultError::Disk { fault: evidence.fault.clone(), node, source })?;
@@ -466,8 +523,7 @@ impl Injector {
             0 => format!("The disk of {node} was still empty before its start."),
             files => format!("The disk of {node} held {files} files again before its start."),
         });
-        evidence.bit = Some(bit && found.files == 0);
-        self.start_again(evidence, &[node])
+        Ok(found.files == 0)
     }
 
     pub(super) fn disk(&self, evidence: &Evidence, node: NodeId) -> Result<DiskPlace, FaultError> {
@@ -481,9 +537,9 @@ impl Injector {
 impl InForce {
     fn down(&self) -> Vec<NodeId> {
         match self {
-            InForce::Crash { nodes, .. } => nodes.clone(),
+            InForce::Crash { nodes, .. } | InForce::Leave { nodes, .. } => nodes.clone(),
             InForce::Wipe { node, .. } => vec![*node],
-            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links => Vec::new(),
+            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links | InForce::Clock { .. } => Vec::new(),
             InForce::Disk(fault) => fault.down(),
         }
     }
@@ -495,7 +551,9 @@ impl InForce {
             | InForce::Crash { .. }
             | InForce::Wipe { .. }
             | InForce::Links
-            | InForce::Disk(_) => Vec::new(),
+            | InForce::Disk(_)
+            | InForce::Clock { .. }
+            | InForce::Leave { .. } => Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Plan;
+use crate::input::{cut_lines, read_text};
 
 /// The format that this version reads and writes.
 pub const FORMAT: u32 = 1;
@@ -71,12 +72,7 @@ impl Plan {
     /// An unreadable file, another format, a malformed or impossible plan.
     pub fn load(path: &Path) -> Result<Plan, PlanError> {
         let unreadable = |source| PlanError::Unreadable { path: path.to_owned(), source };
-        let size = std::fs::metadata(path).map_err(unreadable)?.len();
-        if size > FILE_SIZE_MAX {
-            let message = format!("it has {size} bytes, a plan at most {FILE_SIZE_MAX}");
-            return Err(unreadable(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message)));
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = read_text(path, FILE_SIZE_MAX).map_err(unreadable)?;
         let plan = Plan::from_yaml(path, &text)?;
         // A plan that was cut between two operations is a plan still, but another one.
         if !text.ends_with(END_MARK) {
@@ -96,7 +92,7 @@ impl Plan {
             // A plan of another format may be malformed in any way: that is then what is wrong.
             match other_format(text) {
                 Some(found) => PlanError::Format { path: path.to_owned(), found },
-                None => PlanError::Malformed { path: path.to_owned(), message: error.to_string() },
+                None => PlanError::Malformed { path: path.to_owned(), message: cut_lines(&error.to_string()) },
             }
         })?;
         if plan.format != FORMAT {

@@ -21,7 +21,9 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
 use super::shapes::draw_blocked;
-use super::{Fault, LinkConditions, LinkScope, PartitionShape, Phases, PlannedFault};
+use super::{
+    CLOCK_SKEW_MIN_NS, ClockSkew, Disk, Fault, LinkConditions, LinkScope, PartitionShape, Phases, PlannedFault,
+};
 use crate::campaign::{FaultKind, FaultSchedule, Size, Span, Variant};
 
 /// Most faults of a plan. More than fit into an hour of faults that are long enough to matter.
@@ -119,6 +121,9 @@ fn variant_code(variant: Variant) -> u64 {
             let position = LinkScope::ALL.iter().position(|known| *known == scope);
             7_000_000 + u64::try_from(position.expect("ALL has every scope")).expect("few scopes")
         }
+        Variant::Clock { size, .. } => 10_000_000 + size_code(size),
+        Variant::Leave(size, Disk::Kept) => 11_000_000 + size_code(size),
+        Variant::Leave(size, Disk::Empty) => 12_000_000 + size_code(size),
     }
 }
 
@@ -144,12 +149,27 @@ fn draw_fault(variant: Variant, nodes: u16, random: &mut impl Rng) -> Fault {
         },
         Variant::SlowDisk(size, sync) => Fault::SlowDisk { nodes: draw_nodes(size), sync_ms: draw_span(sync, random) },
         Variant::FailingDisk(size) => Fault::FailingDisk { nodes: draw_nodes(size) },
+        Variant::Leave(size, join) => Fault::Leave { nodes: draw_nodes(size), join },
+        Variant::Clock { size, offset_ns, drift_ppb } => {
+            let nodes = draw_nodes(size);
+            let clock = |node| draw_clock(node, offset_ns, drift_ppb, random);
+            Fault::Clock { clocks: nodes.into_iter().map(clock).collect() }
+        }
         Variant::Links(scope, links) => {
             let impaired = scope.draw_pairs(nodes, random);
             let [latency_ms, jitter_ms] = [links.latency, links.jitter].map(|span| draw_span(span, random));
             Fault::Links { scope, impaired, conditions: LinkConditions { latency_ms, jitter_ms, ..links.conditions } }
         }
     }
+}
+
+/// A clock that is off by enough to be seen: where chance has it nearly right, it takes the end of the range that is
+/// farther off.
+fn draw_clock(node: NodeId, offset_ns: (i64, i64), drift_ppb: (i64, i64), random: &mut impl Rng) -> ClockSkew {
+    let drawn_ns = random.random_range(offset_ns.0..=offset_ns.1);
+    let farther_ns = if offset_ns.0.abs() > offset_ns.1 { offset_ns.0 } else { offset_ns.1 };
+    let offset_ns = if drawn_ns.abs() < CLOCK_SKEW_MIN_NS { farther_ns } else { drawn_ns };
+    ClockSkew { node, offset_ns, drift_ppb: random.random_range(drift_ppb.0..=drift_ppb.1) }
 }
 
 /// The faults that every plan has, in their random order.
@@ -277,7 +297,6 @@ pub(super) fn exclude_each_other(one: &Fault, other: &Fault) -> bool {
     if one.is_beside() || other.is_beside() {
         return one.same_kind(other);
     }
-    let is_wipe = |fault: &Fault| matches!(fault, Fault::Wipe { .. });
     let shares_process = one.processes().iter().any(|node| other.processes().contains(node));
-    one.same_kind(other) || is_wipe(one) || is_wipe(other) || shares_process
+    one.same_kind(other) || !one.empties().is_empty() || !other.empties().is_empty() || shares_process
 }

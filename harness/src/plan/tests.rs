@@ -43,7 +43,7 @@ fn assert_rules(campaign: &Campaign, plan: &Plan) {
                 && fault.at_ms < other.until_ms() + if schedule.at_once == 1 { gap_ms } else { 0 }
         });
         assert!(in_force.count() <= usize::try_from(schedule.at_once).expect("small"), "{who}: too many at once");
-        if matches!(fault.fault, Fault::Wipe { .. }) {
+        if !fault.fault.empties().is_empty() {
             assert_isolated(plan, fault, quiet_of_wipes(schedule), &who);
         }
     }
@@ -67,7 +67,8 @@ fn assert_rules(campaign: &Campaign, plan: &Plan) {
 }
 
 fn quiet_of_wipes(schedule: &FaultSchedule) -> u64 {
-    let wipes = schedule.kinds.iter().filter(|kind| kind.variants == [Variant::Wipe]);
+    let empties = |variant: &Variant| matches!(variant, Variant::Wipe | Variant::Leave(_, Disk::Empty));
+    let wipes = schedule.kinds.iter().filter(|kind| kind.variants.iter().any(empties));
     wipes.map(|kind| kind.quiet_ms).min().expect("a wipe comes from a kind")
 }
 
@@ -94,6 +95,12 @@ fn is_drawn_from(fault: &PlannedFault, variant: Variant, nodes: u16) -> bool {
             nodes.len() == count(size) && (sync.min_ms..=sync.max_ms).contains(sync_ms)
         }
         (Fault::Links { scope, .. }, Variant::Links(wanted, _)) => *scope == wanted,
+        (Fault::Leave { nodes, join }, Variant::Leave(size, disk)) => nodes.len() == count(size) && *join == disk,
+        (Fault::Clock { clocks }, Variant::Clock { size, offset_ns, drift_ppb }) => {
+            let within = |(least, most): (i64, i64), value: i64| (least..=most).contains(&value);
+            clocks.len() == count(size)
+                && clocks.iter().all(|clock| within(offset_ns, clock.offset_ns) && within(drift_ppb, clock.drift_ppb))
+        }
         _ => false,
     }
 }
@@ -115,7 +122,7 @@ fn quickstart_does_what_it_says_with_every_seed() {
         let faults = draw_faults(schedule, &campaign.phases, campaign.nodes(), seed);
         let crashes_of_all = faults.iter().filter(|fault| fault.fault.processes().len() == 5).count();
         assert!(crashes_of_all >= 3, "seed {seed}: {crashes_of_all} ends of all nodes");
-        let power_cuts: Vec<&[NodeId]> = faults
+        let power_cuts: Vec<Vec<NodeId>> = faults
             .iter()
             .filter(|fault| matches!(fault.fault, Fault::PowerCut { .. }))
             .map(|fault| fault.fault.processes())
@@ -203,6 +210,25 @@ fn overlapping_faults_are_of_different_kinds() {
         }
     }
     assert!(overlaps > SEEDS, "at_once: 2 has to overlap faults: {overlaps} in {SEEDS} plans");
+}
+
+#[test]
+fn clocks_are_off_by_enough_to_be_seen_and_leaves_are_like_crashes() {
+    let text = PINNED.replace("- wipe: {for: 1s}", "- clock: {nodes: [one, minority], offset: [-20ms, 15ms], for: 1s, quiet: 1ms}\n    - leave: {nodes: one, join: [kept, empty], for: 1s}");
+    let campaign = parse("pinned.yaml", &text).expect("a right campaign");
+    let mut behind = 0;
+    for seed in 0..SEEDS {
+        let plan = make_plan(&campaign, seed);
+        assert_rules(&campaign, &plan);
+        for clock in plan.faults.iter().filter_map(|planned| match &planned.fault {
+            Fault::Clock { clocks } => Some(clocks),
+            _ => None,
+        }) {
+            assert!(clock.iter().all(|clock| clock.offset_ns.abs() >= CLOCK_SKEW_MIN_NS), "seed {seed}: {clock:?}");
+            behind += clock.iter().filter(|clock| clock.offset_ns < 0).count();
+        }
+    }
+    assert!(behind > 0);
 }
 
 #[test]
@@ -302,6 +328,26 @@ fn plans_that_cannot_be_executed_say_why() {
     assert_problem(set(&[fault("f1", 2_000, halves(&[]))]), "f1 blocks no pair");
     assert_problem(set(&[fault("f1", 2_000, halves(&[(node(1), node(1))]))]), "f1 blocks n1 from itself");
     assert_problem(set(&[fault("f1", 2_000, halves(&[(node(1), node(9))]))]), "f1 names n9");
+    let leave = |nodes: &[u16], join| Fault::Leave { nodes: nodes.iter().copied().map(NodeId).collect(), join };
+    assert_problem(set(&[fault("f1", 2_000, leave(&[], Disk::Kept))]), "f1 names no nodes");
+    assert_problem(set(&[fault("f1", 2_000, leave(&[1, 2], Disk::Empty))]), "f1 empties several disks at once");
+    assert_problem(
+        set(&[fault("f1", 2_000, leave(&[1], Disk::Empty)), fault("f2", 3_000, crash(&[2]))]),
+        "f1 (leave n1) and f2 (crash n2) overlap: while a node without a disk",
+    );
+    let clock = |clocks: &[(u16, i64, i64)]| Fault::Clock {
+        clocks: clocks
+            .iter()
+            .map(|&(node, offset_ns, drift_ppb)| ClockSkew { node: NodeId(node), offset_ns, drift_ppb })
+            .collect(),
+    };
+    assert_problem(set(&[fault("f1", 2_000, clock(&[]))]), "f1 names no nodes");
+    assert_problem(set(&[fault("f1", 2_000, clock(&[(7, 1 << 30, 0)]))]), "f1 names n7");
+    assert_problem(set(&[fault("f1", 2_000, clock(&[(1, 1 << 30, 0), (1, 1 << 30, 0)]))]), "f1 names a node twice");
+    assert_problem(set(&[fault("f1", 2_000, clock(&[(1, i64::MIN, 0)]))]), "at most 3600000000000 (an hour)");
+    assert_problem(set(&[fault("f1", 2_000, clock(&[(1, 1 << 30, i64::MAX)]))]), "at most 100000000, either way");
+    assert_problem(set(&[fault("f1", 2_000, clock(&[(1, 9_000_000, -4_000)]))]), "within 10 ms of the truth");
+    assert!(problems(set(&[fault("f1", 2_000, clock(&[(1, 0, 5_000_000)]))])).is_empty(), "2 s drift 10 ms away");
     assert_problem(set(&[fault("f1", 500, crash(&[1]))]), "outside of the fault phase from 1000 to 31000 ms");
     assert_problem(set(&[fault("f1", 30_000, crash(&[1]))]), "outside of the fault phase");
     assert_problem(set(&[fault("f1", u64::MAX, crash(&[1]))]), "outside of the fault phase");

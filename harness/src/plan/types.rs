@@ -8,7 +8,7 @@ use hearsay_core::{ClusterConfig, NodeId};
 use hearsay_workloads::ACTIONS_ALLOWED;
 use serde::{Deserialize, Serialize};
 
-use super::{LinkConditions, LinkScope};
+use super::{ClockSkew, LinkConditions, LinkScope};
 
 /// Everything a run will do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,6 +159,46 @@ pub enum Fault {
         /// What happens to their packets.
         conditions: LinkConditions,
     },
+    /// Wall clocks are off; healing sets them right. No other clock of the node is touched.
+    Clock {
+        /// Whose, by how much, and how fast they drift.
+        clocks: Vec<ClockSkew>,
+    },
+    /// SIGTERM, to all at once: they finish and answer what they have taken, close their connections and end. Healing lets
+    /// them join again. Their tokens stay theirs meanwhile: it is no change of the ring.
+    Leave {
+        /// Whom.
+        #[serde(with = "node_names")]
+        nodes: Vec<NodeId>,
+        /// What they join with. Empty: one node at a time, as with a wipe.
+        join: Disk,
+    },
+}
+
+/// What a node finds when it starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disk {
+    /// Its disk, as it was.
+    Kept,
+    /// An empty disk.
+    Empty,
+}
+
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Disk::Kept => "kept",
+            Disk::Empty => "empty",
+        })
+    }
+}
+
+impl FromStr for Disk {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Disk, ()> {
+        [Disk::Kept, Disk::Empty].into_iter().find(|disk| disk.to_string() == text).ok_or(())
+    }
 }
 
 impl Fault {
@@ -177,16 +217,38 @@ impl Fault {
             Fault::SlowDisk { nodes, .. } => with_nodes("slow-disk", nodes),
             Fault::FailingDisk { nodes } => with_nodes("failing-disk", nodes),
             Fault::Links { scope, .. } => format!("links {scope}"),
+            Fault::Clock { .. } => with_nodes("clock", &self.processes()),
+            Fault::Leave { nodes, .. } => with_nodes("leave", nodes),
         }
     }
 
-    /// The nodes whose processes or disks it touches: none for a partition or bad links.
-    pub fn processes(&self) -> &[NodeId] {
+    /// The nodes whose processes, disks or clocks it touches: none for a partition or bad links.
+    pub fn processes(&self) -> Vec<NodeId> {
         match self {
-            Fault::Partition { .. } | Fault::Links { .. } => &[],
-            Fault::Crash { nodes } | Fault::Pause { nodes } => nodes,
+            Fault::Partition { .. } | Fault::Links { .. } => Vec::new(),
+            Fault::Crash { nodes } | Fault::Pause { nodes } | Fault::Leave { nodes, .. } => nodes.clone(),
+            Fault::Wipe { node } => vec![*node],
+            Fault::PowerCut { nodes, .. } | Fault::SlowDisk { nodes, .. } | Fault::FailingDisk { nodes } => {
+                nodes.clone()
+            }
+            Fault::Clock { clocks } => clocks.iter().map(|clock| clock.node).collect(),
+        }
+    }
+
+    /// The nodes whose disk it empties. They have to catch up afterwards, and nothing else may happen meanwhile.
+    pub fn empties(&self) -> &[NodeId] {
+        match self {
             Fault::Wipe { node } => std::slice::from_ref(node),
-            Fault::PowerCut { nodes, .. } | Fault::SlowDisk { nodes, .. } | Fault::FailingDisk { nodes } => nodes,
+            Fault::Leave { nodes, join: Disk::Empty } => nodes,
+            Fault::Partition { .. }
+            | Fault::Crash { .. }
+            | Fault::Pause { .. }
+            | Fault::PowerCut { .. }
+            | Fault::SlowDisk { .. }
+            | Fault::FailingDisk { .. }
+            | Fault::Links { .. }
+            | Fault::Clock { .. }
+            | Fault::Leave { join: Disk::Kept, .. } => &[],
         }
     }
 
@@ -194,6 +256,8 @@ impl Fault {
     pub fn restarts(&self) -> bool {
         match self {
             Fault::Partition { .. } | Fault::Links { .. } | Fault::Pause { .. } | Fault::SlowDisk { .. } => false,
+            Fault::Clock { .. } => false,
+            Fault::Leave { .. } => true,
             Fault::Crash { .. } | Fault::Wipe { .. } | Fault::PowerCut { .. } | Fault::FailingDisk { .. } => true,
         }
     }
@@ -426,15 +490,15 @@ mod node_names {
 }
 
 /// One node, as `n1`.
-mod node_name {
+pub(super) mod node_name {
     use hearsay_core::NodeId;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(node: &NodeId, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::plan) fn serialize<S: Serializer>(node: &NodeId, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(node)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NodeId, D::Error> {
+    pub(in crate::plan) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NodeId, D::Error> {
         super::node_names::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }

@@ -6,8 +6,10 @@ use hearsay_core::{NodeId, Planted};
 use hearsay_workloads::{Action, OPERATIONS_MAX};
 
 use super::links::{LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_SHARE_MAX_PER_MILLION};
-use super::schedule::{FAULTS_MAX, exclude_each_other};
-use super::{Endpoint, Fault, LinkConditions, Plan, PlannedFault};
+use super::schedule::FAULTS_MAX;
+use super::{
+    CLOCK_DRIFT_MAX_PPB, CLOCK_OFFSET_MAX_NS, CLOCK_SKEW_MIN_NS, Endpoint, Fault, LinkConditions, Plan, PlannedFault,
+};
 use crate::campaign::{NODES_MAX, is_campaign_name};
 
 /// Problems told at once; a plan with more is told so.
@@ -151,6 +153,7 @@ impl Plan {
             Fault::Crash { nodes } | Fault::Pause { nodes } | Fault::FailingDisk { nodes } => {
                 validate_nodes(id, nodes, problems);
             }
+            Fault::Clock { .. } | Fault::Leave { .. } => validate_nodes(id, &fault.fault.processes(), problems),
             Fault::PowerCut { nodes, hold_ms, .. } => {
                 validate_nodes(id, nodes, problems);
                 if *hold_ms > DISK_WAIT_MAX_MS {
@@ -165,8 +168,34 @@ impl Plan {
             }
             Fault::Wipe { .. } => {}
         }
+        self.validate_clocks(fault, problems);
+        if fault.fault.empties().len() > 1 {
+            problems.add(format!("{id} empties several disks at once: only one node may have to catch up at a time"));
+        }
         for node in fault.fault.processes().iter().filter(|node| !self.knows(**node)) {
             problems.add(format!("{id} names {node}, but the nodes are n1 to n{}", self.cluster.members.len()));
+        }
+    }
+
+    fn validate_clocks(&self, fault: &PlannedFault, problems: &mut Problems) {
+        let Fault::Clock { clocks } = &fault.fault else { return };
+        for clock in clocks {
+            let (id, node) = (&fault.id, clock.node);
+            let (offset_ns, drift_ppb) = (clock.offset_ns, clock.drift_ppb);
+            if offset_ns.unsigned_abs() > CLOCK_OFFSET_MAX_NS.unsigned_abs() {
+                problems.add(format!(
+                    "{id} puts {node} off by {offset_ns} ns: at most {CLOCK_OFFSET_MAX_NS} (an hour), either way"
+                ));
+            }
+            if drift_ppb.unsigned_abs() > CLOCK_DRIFT_MAX_PPB.unsigned_abs() {
+                problems.add(format!(
+                    "{id} lets {node} drift by {drift_ppb} ppb: at most {CLOCK_DRIFT_MAX_PPB}, either way"
+                ));
+            }
+            let seen = |elapsed_ns| clock.off_ns(elapsed_ns).unsigned_abs() >= CLOCK_SKEW_MIN_NS.unsigned_abs();
+            if !seen(0) && !seen(fault.duration_ms.saturating_mul(1_000_000)) {
+                problems.add(format!("{id} leaves the clock of {node} within 10 ms of the truth: that can't be seen"));
+            }
         }
     }
 
@@ -267,7 +296,7 @@ fn validate_conditions(id: &str, conditions: &LinkConditions, problems: &mut Pro
 /// Why two faults that are in force together can't be.
 fn conflict(earlier: &PlannedFault, later: &PlannedFault) -> Option<String> {
     let (one, other) = (&earlier.fault, &later.fault);
-    let shared = one.processes().iter().find(|node| other.processes().contains(node));
+    let shared = one.processes().into_iter().find(|node| other.processes().contains(node));
     let together = format!("{} ({}) and {} ({}) overlap", earlier.id, one.name(), later.id, other.name());
     match (one, other) {
         (Fault::Partition { blocked, .. }, Fault::Partition { blocked: others, .. }) => {
@@ -281,7 +310,7 @@ fn conflict(earlier: &PlannedFault, later: &PlannedFault) -> Option<String> {
             Some(format!("{together} and both impair {from} -> {to}: nobody could tell whose delay it is"))
         }
         _ if shared.is_some() => shared.map(|node| format!("{together} and both take {node}")),
-        (Fault::Wipe { .. }, _) | (_, Fault::Wipe { .. }) if exclude_each_other(one, other) => {
+        _ if !one.empties().is_empty() || !other.empties().is_empty() => {
             Some(format!("{together}: while a node without a disk catches up nothing else may happen"))
         }
         _ => None,

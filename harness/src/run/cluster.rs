@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use hearsay_node::config::{CertificatePaths, Member, NodeConfig};
 use tokio::sync::mpsc;
 
 use crate::disk::{Disk, DiskKind};
-use crate::plan::Plan;
+use crate::plan::{Fault, Plan};
 use crate::sandbox::{DiskPlace, Network, NodeDied, NodePlaces, Nodes, Sandbox};
 use crate::store::RunDirectory;
 
@@ -50,6 +50,8 @@ pub struct Cluster {
     pub addresses: Arc<BTreeMap<NodeId, SocketAddr>>,
     /// Why the nodes' disks are plain directories, where they were to be more.
     pub plain_disks: Option<String>,
+    /// Where the nodes look for the correction of their wall clocks; empty: they don't.
+    pub clock_files: BTreeMap<NodeId, PathBuf>,
 }
 
 impl Cluster {
@@ -80,6 +82,10 @@ impl Cluster {
         let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("no such path: {path:?}"));
         let (data, logs) = (absolute(&directory.data())?, absolute(&directory.logs())?);
         let (mut disks, plain_disks) = make_disks(members, sandbox, disks)?;
+        let skewed = plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Clock { .. }));
+        let clock_file = |&node: &NodeId| (node, configurations.join(format!("{node}.clock")));
+        let clock_files: BTreeMap<_, _> =
+            if skewed { members.iter().map(clock_file).collect() } else { BTreeMap::new() };
         let mut places = BTreeMap::new();
         for &node in members {
             let name = node.to_string();
@@ -97,6 +103,7 @@ impl Cluster {
                 },
                 members: addresses.iter().map(|(&node, &address)| (Member(node), address)).collect(),
                 settings: hearsay_core::ClusterConfig { members: Vec::new(), ..plan.cluster.clone() },
+                clock_correction: clock_files.get(&node).cloned(),
                 log: "info".to_owned(),
             };
             let path = configurations.join(format!("{name}.yaml"));
@@ -128,7 +135,7 @@ impl Cluster {
         let observer = Arc::new(Observer::new(endpoint("harness", own_socket)?, &addresses));
         let clients_socket = network.clients_socket().context("no socket for the clients")?;
         let clients = endpoint("clients", clients_socket)?;
-        Ok((Cluster { network, nodes, observer, clients, addresses, plain_disks }, died))
+        Ok((Cluster { network, nodes, observer, clients, addresses, clock_files, plain_disks }, died))
     }
 
     /// How long the nodes may take until all of them serve.

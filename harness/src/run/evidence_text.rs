@@ -4,7 +4,7 @@ use hearsay_core::NodeId;
 
 use crate::faults::Evidence;
 use crate::links::{healed_text as links_healed_text, text as links_text};
-use crate::plan::Fault;
+use crate::plan::{Disk, Fault};
 
 /// How it is known that the fault bit; `heal` when it was healed by now.
 pub fn bit_text(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> String {
@@ -32,6 +32,11 @@ pub fn bit_text(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> St
             format!("stopped in {}, {} us of CPU used", milliseconds(inject.took_us), used / 1000)
         }
         Fault::Links { impaired, .. } => links_text(heal.unwrap_or(inject), impaired.len()),
+        Fault::Leave { .. } => format!("ended with exit code 0 in {}", milliseconds(inject.took_us)),
+        Fault::Clock { clocks } => {
+            let off = clocks.iter().map(|clock| number(heal.or(Some(inject)), &format!("{}_off_us", clock.node)));
+            format!("off by up to {} as they say", milliseconds(off.max().unwrap_or(0)))
+        }
         Fault::Wipe { .. } => format!("killed, {} bytes removed", number(Some(inject), "bytes_removed")),
         Fault::PowerCut { .. } if inject.numbers.contains_key("plain_disks") => {
             "killed; weaker: plain disks, nothing unsynced was lost".to_owned()
@@ -70,6 +75,9 @@ pub fn heal_text(fault: &Fault, heal: &Evidence) -> String {
         Fault::PowerCut { .. } | Fault::FailingDisk { .. } => "started again",
         Fault::SlowDisk { .. } => "as quick as before",
         Fault::Links { .. } => return links_healed_text(heal),
+        Fault::Clock { .. } => "set right",
+        Fault::Leave { join: Disk::Kept, .. } => "joined again",
+        Fault::Leave { join: Disk::Empty, .. } => "joined again, empty",
     };
     words.to_owned()
 }

@@ -36,6 +36,8 @@ use super::stop::{Stop, Watch, ended_early, stop_for, until_ended_early};
 
 /// Longest wait, when all faults are healed, for the whole cluster.
 pub(crate) const WHOLE_WITHIN: Duration = Duration::from_secs(30);
+/// How much longer than a request may take a node may take to end after it was asked to.
+pub(crate) const LEAVE_MARGIN: Duration = Duration::from_secs(5);
 /// Between two looks at what the nodes store.
 pub(crate) const SCAN_INTERVAL: Duration = Duration::from_millis(100);
 /// Lines of a dead node's log in the report.
@@ -170,7 +172,9 @@ fn start<'a>(
     let watch = Watch::new(died).context("signals can't be handled")?;
     let scene = Scene::of(&cluster, plan);
     let has_bad_links = plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Links { .. }));
-    let mut injector = Injector::new(firewall, cluster.nodes.clone());
+    let mut injector = Injector::new(firewall, cluster.nodes.clone())
+        .with_clock_files(cluster.clock_files.clone())
+        .with_leave_within(Duration::from_millis(plan.cluster.request_timeout_ms) + LEAVE_MARGIN);
     if has_bad_links {
         injector = injector.with_links(BadLinks::open(Arc::clone(&cluster.network), plan.seed));
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use hearsay_checkers::{Case, CheckOptions, Outcome as OperationOutcome, UnknownChecker, judge};
 use hearsay_workloads::{Expectation, WorkloadSpec};
 
-use crate::plan::Plan;
+use crate::plan::{Fault, Plan};
 use crate::report::{
     JudgedVerdict, Problem, ProblemKind, RunReport, operations_by_phase, outcome_of, required_outcome,
 };
@@ -15,38 +15,50 @@ use crate::store::{RunDirectory, load_case};
 use super::execute::{Ran, tombstones_collected};
 use super::metrics::sampled_marks;
 
-/// The verdicts of these checkers against what is expected of them.
+/// The verdicts of these checkers against what is expected of them; `options` by the name of the checker.
 ///
 /// # Errors
 /// There is no checker of that name.
 pub fn judge_case(
     case: &Case,
     expect: &BTreeMap<String, Expectation>,
-    options: &CheckOptions,
+    options: impl Fn(&str) -> CheckOptions,
 ) -> Result<Vec<JudgedVerdict>, UnknownChecker> {
-    let names: Vec<&String> = expect.keys().collect();
-    let verdicts = judge(case, &names, options)?;
-    let against = expect.values().zip(verdicts);
-    let judged = against.map(|(&expectation, verdict)| {
-        let outcome = required_outcome(expectation, &verdict);
-        JudgedVerdict { expectation, outcome, verdict }
-    });
-    Ok(judged.collect())
+    let mut judged = Vec::new();
+    for (name, &expectation) in expect {
+        for verdict in judge(case, &[name], &options(name))? {
+            let outcome = required_outcome(expectation, &verdict);
+            judged.push(JudgedVerdict { expectation, outcome, verdict });
+        }
+    }
+    Ok(judged)
 }
 
-/// What the checkers have to assume about the runs of a plan that lasted until `ended`, nanoseconds.
-pub fn options_of(plan: &Plan, ended: u64) -> CheckOptions {
-    CheckOptions { tombstones_collected: tombstones_collected(plan, ended), ..CheckOptions::default() }
+/// What a checker has to assume about the runs of a plan that lasted until `ended`, nanoseconds.
+///
+/// Where the plan has wall clocks disagree, last-write-wins may keep the earlier of two writes. The checkers that are about
+/// that ([`ABOUT_REAL_TIME`]) say so; no other one may conclude anything from which of two writes came later.
+pub fn options_of(plan: &Plan, ended: u64, checker: &str) -> CheckOptions {
+    let clocks_agree = !plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Clock { .. }));
+    CheckOptions {
+        real_time_writes: clocks_agree || ABOUT_REAL_TIME.contains(&checker),
+        tombstones_collected: tombstones_collected(plan, ended),
+        ..CheckOptions::default()
+    }
 }
 
-/// The report of a run that was carried out (or came as far as it came).
-pub fn report_of(plan: &Plan, directory: &RunDirectory, mut ran: Ran) -> RunReport {
+/// Checkers of promises about real time itself.
+const ABOUT_REAL_TIME: [&str; 2] = ["acknowledged-writes", "linearizable"];
+
+/// The report of a run that was carried out (or came as far as it came). `options`: those of the command line that the run
+/// would not be the same without, each with a space in front.
+pub fn report_of(plan: &Plan, directory: &RunDirectory, options: &str, mut ran: Ran) -> RunReport {
     ran.marks = sampled_marks(&directory.metrics());
     // Without a history nothing was started that could be judged; the problems say why.
     let there_is = directory.history().exists();
     let case = there_is.then(|| load_case(directory.path()).map_err(|error| error.to_string()));
     let case = case.as_ref().map(Result::as_ref);
-    let replay = format!("hearsay run --plan {}", shell_word(&directory.plan()));
+    let replay = format!("hearsay run --plan {}{options}", shell_word(&directory.plan()));
     judged_report(plan, case, (directory.path().display().to_string(), replay), ran)
 }
 
@@ -68,7 +80,7 @@ pub(crate) fn judged_report(
                 problems.push(Problem { kind: ProblemKind::NothingRan, message });
             }
             let ended = ran.phases.last().map_or(0, |phase| phase.to);
-            match judge_case(case, &plan.expect, &options_of(plan, ended)) {
+            match judge_case(case, &plan.expect, |checker| options_of(plan, ended, checker)) {
                 Ok(judged) => verdicts = judged,
                 Err(error) => problems.push(Problem { kind: ProblemKind::Harness, message: error.to_string() }),
             }

@@ -2,6 +2,8 @@
 //! [`timeline`], [`proof`], [`convergence`]); around it is as little as possible that does I/O.
 
 pub mod client;
+mod clock_watch;
+pub mod clocks;
 pub mod cluster;
 pub mod convergence;
 pub mod evidence_text;

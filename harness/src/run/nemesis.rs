@@ -23,12 +23,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::faults::{Evidence, Injector};
-use crate::plan::{Fault, Plan, PlannedFault};
+use crate::plan::{Disk, Fault, Plan, PlannedFault};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::FaultReport;
 use crate::store::JsonLines;
 
+use super::clock_watch::ClockWatch;
+use super::clocks::still_off;
 use super::cluster::Cluster;
 use super::evidence_text::{bit_text, heal_text};
 use super::observer::Observer;
@@ -115,6 +117,7 @@ impl Scene {
             let mut missing = missing(required, &in_force, &self.neighbourhood, &statuses);
             let answers = self.clients_path.statuses(required.to_reach(&in_force)).await;
             missing.extend(unreached(&answers));
+            missing.extend(still_off(&self.observer.clocks(required.clocks_to_read(&in_force)).await));
             if missing.is_empty() {
                 return Ok(began.elapsed());
             }
@@ -149,6 +152,7 @@ pub struct Nemesis {
     faults: Vec<PlannedFault>,
     former: BTreeMap<usize, BTreeMap<NodeId, u64>>,
     injected: BTreeMap<usize, Evidence>,
+    skews: BTreeMap<usize, ClockWatch>,
     reports: BTreeMap<usize, FaultReport>,
     proofs: JoinSet<(usize, Proof)>,
 }
@@ -172,6 +176,7 @@ impl Nemesis {
             faults,
             former: BTreeMap::new(),
             injected: BTreeMap::new(),
+            skews: BTreeMap::new(),
             reports: BTreeMap::new(),
             proofs: JoinSet::new(),
         }
@@ -227,7 +232,7 @@ impl Nemesis {
     async fn inject(&mut self, index: usize, stop: &mut watch::Receiver<Option<Stop>>) -> anyhow::Result<()> {
         let planned = self.faults[index].clone();
         let mut report = planned_report(&planned);
-        if let Fault::Wipe { node } = planned.fault
+        if let Some(&node) = planned.fault.empties().first()
             && let Err(reason) = self.others_ready(node, &planned, stop).await
         {
             // A second copy lost before the first was made good would lose data by the plan's fault, not the cluster's.
@@ -245,7 +250,12 @@ impl Nemesis {
         lock(&self.scene.active).insert(planned.id.clone(), planned.fault.clone());
         self.progress.fault_begins(&planned.id, &format!("{} {}", report.name, report.nodes));
         let strike = matches!(planned.fault, Fault::Crash { .. }).then(|| self.recorder.clone());
-        let evidence = self.act(Injector::inject, &planned, strike).await?;
+        let skew = ClockWatch::before(&self.scene, &planned.fault).await;
+        let mut evidence = self.act(Injector::inject, &planned, strike).await?;
+        if let Some(skew) = skew {
+            skew.note_made(&self.scene, &mut evidence).await;
+            self.skews.insert(index, skew);
+        }
         if let Some(reason) = &evidence.left_out {
             lock(&self.scene.active).remove(&planned.id);
             self.progress.fault_ends(&planned.id);
@@ -270,7 +280,14 @@ impl Nemesis {
         if !in_force {
             return Ok(());
         }
-        let evidence = self.act(Injector::heal, &planned, None).await?;
+        let end = match self.skews.remove(&index) {
+            Some(skew) => Some(skew.end(&self.scene).await),
+            None => None,
+        };
+        let mut evidence = self.act(Injector::heal, &planned, None).await?;
+        if let Some(end) = end {
+            end.note(&mut evidence);
+        }
         lock(&self.scene.active).remove(&planned.id);
         self.progress.fault_ends(&planned.id);
         let mut report = self.reports.remove(&index).expect("what is in force has a report");
@@ -401,6 +418,9 @@ pub fn name(fault: &Fault) -> String {
         Fault::SlowDisk { .. } => "slow-disk".to_owned(),
         Fault::FailingDisk { .. } => "failing-disk".to_owned(),
         Fault::Links { scope, .. } => format!("links {scope}"),
+        Fault::Clock { .. } => "clock".to_owned(),
+        Fault::Leave { join: Disk::Kept, .. } => "leave".to_owned(),
+        Fault::Leave { join: Disk::Empty, .. } => "leave, join empty".to_owned(),
     }
 }
 

@@ -4,18 +4,21 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
 use hearsay_core::{ClientRequest, ClientResponse, LocalEntry, NodeId, StatusReport};
 use hearsay_node::client::{ClientConnection, ClientEndpoint};
 use tokio::sync::Mutex;
 
+use super::clocks::{Reading, Readings};
 use super::convergence::Scans;
 use super::proof::Statuses;
 
 /// Longest wait for a connection or an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Looks at a wall clock, of which one counts.
+const CLOCK_LOOKS: u32 = 3;
 /// Entries asked for at a time.
 const SCAN_PAGE: u32 = 1_000;
 /// Entries of one node that are looked at; a run with more is beyond what its memory is meant for.
@@ -58,6 +61,29 @@ impl Observer {
             ClientResponse::Status(report) => Err(format!("{} answered in its place", report.node)),
             _ => Err("it gave another request's answer".to_owned()),
         }
+    }
+
+    /// What the wall clocks of these nodes show, asked at once; of a few looks at each the one that took least.
+    pub async fn clocks(&self, nodes: impl IntoIterator<Item = NodeId>) -> Readings {
+        let asked = nodes.into_iter().map(|node| async move { (node, self.clock(node).await) });
+        join_all(asked).await.into_iter().collect()
+    }
+
+    async fn clock(&self, node: NodeId) -> Result<Reading, String> {
+        let now_ns = || {
+            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
+        };
+        let mut best: Option<Reading> = None;
+        for _ in 0..CLOCK_LOOKS {
+            let asked_ns = now_ns();
+            let wall = self.status(node).await?.wall;
+            let reading = Reading::between(asked_ns, wall.0, now_ns());
+            if best.is_none_or(|best| reading.uncertainty_ns < best.uncertainty_ns) {
+                best = Some(reading);
+            }
+        }
+        Ok(best.expect("there is at least one look"))
     }
 
     /// What every node stores itself, asked at once.

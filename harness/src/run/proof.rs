@@ -42,6 +42,8 @@ pub struct InForce {
     pub blocked: BTreeSet<(Endpoint, Endpoint)>,
     /// Nodes that are stopped or frozen.
     pub absent: BTreeSet<NodeId>,
+    /// Nodes whose wall clocks are off.
+    pub skewed: BTreeSet<NodeId>,
 }
 
 /// What must be so.
@@ -55,6 +57,8 @@ pub struct Requirements {
     pub linked: BTreeSet<NodeId>,
     /// Clients reach these nodes.
     pub reached: BTreeSet<NodeId>,
+    /// The wall clocks of these nodes are right.
+    pub clocks: BTreeSet<NodeId>,
 }
 
 impl InForce {
@@ -65,6 +69,12 @@ impl InForce {
 }
 
 impl Requirements {
+    /// Nodes to ask for their wall clocks, as far as other faults leave them alone.
+    pub fn clocks_to_read(&self, in_force: &InForce) -> Vec<NodeId> {
+        let touched = |node: &&NodeId| in_force.absent.contains(node) || in_force.skewed.contains(node);
+        self.clocks.iter().filter(|node| !touched(node)).copied().collect()
+    }
+
     /// Nodes to ask along the clients' path, as far as other faults leave it open.
     pub fn to_reach(&self, in_force: &InForce) -> Vec<NodeId> {
         let open =
@@ -170,6 +180,7 @@ mod tests {
         StatusReport {
             node: n(node),
             incarnation: u64::from(node) * 16,
+            wall: hearsay_core::WallTime(0),
             ready: true,
             catching_up_from: Vec::new(),
             peers: peers.map(|peer| PeerStatus { peer: n(peer), linked: true, alive: true }).collect(),
@@ -231,8 +242,11 @@ mod tests {
             });
         }
         // One direction cut is enough to bring a link down.
-        let in_force =
-            InForce { blocked: [(Endpoint::Node(n(2)), Endpoint::Node(n(1)))].into(), absent: [n(3)].into() };
+        let in_force = InForce {
+            blocked: [(Endpoint::Node(n(2)), Endpoint::Node(n(1)))].into(),
+            absent: [n(3)].into(),
+            ..InForce::default()
+        };
         check(&everything(), &in_force, &statuses, &[]);
         check(
             &everything(),
@@ -244,12 +258,23 @@ mod tests {
 
     #[test]
     fn clients_are_asked_to_reach_what_is_open_to_them() {
-        let in_force = InForce { blocked: [(Endpoint::Node(n(1)), Endpoint::Clients)].into(), absent: [n(2)].into() };
+        let in_force = InForce {
+            blocked: [(Endpoint::Node(n(1)), Endpoint::Clients)].into(),
+            absent: [n(2)].into(),
+            ..InForce::default()
+        };
         assert_eq!(everything().to_reach(&in_force), [n(3)]);
         assert_eq!(everything().to_reach(&InForce::default()), [n(1), n(2), n(3)]);
         let mut answers = healthy();
         answers.insert(n(3), Err("timed out".to_owned()));
         assert_eq!(unreached(&answers), ["clients do not reach n3 (timed out)"]);
+    }
+
+    #[test]
+    fn clocks_that_another_fault_has_are_not_read() {
+        let required = Requirements { clocks: [n(1), n(2), n(3)].into(), ..Requirements::default() };
+        let in_force = InForce { absent: [n(1)].into(), skewed: [n(2)].into(), ..InForce::default() };
+        assert_eq!(required.clocks_to_read(&in_force), [n(3)]);
     }
 
     #[test]

@@ -36,7 +36,10 @@ pub fn broken_by<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> InForce {
     for fault in faults {
         match fault {
             Fault::Partition { blocked, .. } => in_force.blocked.extend(blocked),
-            Fault::Crash { nodes } | Fault::Pause { nodes } => in_force.absent.extend(nodes),
+            Fault::Crash { nodes } | Fault::Pause { nodes } | Fault::Leave { nodes, .. } => {
+                in_force.absent.extend(nodes)
+            }
+            Fault::Clock { clocks } => in_force.skewed.extend(clocks.iter().map(|clock| clock.node)),
             Fault::PowerCut { nodes, .. } | Fault::FailingDisk { nodes } => in_force.absent.extend(nodes),
             Fault::SlowDisk { .. } => {}
             Fault::Wipe { node } => {
@@ -71,6 +74,11 @@ pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Require
             required.ready.extend(nodes);
         }
         Fault::SlowDisk { nodes, .. } => required.reached.extend(nodes),
+        Fault::Clock { clocks } => required.clocks.extend(clocks.iter().map(|clock| clock.node)),
+        Fault::Leave { nodes, .. } => {
+            required.linked.extend(nodes);
+            required.ready.extend(fault.empties());
+        }
         Fault::Wipe { node } => {
             required.linked.insert(*node);
             required.ready.insert(*node);
@@ -91,7 +99,9 @@ pub fn targets(fault: &Fault) -> String {
         | Fault::Wipe { .. }
         | Fault::PowerCut { .. }
         | Fault::SlowDisk { .. }
-        | Fault::FailingDisk { .. } => match fault.processes() {
+        | Fault::FailingDisk { .. }
+        | Fault::Clock { .. }
+        | Fault::Leave { .. } => match fault.processes() {
             nodes if nodes.len() > NODES_NAMED_MAX => format!("{} nodes", nodes.len()),
             nodes => list(nodes.iter()),
         },
@@ -185,6 +195,20 @@ mod tests {
         let required = proof_of_healing(&partition(pairs), BTreeMap::new());
         assert_eq!(required.linked, [NodeId(1), NodeId(2)].into());
         assert_eq!(required.reached, [NodeId(3), NodeId(4)].into());
+    }
+
+    #[test]
+    fn a_node_that_left_is_absent_and_one_that_joins_empty_has_to_catch_up() {
+        use crate::plan::{ClockSkew, Disk};
+        let leave = |join| Fault::Leave { nodes: vec![NodeId(3)], join };
+        assert_eq!(broken_by([&leave(Disk::Kept)]).absent, [NodeId(3)].into());
+        assert_eq!(proof_of_healing(&leave(Disk::Kept), BTreeMap::new()).ready, [].into());
+        let required = proof_of_healing(&leave(Disk::Empty), BTreeMap::new());
+        assert_eq!((required.ready, required.linked), ([NodeId(3)].into(), [NodeId(3)].into()));
+        let clock = Fault::Clock { clocks: vec![ClockSkew { node: NodeId(2), offset_ns: 1, drift_ppb: 0 }] };
+        assert_eq!(broken_by([&clock]), InForce { skewed: [NodeId(2)].into(), ..InForce::default() });
+        assert_eq!(proof_of_healing(&clock, BTreeMap::new()).clocks, [NodeId(2)].into());
+        assert_eq!(targets(&clock), "n2");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -54,6 +55,8 @@ const RUN: &str = "/run";
 const SCRATCH: &str = "/run/hearsay";
 /// Exit code when the harness itself failed.
 const HARNESS_FAILED: u8 = 70;
+/// A further signal so soon after the first is no further order.
+pub(crate) const SAME_ORDER_WITHIN: Duration = Duration::from_millis(500);
 const EXECUTABLE: &str = "/proc/self/exe";
 
 /// Which of the processes this one is.
@@ -164,22 +167,30 @@ pub fn resume() -> Result<Option<Sandbox>, SandboxError> {
 
 /// Makes a sandbox, runs this program inside it with the same arguments, and returns its exit code once nothing of it is left.
 ///
-/// SIGINT, SIGTERM and SIGHUP are passed on the first time, for an orderly end; the next one ends everything at once.
+/// SIGINT, SIGTERM and SIGHUP are passed on the first time, for an orderly end; the next one ends everything at once. What
+/// comes within half a second of the first is the same order given twice, as by `timeout` (to the process and to its group).
 pub fn supervise() -> Result<ExitCode, SandboxError> {
     let directory = std::env::current_dir().unwrap_or_default();
     if directory.starts_with(RUN) {
         return Err(SandboxError::WorkingDirectory(directory));
     }
     let mut init = Inner::spawn("inside")?;
-    let mut interrupted = false;
+    let mut interrupted: Option<Instant> = None;
     let status = loop {
         match init.signals.wait() {
             Ok(Signal::SIGCHLD) => {}
             Ok(signal) => {
                 let signal = if signal == Signal::SIGHUP { Signal::SIGTERM } else { signal };
-                let signal = if std::mem::replace(&mut interrupted, true) { Signal::SIGKILL } else { signal };
-                // Fails only when init has ended, which the next lines notice.
-                let _ = kill(init.pid(), signal);
+                let pass_on = match interrupted {
+                    None => Some(signal),
+                    Some(first) if first.elapsed() < SAME_ORDER_WITHIN => None,
+                    Some(_) => Some(Signal::SIGKILL),
+                };
+                interrupted.get_or_insert_with(Instant::now);
+                if let Some(signal) = pass_on {
+                    // Fails only when init has ended, which the next lines notice.
+                    let _ = kill(init.pid(), signal);
+                }
             }
             Err(error) => return Err(SandboxError::setup("waiting for signals", error)),
         }

@@ -284,6 +284,14 @@ impl Nodes {
         (slot.running.is_none() && start == slot.starts).then_some(status)
     }
 
+    /// Asks nodes to end, with SIGTERM, all at once, and waits until they are reaped.
+    ///
+    /// # Errors
+    /// [`ProcessError::Unmoved`] when one of them still runs after `patience`.
+    pub fn stop(&self, nodes: &[NodeId], patience: Duration) -> Result<Vec<(NodeId, Ended)>, ProcessError> {
+        self.end(nodes, Signal::SIGTERM, patience, || {})
+    }
+
     /// Ends nodes in an orderly way, SIGTERM and then a wait; whoever is left is killed. Those not running are passed over.
     pub fn stop_all(&self, patience: Duration) -> Result<Vec<(NodeId, Ended)>, ProcessError> {
         let running = self.running();

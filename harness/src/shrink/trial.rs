@@ -79,7 +79,7 @@ pub fn witness_of(
             }
             let case = case?;
             let expect = [(checker.clone(), Expectation::Holds)].into();
-            let verdict = judge_case(case, &expect, &options_of(plan, ended)).ok()?.pop()?.verdict;
+            let verdict = judge_case(case, &expect, |checker| options_of(plan, ended, checker)).ok()?.pop()?.verdict;
             let same = |found: &KindCount| found.kind == *kind;
             (verdict.judgement == Judgement::Violated && verdict.kinds.iter().any(same))
                 .then(|| involved(plan, case, &verdict))

@@ -7,6 +7,8 @@
 //! | pause | a process ran, and handled nothing until the end | it runs |
 //! | links | packets were held, lost or doubled as planned, and got the delays | no link of it is bad |
 //! | wipe | as a crash, and the disk held something and then nothing until the start | a new process starts |
+//! | clock | the nodes say that their clocks are off as planned, asked by the nemesis | they are right |
+//! | leave | it ended in order, with all answered; where it joins empty, the disk as with a wipe | a new process starts |
 //!
 //! Faults of the disks themselves are in [`super::disk_faults`].
 //!
@@ -18,10 +20,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearsay_core::NodeId;
 
 use crate::faults::{Evidence, Step};
-use crate::plan::{Endpoint, Fault, LinkConditions, PlannedFault};
+use crate::plan::{ClockSkew, Disk as DiskAtStart, Endpoint, Fault, LinkConditions, PlannedFault};
 
 use super::disk_faults::{self, DiskFault};
 use super::node::Process;
+use super::settings::ClockSettings;
 use super::wire::Pair;
 use super::world::{World, place};
 
@@ -42,6 +45,8 @@ enum InForce {
     Wipe { node: NodeId, bit: bool },
     Disk(DiskFault),
     Links { conditions: LinkConditions },
+    Clock { nodes: Vec<NodeId> },
+    Leave { nodes: Vec<NodeId>, join: DiskAtStart, bit: bool },
 }
 
 /// A process at the moment it was paused.
@@ -75,6 +80,8 @@ impl Faults {
                 evidence.say(format!("{} of {} bad directed pairs.", impaired.len(), world.wire.bad.len()));
                 InForce::Links { conditions: *conditions }
             }
+            Fault::Clock { clocks } => inject_clocks(world, &mut evidence, clocks),
+            Fault::Leave { nodes, join } => inject_leave(world, &mut evidence, nodes, *join),
         };
         self.in_force.insert(planned.id.clone(), state);
         evidence
@@ -95,10 +102,8 @@ impl Faults {
             }
             InForce::Pause { nodes } => self.heal_pause(world, &mut evidence, &nodes),
             InForce::Wipe { node, bit } => {
-                let found = world.nodes[place(node)].disk.entries();
-                evidence.number("entries_before_start", found);
-                evidence.say(format!("The disk of {node} held {found} entries before its start."));
-                evidence.bit = Some(bit && found == 0);
+                let still_empty = is_still_empty(world, &mut evidence, node);
+                evidence.bit = Some(bit && still_empty);
                 self.start_again(world, &mut evidence, &[node]);
             }
             InForce::Disk(fault) => {
@@ -117,8 +122,49 @@ impl Faults {
                 });
                 evidence.healed = Some(true);
             }
+            InForce::Clock { nodes } => {
+                for node in nodes {
+                    world.nodes[place(node)].clock = world.settings.clock;
+                }
+                evidence.healed = Some(true);
+            }
+            InForce::Leave { nodes, join, bit } => {
+                evidence.bit = Some(bit);
+                for &node in nodes.iter().filter(|_| join == DiskAtStart::Empty) {
+                    let still_empty = is_still_empty(world, &mut evidence, node);
+                    evidence.bit = evidence.bit.map(|bit| bit && still_empty);
+                }
+                self.start_again(world, &mut evidence, &nodes);
+            }
         }
         evidence
+    }
+
+    /// Notes how the nodes of a `leave` ended, once all of them have; `None` while one is still at it.
+    pub(super) fn left(&mut self, world: &mut World, planned: &PlannedFault, evidence: &mut Evidence) -> Option<()> {
+        let Some(InForce::Leave { nodes, join, bit }) = self.in_force.get_mut(&planned.id) else {
+            panic!("{} is no leave in force", planned.id)
+        };
+        if nodes.iter().any(|&node| world.nodes[place(node)].leaving.is_some()) {
+            return None;
+        }
+        for &node in nodes.iter() {
+            let Some(left) = world.nodes[place(node)].left.take() else { continue };
+            evidence.number(format!("{node}_ended_us"), left.took / 1_000);
+            evidence.number(format!("{node}_unanswered"), left.unanswered);
+            evidence.say(format!(
+                "{node} ended {} us after it was asked to, with {} requests unanswered.",
+                left.took / 1_000,
+                left.unanswered
+            ));
+            evidence.took_us = evidence.took_us.max(left.took / 1_000);
+            *bit &= left.unanswered == 0;
+            if *join == DiskAtStart::Empty {
+                *bit &= empty_disk(world, evidence, node);
+            }
+        }
+        evidence.bit = Some(*bit);
+        Some(())
     }
 
     fn inject_partition(
@@ -182,7 +228,9 @@ impl Faults {
             | InForce::Pause { .. }
             | InForce::Wipe { .. }
             | InForce::Disk(_)
-            | InForce::Links { .. } => None,
+            | InForce::Links { .. }
+            | InForce::Clock { .. }
+            | InForce::Leave { .. } => None,
         });
         partitions.flatten().copied().collect()
     }
@@ -241,10 +289,10 @@ impl Faults {
 impl InForce {
     fn holds_down(&self, id: NodeId) -> bool {
         match self {
-            InForce::Crash { nodes, .. } => nodes.contains(&id),
+            InForce::Crash { nodes, .. } | InForce::Leave { nodes, .. } => nodes.contains(&id),
             InForce::Wipe { node, .. } => *node == id,
             InForce::Disk(fault) => fault.holds_down(id),
-            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links { .. } => false,
+            InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links { .. } | InForce::Clock { .. } => false,
         }
     }
 
@@ -255,7 +303,9 @@ impl InForce {
             | InForce::Crash { .. }
             | InForce::Wipe { .. }
             | InForce::Disk(_)
-            | InForce::Links { .. } => false,
+            | InForce::Links { .. }
+            | InForce::Clock { .. }
+            | InForce::Leave { .. } => false,
         }
     }
 }
@@ -303,11 +353,46 @@ fn inject_pause(world: &mut World, evidence: &mut Evidence, nodes: &[NodeId]) ->
 
 fn inject_wipe(world: &mut World, evidence: &mut Evidence, node: NodeId) -> InForce {
     let killed = kill(world, evidence, &[node]);
+    let bit = killed & empty_disk(world, evidence, node);
+    evidence.bit = Some(bit);
+    InForce::Wipe { node, bit }
+}
+
+/// The nodes' own words prove that they follow.
+fn inject_clocks(world: &mut World, evidence: &mut Evidence, clocks: &[ClockSkew]) -> InForce {
+    let since_ns = world.now();
+    for &ClockSkew { node, offset_ns, drift_ppb } in clocks {
+        world.nodes[place(node)].clock = ClockSettings { offset_ns, drift_ns_per_s: drift_ppb, since_ns };
+        evidence.say(format!("The wall clock of {node} is off by {offset_ns} ns and drifts by {drift_ppb} ppb."));
+    }
+    InForce::Clock { nodes: clocks.iter().map(|clock| clock.node).collect() }
+}
+
+/// How they ended is seen later.
+fn inject_leave(world: &mut World, evidence: &mut Evidence, nodes: &[NodeId], join: DiskAtStart) -> InForce {
+    let mut bit = !nodes.is_empty();
+    for &node in nodes {
+        if !world.leave(node) {
+            bit = false;
+            evidence.say(format!("{node} was not running, so it could not leave."));
+        }
+    }
+    InForce::Leave { nodes: nodes.to_vec(), join, bit }
+}
+
+/// Whether a disk that was emptied still is.
+fn is_still_empty(world: &World, evidence: &mut Evidence, node: NodeId) -> bool {
+    let found = world.nodes[place(node)].disk.entries();
+    evidence.number("entries_before_start", found);
+    evidence.say(format!("The disk of {node} held {found} entries before its start."));
+    found == 0
+}
+
+/// Empties a disk; true when there was something on it.
+fn empty_disk(world: &mut World, evidence: &mut Evidence, node: NodeId) -> bool {
     let (entries, bytes) = world.nodes[place(node)].disk.wipe();
     evidence.number("entries_removed", entries);
     evidence.number("bytes_removed", bytes);
     evidence.say(format!("{entries} entries with {bytes} bytes removed from the disk of {node}."));
-    let bit = killed && entries > 0;
-    evidence.bit = Some(bit);
-    InForce::Wipe { node, bit }
+    entries > 0
 }

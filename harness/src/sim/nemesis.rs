@@ -11,6 +11,7 @@ use rand::Rng;
 use crate::faults::{Evidence, UNSYNCED_WITHIN};
 use crate::plan::{Fault, Plan, PlannedFault};
 use crate::report::FaultReport;
+use crate::run::clocks::{Reading, Readings, note_end, note_made, still_off};
 use crate::run::evidence_text::{bit_text, heal_text};
 use crate::run::execute::WHOLE_WITHIN;
 use crate::run::nemesis::{LOOK_INTERVAL, Line, OTHERS_READY_WITHIN, PROOF_WITHIN, STRIKE_WITHIN, planned_report};
@@ -20,7 +21,7 @@ use crate::run::timeline::{Turn, broken_by, proof_of_healing, timeline};
 use super::disk_faults;
 use super::faults::Faults;
 use super::run::{Recording, Wake, nanoseconds};
-use super::settings::{MICROSECOND, MILLISECOND};
+use super::settings::{ClockSettings, MICROSECOND, MILLISECOND};
 use super::streams::stream;
 use super::world::{Event, World};
 
@@ -86,6 +87,10 @@ pub(super) struct Nemesis {
     wipe: Option<(usize, Proof)>,
     /// A crash or power cut that waits for its moment: no further turn meanwhile.
     strike: Option<Strike>,
+    /// A leave whose nodes have not ended yet: no further turn meanwhile.
+    leaving: Option<(usize, Evidence)>,
+    /// Clocks before a fault, and since when they are off.
+    skews: BTreeMap<usize, (Readings, u64)>,
     proofs: BTreeMap<usize, Proof>,
     whole: Whole,
     former: BTreeMap<usize, BTreeMap<NodeId, u64>>,
@@ -107,6 +112,8 @@ impl Nemesis {
             turns: timeline(&plan.faults).into(),
             wipe: None,
             strike: None,
+            leaving: None,
+            skews: BTreeMap::new(),
             proofs: BTreeMap::new(),
             whole: Whole::NotYet,
             former: BTreeMap::new(),
@@ -147,7 +154,7 @@ impl Nemesis {
 
     /// Carries out the turns that are due, and plans the next.
     pub(super) fn turn(&mut self, world: &mut World, recording: &mut Recording) {
-        while self.wipe.is_none() && self.strike.is_none() {
+        while self.wipe.is_none() && self.strike.is_none() && self.leaving.is_none() {
             let Some(&(at_ms, turn, index)) = self.turns.front() else { break };
             // Operations begin at whole milliseconds: faults that did, too, would always meet them at the same moments.
             let within = match turn {
@@ -174,7 +181,7 @@ impl Nemesis {
 
     fn reach(&mut self, world: &mut World, recording: &mut Recording, index: usize) {
         let planned = &self.planned[index];
-        let Fault::Wipe { node } = planned.fault else { return self.inject(world, recording, index) };
+        let Some(&node) = planned.fault.empties().first() else { return self.inject(world, recording, index) };
         // A second copy lost before the first was made good would lose data by the plan's fault, not the cluster's.
         if let Some(absent) = self.in_force().absent.first() {
             let reason = format!("another fault keeps {absent} away");
@@ -268,8 +275,58 @@ impl Nemesis {
 
     fn make(&mut self, world: &mut World, recording: &Recording, index: usize) {
         let planned = self.planned[index].clone();
+        let before = self.clocks(world, &planned.fault);
+        let mut evidence = self.faults.inject(world, &planned);
+        match &planned.fault {
+            Fault::Clock { clocks } => {
+                note_made(&mut evidence, clocks, 0, &before, &self.clocks(world, &planned.fault));
+                self.skews.insert(index, (before, world.now()));
+            }
+            Fault::Leave { .. } => {
+                self.leaving = Some((index, evidence));
+                return self.left(world, recording);
+            }
+            Fault::Partition { .. }
+            | Fault::Crash { .. }
+            | Fault::Pause { .. }
+            | Fault::Wipe { .. }
+            | Fault::PowerCut { .. }
+            | Fault::SlowDisk { .. }
+            | Fault::FailingDisk { .. }
+            | Fault::Links { .. } => {}
+        }
+        self.made(world, recording, index, evidence);
+    }
+
+    /// Looks whether the nodes of a leave have all ended.
+    fn left(&mut self, world: &mut World, recording: &Recording) {
+        let Some((index, mut evidence)) = self.leaving.take() else { return };
+        let planned = self.planned[index].clone();
+        if self.faults.left(world, &planned, &mut evidence).is_some() {
+            self.made(world, recording, index, evidence);
+        } else {
+            self.leaving = Some((index, evidence));
+            world.queue.push(world.now() + MILLISECOND, Event::Wake(Wake::Left));
+        }
+    }
+
+    /// Goes on with the turns once the nodes of a leave have ended.
+    pub(super) fn have_left(&mut self, world: &mut World, recording: &mut Recording) {
+        self.left(world, recording);
+        if self.leaving.is_none() {
+            self.turn(world, recording);
+        }
+    }
+
+    /// What the clocks of a fault's nodes show; none for other faults.
+    fn clocks(&self, world: &mut World, fault: &Fault) -> Readings {
+        let Fault::Clock { clocks } = fault else { return Readings::new() };
+        clocks.iter().map(|clock| (clock.node, clock_of(world, clock.node))).collect()
+    }
+
+    fn made(&mut self, world: &mut World, recording: &Recording, index: usize, evidence: Evidence) {
+        let planned = self.planned[index].clone();
         let mut report = planned_report(&planned);
-        let evidence = self.faults.inject(world, &planned);
         report.from = Some(recording.time(world.now()));
         report.bit_evidence = bit_words(&planned.fault, &evidence, None);
         report.bit = evidence.bit.unwrap_or(false);
@@ -283,7 +340,11 @@ impl Nemesis {
             return;
         }
         let planned = self.planned[index].clone();
-        let evidence = self.faults.heal(world, &planned);
+        let end = self.clocks(world, &planned.fault);
+        let mut evidence = self.faults.heal(world, &planned);
+        if let (Fault::Clock { clocks }, Some((before, since))) = (&planned.fault, self.skews.remove(&index)) {
+            note_end(&mut evidence, clocks, world.now() - since, &before, &end);
+        }
         self.active.remove(&index);
         let mut report = self.reports.remove(&index).expect("what is in force has a report");
         report.to = Some(recording.time(world.now()));
@@ -328,7 +389,8 @@ impl Nemesis {
 
     /// When all turns are done and all proofs have ended: waits for the end of the phase, then for the whole cluster.
     fn begin_whole(&mut self, world: &mut World, recording: &Recording) {
-        let done = self.turns.is_empty() && self.wipe.is_none() && self.strike.is_none() && self.proofs.is_empty();
+        let waits = self.wipe.is_some() || self.strike.is_some() || self.leaving.is_some();
+        let done = self.turns.is_empty() && !waits && self.proofs.is_empty();
         if done && matches!(self.whole, Whole::NotYet) {
             let began = recording.world_time(self.faults_end).max(world.now());
             self.whole = Whole::Waiting(Proof { required: self.everything(), began, within: WHOLE_WITHIN });
@@ -348,7 +410,9 @@ impl Nemesis {
 
     fn look(&self, world: &mut World, proof: &Proof) -> Look {
         let in_force = self.in_force();
-        let missing = missing(&proof.required, &in_force, &self.neighbourhood, &self.statuses(world));
+        let mut missing = missing(&proof.required, &in_force, &self.neighbourhood, &self.statuses(world));
+        let clocks = proof.required.clocks_to_read(&in_force).into_iter();
+        missing.extend(still_off(&clocks.map(|node| (node, clock_of(world, node))).collect()));
         let waited = Duration::from_nanos(world.now() - proof.began);
         if missing.is_empty() {
             Look::Proven(waited)
@@ -397,6 +461,13 @@ fn status(world: &mut World, node: NodeId) -> Result<StatusReport, String> {
         ClientResponse::Status(report) => Ok(report),
         _ => Err("it gave another request's answer".to_owned()),
     }
+}
+
+/// What its wall clock shows, against true time.
+fn clock_of(world: &mut World, node: NodeId) -> Result<Reading, String> {
+    let shown = status(world, node)?.wall.0;
+    let truth = ClockSettings::default().now(world.now()).wall.0;
+    Ok(Reading::between(truth, shown, truth))
 }
 
 /// How it is known that the fault bit, in a few words: without the times that nothing takes here.

@@ -1,6 +1,7 @@
 //! A node's process: the replica, its disk, and the outputs that wait for the disk.
 //!
-//! States: `Down` -> `Starting` -> `Running` <-> `Paused`; a crash leads back to `Down` from anywhere.
+//! States: `Down` -> `Starting` -> `Running` <-> `Paused`; a crash leads back to `Down` from anywhere, an order to
+//! leave ([`super::leave`]) from `Running`.
 //!
 //! Invariants: outputs are released in the order in which they were made, each after its batch and all before are synced;
 //! a paused process does nothing, what arrives meanwhile waits before its door; a crash takes everything but the disk.
@@ -13,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::connection::{ConnectionId, LaneQueues, Side};
 use super::disk::{Disk, Ticket};
+use super::leave::{Leaving, Left};
 use super::settings::ClockSettings;
 use super::world::Happening;
 
@@ -154,6 +156,10 @@ pub(super) struct Node {
     /// Syncs over all processes.
     pub(super) syncs: Syncs,
     pub(super) clock: ClockSettings,
+    /// Of a process that was asked to end.
+    pub(super) leaving: Option<Leaving>,
+    /// How the last process that was asked to ended.
+    pub(super) left: Option<Left>,
     pub(super) counters: DriverCounters,
 }
 
@@ -179,6 +185,8 @@ impl Node {
             sync_began: 0,
             syncs: Syncs::default(),
             clock,
+            leaving: None,
+            left: None,
             counters: DriverCounters::default(),
         }
     }
@@ -199,6 +207,7 @@ impl Node {
         self.waiting.clear();
         self.deadline = None;
         self.synced_unseen = false;
+        self.leaving = None;
         self.counters = DriverCounters::default();
     }
 }

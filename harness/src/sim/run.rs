@@ -48,6 +48,8 @@ pub(super) enum Wake {
     Turn,
     /// A crash has waited long enough for an acknowledgement.
     Strike,
+    /// Nodes that were asked to leave may have ended.
+    Left,
     /// A wipe waits for the others.
     OthersReady,
     /// A healing is to be proven, by index of the fault.
@@ -413,6 +415,7 @@ impl Run<'_> {
             Wake::CallTimeout(slot, call) => clients.call_timeout(world, recording, slot, call),
             Wake::Turn => nemesis.turn(world, recording),
             Wake::Strike => nemesis.strike(world, recording),
+            Wake::Left => nemesis.have_left(world, recording),
             Wake::OthersReady => nemesis.others_ready(world, recording),
             Wake::Proof(index) => nemesis.proof(world, recording, index),
             Wake::Whole => nemesis.whole(world, recording),

@@ -72,6 +72,8 @@ pub struct ClockSettings {
     pub offset_ns: i64,
     /// Gains so many nanoseconds per second (loses when negative).
     pub drift_ns_per_s: i64,
+    /// The drift counts from this virtual time on, nanoseconds.
+    pub since_ns: u64,
 }
 
 impl ClockSettings {
@@ -80,7 +82,8 @@ impl ClockSettings {
 
     /// Both clocks of the node at a virtual time. Its monotonic clock is true.
     pub(super) fn now(&self, time: u64) -> Now {
-        let drifted = i128::from(time) * i128::from(self.drift_ns_per_s) / i128::from(SECOND);
+        let since = i128::from(time) - i128::from(self.since_ns);
+        let drifted = since * i128::from(self.drift_ns_per_s) / i128::from(SECOND);
         let wall = i128::from(ClockSettings::EPOCH_NS) + i128::from(time) + i128::from(self.offset_ns) + drifted;
         Now { time: Time(time), wall: WallTime(u64::try_from(wall.max(0)).unwrap_or(u64::MAX)) }
     }
@@ -136,11 +139,14 @@ mod tests {
 
     #[test]
     fn a_wall_clock_is_off_and_drifts() {
-        let now = |offset_ns, drift_ns_per_s| ClockSettings { offset_ns, drift_ns_per_s }.now(10 * SECOND);
+        let settings = |offset_ns, drift_ns_per_s| ClockSettings { offset_ns, drift_ns_per_s, since_ns: 0 };
+        let now = |offset_ns, drift_ns_per_s| settings(offset_ns, drift_ns_per_s).now(10 * SECOND);
         let truth = now(0, 0);
         assert_eq!(truth.time, Time(10 * SECOND));
         assert_eq!(now(-5, 0).wall.0, truth.wall.0 - 5);
         assert_eq!(now(7, -2).wall.0, truth.wall.0 + 7 - 20);
         assert_eq!(now(7, -2).time, truth.time);
+        let later = ClockSettings { since_ns: 9 * SECOND, ..settings(7, -2) };
+        assert_eq!(later.now(10 * SECOND).wall.0, truth.wall.0 + 7 - 2);
     }
 }

@@ -69,6 +69,11 @@ pub(super) enum Event {
         node: NodeId,
         starts: u64,
     },
+    /// A process that was asked to end looks whether it may.
+    Leaving {
+        node: NodeId,
+        starts: u64,
+    },
     /// For the harness around the world.
     Wake(Wake),
 }
@@ -107,6 +112,7 @@ pub(super) struct World {
     pub(super) settings: Settings,
     /// What the nodes have in common, shared between them.
     pub(super) cluster: Cluster,
+    request_timeout_ms: u64,
     planted: Planted,
     pub(super) queue: EventQueue<Event>,
     pub(super) nodes: Vec<Node>,
@@ -123,7 +129,7 @@ pub(super) struct World {
     pub(super) log_left_out: u64,
     died: Option<(NodeId, String)>,
     /// Of processes that have ended.
-    marks: Marks,
+    pub(super) marks: Marks,
 }
 
 /// Runs the core's code; a panic comes back as its message.
@@ -160,6 +166,7 @@ impl World {
         Ok(World {
             seed,
             settings,
+            request_timeout_ms: config.request_timeout_ms,
             cluster,
             planted: Planted::NONE,
             queue: EventQueue::new(),
@@ -187,6 +194,11 @@ impl World {
     /// Nanoseconds since the start of the world.
     pub(super) fn now(&self) -> u64 {
         self.queue.now()
+    }
+
+    /// How long a coordinator works for one request, nanoseconds.
+    pub(super) fn request_timeout(&self) -> u64 {
+        self.request_timeout_ms.saturating_mul(1_000_000)
     }
 
     /// Events so far.
@@ -226,6 +238,7 @@ impl World {
             Event::Boot { node, starts } => self.boot(node, starts),
             Event::Deadline { node, time } => self.deadline(node, time),
             Event::Synced { node, starts } => self.synced(node, starts),
+            Event::Leaving { node, starts } => self.leaving(node, starts),
             Event::Wake(wake) => return Step::Wake(wake),
         }
         Step::World
@@ -393,6 +406,9 @@ impl World {
 
     /// Hands a running node an input. `number` is that of the message, where it is one.
     pub(super) fn input(&mut self, id: NodeId, input: Input, number: u64) {
+        if self.is_deaf(id) {
+            return;
+        }
         let output = self.handle(id, input, number);
         self.take(id, output);
     }
@@ -523,6 +539,9 @@ impl World {
 
     pub(super) fn take_request(&mut self, connection: ConnectionId, id: NodeId, call: u64, request: ClientRequest) {
         let node = &mut self.nodes[place(id)];
+        if node.leaving.is_some() {
+            return self.refuse_request(connection, id, call);
+        }
         node.counters.requests += 1;
         node.last_request += 1;
         let request_id = RequestId(node.last_request);

@@ -166,8 +166,12 @@ impl RunDirectory {
 /// It can't be written.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let partial = path.with_extension("partial");
-    fs::write(&partial, content).map_err(failed("can't write", &partial))?;
-    fs::rename(&partial, path).map_err(failed("can't write", path))
+    let written = fs::write(&partial, content).and_then(|()| fs::rename(&partial, path));
+    written.map_err(|error| {
+        // A part of it is of no use to anybody, and on a full disk in the way.
+        let _ = fs::remove_file(&partial);
+        failed("can't write", path)(error)
+    })
 }
 
 /// Writes a value as indented JSON with [`write_whole`].
@@ -209,6 +213,18 @@ mod tests {
         second.remove_data().unwrap();
         second.remove_data().unwrap();
         assert!(!second.data().exists());
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_file_that_could_not_be_written() {
+        let store = tempfile::tempdir().unwrap();
+        let path = store.path().join("verdict.json");
+        // A directory in its place is as good as a full disk, and needs no disk of its own.
+        fs::create_dir(&path).unwrap();
+        let error = write_whole(&path, b"{}").unwrap_err().to_string();
+        assert!(error.contains("verdict.json"), "{error}");
+        let left: Vec<_> = fs::read_dir(store.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["verdict.json"]);
     }
 
     #[test]

@@ -241,6 +241,9 @@ fn signals() -> Outcome {
     {
         let mut victim = Victim::start("count-signals", sent as u64);
         assert_eq!(victim.line(), "ready");
+        let began = std::time::Instant::now();
+        // `timeout` sends it to the process and to its group: one order all the same.
+        victim.signal(sent);
         victim.signal(sent);
         assert_eq!(victim.line(), got);
         let before = victim.holders();
@@ -249,7 +252,15 @@ fn signals() -> Outcome {
             victim.supervisor.try_wait().expect("its status").is_none(),
             "the first signal is for the harness to decide on"
         );
-        victim.signal(sent);
+        // A person who insists does so some time later.
+        until("the end by force", || {
+            victim.signal(sent);
+            match victim.supervisor.try_wait().expect("its status") {
+                Some(_) => Ok(()),
+                None => Err("it goes on".to_owned()),
+            }
+        });
+        assert!(began.elapsed() >= Duration::from_millis(500), "the second order came too soon to be one");
         assert_eq!(victim.code(), Some(70), "ended by force");
         victim.assert_nothing_left(&before);
     }

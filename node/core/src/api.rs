@@ -206,6 +206,8 @@ pub struct StatusReport {
     pub node: NodeId,
     /// Drawn at boot: another value means another process.
     pub incarnation: u64,
+    /// Its wall clock when it answered.
+    pub wall: WallTime,
     /// Whether it answers replica reads (it has compared itself with every other replica of its ranges).
     pub ready: bool,
     /// Peers it has not yet compared itself with; empty when `ready`.

@@ -21,6 +21,7 @@ impl Replica {
         StatusReport {
             node: self.identity,
             incarnation: self.incarnation,
+            wall: self.now.wall,
             ready: self.is_ready(),
             catching_up_from: self.catching_up_from.iter().copied().collect(),
             peers: self.detector.statuses(),

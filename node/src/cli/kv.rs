@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hearsay_core::{ClientRequest, ClientResponse, Key, Level, StatusReport, Value};
+use hearsay_core::{ClientError, ClientRequest, ClientResponse, Key, Level, StatusReport, Value};
 
 use super::{EXIT_USAGE, fail};
 use crate::certificates::Identity;
@@ -139,8 +139,7 @@ impl KvCommand {
             let mut code = ExitCode::SUCCESS;
             match response {
                 ClientResponse::Failed(error) => {
-                    let effect = if error.kind.is_definite() { "it did not happen" } else { "it may have happened" };
-                    return Err(Failure(2, format!("{} ({effect})", error.message)));
+                    return Err(Failure(2, told(&request, &error)));
                 }
                 ClientResponse::Written { .. } => {}
                 ClientResponse::Read { value: Some(Value(value)), .. } => {
@@ -184,6 +183,22 @@ impl KvCommand {
     }
 }
 
+/// A failure in words; of what changes something also whether it did.
+fn told(request: &ClientRequest, error: &ClientError) -> String {
+    match request {
+        ClientRequest::Put { .. } | ClientRequest::Delete { .. } if error.kind.is_definite() => {
+            format!("{} (it did not happen)", error.message)
+        }
+        ClientRequest::Put { .. } | ClientRequest::Delete { .. } => {
+            format!("{} (it may have happened)", error.message)
+        }
+        ClientRequest::Get { .. }
+        | ClientRequest::Status
+        | ClientRequest::LocalScan { .. }
+        | ClientRequest::Locate { .. } => error.message.clone(),
+    }
+}
+
 fn print_status(report: &StatusReport, out: &mut Vec<u8>) {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut text = format!("node          {}\nincarnation   {:016x}\n", report.node, report.incarnation);
@@ -203,4 +218,23 @@ fn print_status(report: &StatusReport, out: &mut Vec<u8>) {
         text += &format!("{name} {count}\n");
     }
     out.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use hearsay_core::ClientErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn only_what_changes_something_may_have_happened() {
+        let error = |kind| ClientError { kind, message: "the time ran out".to_owned() };
+        let (key, level) = (Key(b"k".to_vec()), Level::One);
+        let delete = ClientRequest::Delete { key: key.clone(), level };
+        assert_eq!(told(&delete, &error(ClientErrorKind::Timeout)), "the time ran out (it may have happened)");
+        assert_eq!(told(&delete, &error(ClientErrorKind::Refused)), "the time ran out (it did not happen)");
+        for kind in [ClientErrorKind::Timeout, ClientErrorKind::Refused] {
+            assert_eq!(told(&ClientRequest::Get { key: key.clone(), level }, &error(kind)), "the time ran out");
+        }
+    }
 }

@@ -12,7 +12,9 @@ use crate::{logs, node};
 
 /// Run a node until SIGTERM or SIGINT.
 ///
-/// Exit codes: 0 stopped by a signal, 1 could not start or had to stop (the reason is the last line of the log), 64 bad
+/// On a signal it answers the requests it has taken, takes no others, and tells peers and clients.
+///
+/// Exit codes: 0 stopped by a signal with all requests answered, 1 could not start or had to stop (the reason is the last line of the log), 64 bad
 /// usage or configuration, 101 a panic.
 #[derive(Clone, Debug, clap::Args)]
 pub struct NodeArgs {

@@ -62,4 +62,6 @@ pub(crate) struct Context {
     pub(crate) requests: Arc<tokio::sync::Semaphore>,
     pub(crate) clients: Arc<tokio::sync::Semaphore>,
     pub(crate) handshakes: Arc<tokio::sync::Semaphore>,
+    /// Whether this node is about to end: answers are then waited for until they have arrived.
+    pub(crate) stopping: std::sync::atomic::AtomicBool,
 }

@@ -6,11 +6,13 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{self, Poll, Waker};
 
 use hearsay_core::{ClientRequest, ClientResponse, Key, Value, codec};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::error::SendError;
 use tokio::time::timeout;
 
 use super::settings::{CLIENT_STREAMS_MAX, PATIENCE, code};
@@ -131,8 +133,11 @@ impl Request {
             }
         };
         counters.transport_requests.one();
-        // When the driver has ended, dropping the answer tells the client.
-        let _ = context.inbox.send(Arrival::Request { request, asker: Asker::Client(self.answer) }).await;
+        let arrival = Arrival::Request { request, asker: Asker::Client(self.answer) };
+        if let Err(SendError(Arrival::Request { asker: Asker::Client(answer), .. })) = context.inbox.send(arrival).await
+        {
+            answer.not_taken();
+        }
     }
 
     fn refuse(mut self, code: VarInt) {
@@ -192,13 +197,33 @@ impl Answer {
                 }
             }
         }
-        self.finish();
+        if self.context.stopping.load(Ordering::Relaxed) {
+            tokio::spawn(self.deliver());
+        } else {
+            self.finish();
+        }
+    }
+
+    /// Waits until the answer has arrived: soon the connection is closed, which drops what it still holds.
+    async fn deliver(mut self) {
+        if let Some(mut send) = self.send.take()
+            && send.finish().is_ok()
+        {
+            let _ = timeout(PATIENCE, send.stopped()).await;
+        }
+    }
+
+    /// The driver has ended and knows nothing of the request.
+    fn not_taken(mut self) {
+        if let Some(mut send) = self.send.take() {
+            let _ = send.reset(code::NOT_TAKEN);
+        }
     }
 
     async fn give_slowly(mut self, frame: Vec<u8>, written: usize) {
         let Some(send) = &mut self.send else { return };
         if let Ok(Ok(())) = timeout(PATIENCE, send.write_all(&frame[written..])).await {
-            self.finish();
+            self.deliver().await;
         }
     }
 

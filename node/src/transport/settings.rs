@@ -45,6 +45,8 @@ pub(crate) mod code {
     pub(crate) const BUSY: VarInt = VarInt::from_u32(4);
     /// Too slow, or no longer wanted.
     pub(crate) const ABANDONED: VarInt = VarInt::from_u32(5);
+    /// The node is stopping and has not taken the request.
+    pub(crate) const NOT_TAKEN: VarInt = VarInt::from_u32(7);
     /// A newer connection of the pair takes over.
     pub(crate) const REPLACED: VarInt = VarInt::from_u32(6);
     /// The link was not used for long.

@@ -1,6 +1,7 @@
 //! Tests of the simulated world: its links, its processes, and whole runs.
 
 mod bad_links;
+mod clocks_and_leaves;
 mod disks;
 mod links;
 mod marks;

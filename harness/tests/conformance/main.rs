@@ -1,0 +1,86 @@
+//! What the simulator and real processes must both do, in one set of test bodies: each is a plan, and what has to be seen of
+//! it. A difference between the two worlds is a finding about the simulator.
+//!
+//! A binary without libtest: it must enter a sandbox before it has any thread, and it is the nodes' program as well. Left out:
+//! what no plan can ask for (the order of lanes on a saturated line): that is tested in each world by itself.
+//!
+//! `cargo test -p hearsay --test conformance [-- FILTER]`
+
+mod bodies;
+mod support;
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use hearsay::sandbox::{self, Role, Sandbox};
+
+use support::{Real, Simulated};
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|word| word == "node") {
+        return hearsay::cli::main();
+    }
+    match sandbox::resume() {
+        Ok(Some(sandbox)) => inside(&sandbox),
+        Ok(None) => outside(),
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(why: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("conformance tests: {why}");
+    ExitCode::from(101)
+}
+
+/// Flags are for libtest; cargo passes them to every test binary.
+fn words() -> Vec<String> {
+    std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect()
+}
+
+fn outside() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let words = words();
+    if words.first().is_some_and(|word| word == "mode:real") {
+        return match sandbox::enter() {
+            Ok(Role::Inside(sandbox)) => inside(&sandbox),
+            Ok(Role::Supervisor(code)) => code,
+            Err(error) => fail(&error),
+        };
+    }
+    println!();
+    let (mut passed, mut failed) = (0, 0);
+    for (name, body) in bodies::BODIES {
+        if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        for (world, run) in [("simulated", simulated as fn(&str, bodies::Body) -> bool), ("real", real)] {
+            let began = Instant::now();
+            let good = run(name, *body);
+            *if good { &mut passed } else { &mut failed } += 1;
+            let word = if good { "ok" } else { "FAILED" };
+            println!("test {name} ({world}) ... {word} ({} ms)", began.elapsed().as_millis());
+        }
+    }
+    println!("test result: {}. {passed} passed; {failed} failed", if failed == 0 { "ok" } else { "FAILED" });
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(101) }
+}
+
+fn simulated(_name: &str, body: bodies::Body) -> bool {
+    std::panic::catch_unwind(|| body(&Simulated)).is_ok()
+}
+
+/// In a process and a sandbox of its own.
+fn real(name: &str, _body: bodies::Body) -> bool {
+    Command::new("/proc/self/exe").args(["mode:real", name]).status().is_ok_and(|status| status.success())
+}
+
+fn inside(sandbox: &Sandbox) -> ExitCode {
+    let words = words();
+    let Some((_, body)) = bodies::BODIES.iter().find(|(name, _)| words.last().is_some_and(|word| word == name)) else {
+        return fail(&format!("no such case: {words:?}"));
+    };
+    body(&Real { sandbox });
+    ExitCode::SUCCESS
+}

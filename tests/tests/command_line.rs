@@ -1,0 +1,130 @@
+//! The command line towards people and programs, where it needs no sandbox: what is refused, what is said, what is replayed.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use hearsay_tests::{Ended, Workplace, small_campaign, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const CALM: &str = "{warmup: 2s, converge_within: 30s}";
+
+fn object(ended: &Ended) -> Value {
+    let value: Value = serde_json::from_str(&ended.stdout)
+        .unwrap_or_else(|error| panic!("not one JSON object ({error}):\n{}\n{}", ended.stdout, ended.stderr));
+    assert!(value.is_object(), "{value}");
+    value
+}
+
+#[test]
+fn what_ends_a_command_before_it_starts_is_an_object_for_programs() {
+    let place = Workplace::new();
+    for arguments in [
+        &["run", "no-such-campaign", "--json"][..],
+        &["run", "quickstart", "--seed", "minus", "--json"],
+        &["run", "--plan", "no-such-plan.yaml", "--json"],
+        &["check", "no-such-history", "--json"],
+    ] {
+        let ended = place.run(arguments);
+        ended.expect_code(64);
+        let told = object(&ended);
+        assert_eq!((&told["outcome"], &told["exit_code"]), (&"bad-usage".into(), &64.into()), "{arguments:?}");
+        assert!(told["error"].as_str().is_some_and(|error| !error.is_empty()), "{told}");
+        assert!(!ended.stderr.is_empty(), "people are told as well");
+    }
+    let ended = place.run(&["run", "no-such-campaign"]);
+    assert_eq!(ended.stdout, "", "nothing for programs unless asked");
+}
+
+#[test]
+fn the_doctor_gives_programs_one_object() {
+    let ended = Workplace::new().run(&["doctor", "--json"]);
+    ended.expect_code(0);
+    let told = object(&ended);
+    assert_eq!((&told["fit"], &told["nodes"]), (&true.into(), &5.into()));
+    let checks = told["checks"].as_array().expect("a list of checks");
+    assert!(!checks.is_empty() && checks.iter().all(|check| check["name"].is_string()), "{told}");
+}
+
+#[test]
+fn devices_and_pipes_are_no_campaigns_nor_plans() {
+    let place = Workplace::new();
+    nix::unistd::mkfifo(&place.path().join("pipe.yaml"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe can be made");
+    for path in ["/dev/zero", "pipe.yaml"] {
+        for arguments in [&["run", path, "--sim"][..], &["run", "--sim", "--plan", path]] {
+            place.run(arguments).expect_code(64).expect_words("no regular file");
+        }
+    }
+}
+
+#[test]
+fn a_long_line_is_not_printed_whole() {
+    let place = Workplace::new();
+    let long = "x".repeat(100_000);
+    let campaign = small_campaign("", CALM).replace("about: a short run for tests", &format!("about: {{{long}: 1}}"));
+    let ended = place.run(&["run", place.file("long.yaml", &campaign).to_str().expect("a plain path"), "--sim"]);
+    ended.expect_code(64);
+    assert!(ended.stderr.len() < 3_000, "{} bytes", ended.stderr.len());
+}
+
+#[test]
+fn a_model_that_is_asked_for_has_to_hold() {
+    let place = Workplace::new();
+    let text = hearsay_workloads::campaign("stale-reads").expect("it ships");
+    let text = text.replace("campaign: stale-reads", "campaign: lenient").replace(": violated", ": any");
+    place.file("lenient.yaml", &text);
+    place.run(&["run", "lenient.yaml", "--sim", "--seed", "1"]).expect_code(0);
+    let run = place.latest().display().to_string();
+    place.run(&["check", &run]).expect_code(0).expect_words("monotonic-reads");
+    place.run(&["check", &run, "--model", "monotonic-reads"]).expect_code(1).expect_words("violated");
+    place.run(&["check", &run, "--model", "convergence"]).expect_code(0);
+}
+
+#[test]
+fn the_replay_line_finds_the_same_store() {
+    let place = Workplace::new();
+    place.file("small.yaml", &small_campaign("", CALM));
+    let ended = place.run(&["run", "small.yaml", "--sim", "--seed", "7", "--store", "my store"]);
+    ended.expect_code(0).expect_words(" --store 'my store'");
+    let line = ended.stdout.lines().last().expect("a last line").to_owned();
+    let (_, again) = line.split_once("again: hearsay ").expect("the replay line");
+    let runs = || std::fs::read_dir(place.path().join("my store/small")).expect("the store").count();
+    assert_eq!(runs(), 1);
+    let shell = format!("\"$0\" {again}");
+    let status = std::process::Command::new("sh")
+        .args(["-c", &shell])
+        .arg(hearsay_tests::program())
+        .current_dir(place.path())
+        .stdout(Stdio::null())
+        .status()
+        .expect("a shell");
+    assert!(status.success(), "{again}");
+    assert_eq!(runs(), 2, "{again}");
+    assert!(!place.path().join("store").exists());
+}
+
+#[test]
+fn an_interrupted_simulation_says_so() {
+    let place = Workplace::new();
+    let campaign = small_campaign("", "{warmup: 1h, converge_within: 30s}");
+    place.file("long.yaml", &campaign);
+    for json in [false, true] {
+        let mut arguments = vec!["run", "long.yaml", "--sim", "--seed", "7"];
+        arguments.extend(json.then_some("--json"));
+        let child = place.hearsay(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let status = format!("/proc/{}/status", child.id());
+        // Its threads are at work, and the signals are theirs to look at.
+        wait_for("the simulation", || {
+            let text = std::fs::read_to_string(Path::new(&status)).ok()?;
+            let threads = text.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse::<u32>().ok()?;
+            (threads >= 3).then_some(())
+        });
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("it takes signals");
+        let ended = Ended::from(child.wait_with_output().expect("it ends"));
+        ended.expect_code(2).expect_words("interrupted");
+        if json {
+            assert_eq!(object(&ended)["interrupted"], Value::Bool(true));
+        }
+    }
+}
