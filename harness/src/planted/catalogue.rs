@@ -208,9 +208,9 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         bug: Bug::DeadForEver,
         seen_in: "Akka",
         source: Some("https://github.com/akka/akka-core/issues/18067"),
-        campaign: "quickstart",
+        campaign: "one-way",
         checker: "convergence",
-        within: 8,
+        within: 4,
     },
 ];
 
