@@ -117,12 +117,15 @@ fn the_first_event_that_differs_between_two_processes_is_shown() {
     let run = |arguments: &[&str]| hearsay(store.path(), arguments).1;
     let first = run(&["stale-reads", "--seed", "7", "--events", &whole]);
     run(&["stale-reads", "--seed", "7", "--events", &again]);
-    // The same plan, but for one key that a client writes after three seconds.
+    // The same plan, but for one key that a client reads in the fourth second.
     let plan = fs::read_to_string(directory(&first).join("plan.yaml")).unwrap();
-    let at = plan.find("at_ms: 3000").expect("something happens after three seconds");
-    let key = at + plan[at..].find("k3").expect("somebody uses k3 after that");
+    let in_fourth_second = |line: &&str| {
+        let at: Option<u64> = line.strip_prefix("- ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        at.is_some_and(|at| (3_000..4_000).contains(&at)) && line.ends_with(" read k3")
+    };
+    let line = plan.lines().find(in_fourth_second).expect("somebody reads k3 in the fourth second");
     let changed = path("changed.yaml");
-    fs::write(&changed, format!("{}k4{}", &plan[..key], &plan[key + 2..])).unwrap();
+    fs::write(&changed, plan.replacen(line, &line.replace("read k3", "read k4"), 1)).unwrap();
     run(&["--plan", &changed, "--events", &other]);
 
     let compare = |one: &str, two: &str| {

@@ -3,7 +3,7 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `replica` | the replica's key | checksum; its value |
-//! | `journal` | number of the group, counting up | checksum; what the group changes, in order: key, and value or nothing for a deletion |
+//! | `journal` | number of the group, counting up | checksum; what the group changes, in order (see [`encode`]) |
 //!
 //! A group goes into the journal, as one entry at its end: that copies, checksums and writes a handful of pages, where changing
 //! each key's own leaf takes one page per key. When the journal is full, it and the group are folded into the table with the
@@ -32,8 +32,8 @@ type Checksum = u64;
 const TABLE: TableDefinition<'static, &[u8], (Checksum, &[u8])> = TableDefinition::new("replica");
 /// A change of one key: its new value, or `None` for a deletion.
 type Change<'a> = (&'a [u8], Option<&'a [u8]>);
-const JOURNAL: TableDefinition<'static, u64, (Checksum, Vec<Change<'static>>)> = TableDefinition::new("journal");
-/// Keys and values in the journal, in bytes, above which it is folded: bounds what a boot and a fold hold in memory.
+const JOURNAL: TableDefinition<'static, u64, (Checksum, &[u8])> = TableDefinition::new("journal");
+/// Bytes of all groups in the journal above which it is folded: bounds what a boot and a fold hold in memory.
 const JOURNAL_BYTES_MAX: usize = 1 << 20;
 /// Bytes of redb's page cache. Written pages stay in it until the commit, so it also carries a group of writes.
 const CACHE_BYTES: usize = 2 << 20;
@@ -88,29 +88,70 @@ fn make(directory: &Path, file: &Path) -> std::io::Result<()> {
 }
 
 /// What a group changes, in its order.
-fn changes(group: &[WriteBatch]) -> Vec<Change<'_>> {
-    let changes = group.iter().flat_map(|batch| {
+fn changes(group: &[WriteBatch]) -> impl Iterator<Item = Change<'_>> {
+    group.iter().flat_map(|batch| {
         let puts = batch.puts.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice())));
         puts.chain(batch.deletes.iter().map(|key| (key.as_slice(), None)))
-    });
-    changes.collect()
+    })
 }
 
-/// Of changes in their order: each key and value with its length, so that bytes can't move between them.
-fn checksum(changes: &[Change<'_>]) -> Checksum {
-    let mut hasher = blake3::Hasher::new();
+/// Says that a change is a deletion, where the length of a value would stand.
+const DELETION: u32 = u32::MAX;
+
+/// Each change as the length of its key, the length of its value or [`DELETION`] (4 bytes each, small end first), key, value.
+fn encode<'a>(changes: impl Iterator<Item = Change<'a>>) -> Vec<u8> {
+    let length =
+        |bytes: &[u8]| u32::try_from(bytes.len()).ok().filter(|length| *length < DELETION).expect("below 4 GiB");
+    let mut encoded = Vec::new();
     for (key, value) in changes {
-        let value_length = value.map_or(u64::MAX, |value| value.len() as u64);
-        hasher.update(&(key.len() as u64).to_le_bytes()).update(&value_length.to_le_bytes());
-        hasher.update(key).update(value.unwrap_or_default());
+        encoded.extend_from_slice(&length(key).to_le_bytes());
+        encoded.extend_from_slice(&value.map_or(DELETION, length).to_le_bytes());
+        encoded.extend_from_slice(key);
+        encoded.extend_from_slice(value.unwrap_or_default());
     }
-    let hash = hasher.finalize();
+    encoded
+}
+
+/// The first change in what [`encode`] has made, and the rest.
+fn decode(encoded: &[u8]) -> Option<(Change<'_>, &[u8])> {
+    let (key_length, rest) = encoded.split_first_chunk()?;
+    let (value_length, rest) = rest.split_first_chunk()?;
+    let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*key_length) as usize)?;
+    match u32::from_le_bytes(*value_length) {
+        DELETION => Some(((key, None), rest)),
+        length => rest.split_at_checked(length as usize).map(|(value, rest)| ((key, Some(value)), rest)),
+    }
+}
+
+fn checksum(encoded: &[u8]) -> Checksum {
+    let hash = blake3::hash(encoded);
     let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash is longer");
     Checksum::from_le_bytes(*first)
 }
 
-fn bytes(changes: &[Change<'_>]) -> usize {
-    changes.iter().map(|(key, value)| key.len() + value.map_or(0, <[u8]>::len)).sum()
+/// Of an entry of the table.
+fn entry_checksum(key: &[u8], value: &[u8]) -> Checksum {
+    checksum(&encode(std::iter::once((key, Some(value)))))
+}
+
+/// Hands on every change of a group in the journal, if they are what was written.
+fn replay<'a>(
+    number: u64,
+    (sum, encoded): (Checksum, &'a [u8]),
+    mut take: impl FnMut(Change<'a>),
+) -> Result<(), redb::Error> {
+    if sum != checksum(encoded) {
+        return Err(damaged(format_args!("the checksum of group {number} does not fit")));
+    }
+    let mut rest = encoded;
+    while !rest.is_empty() {
+        let Some((change, behind)) = decode(rest) else {
+            return Err(damaged(format_args!("group {number} can't be read")));
+        };
+        take(change);
+        rest = behind;
+    }
+    Ok(())
 }
 
 impl Store {
@@ -147,7 +188,7 @@ impl Store {
         for entry in table.iter()? {
             let (key, value) = entry?;
             let (key, (sum, value)) = (key.value(), value.value());
-            if sum != checksum(&[(key, Some(value))]) {
+            if sum != entry_checksum(key, value) {
                 return Err(damaged(format_args!("the checksum of entry {} does not fit", stored.len())));
             }
             stored.insert(key.to_vec(), value.to_vec());
@@ -165,14 +206,11 @@ impl Store {
             }
             groups += 1;
             self.next = number + 1;
-            let changes = checked(entry.value(), number)?;
-            self.journal_bytes += bytes(&changes);
-            for (key, value) in changes {
-                match value {
-                    Some(value) => drop(stored.insert(key.to_vec(), value.to_vec())),
-                    None => drop(stored.remove(key)),
-                }
-            }
+            self.journal_bytes += entry.value().1.len();
+            replay(number, entry.value(), |(key, value)| match value {
+                Some(value) => drop(stored.insert(key.to_vec(), value.to_vec())),
+                None => drop(stored.remove(key)),
+            })?;
         }
         if groups != journal.len()? {
             return Err(damaged(format_args!("{groups} groups of {}", journal.len()?)));
@@ -186,28 +224,27 @@ impl Store {
     /// # Errors
     /// The disk refused; nothing of the group may be taken for durable.
     pub(crate) fn apply(&mut self, group: &[WriteBatch]) -> Result<(), StoreError> {
-        self.write(changes(group)).map_err(|error| refusal(self.path.clone(), "written", error))
+        self.write(&encode(changes(group))).map_err(|error| refusal(self.path.clone(), "written", error))
     }
 
-    fn write(&mut self, changes: Vec<Change<'_>>) -> Result<(), redb::Error> {
+    fn write(&mut self, encoded: &[u8]) -> Result<(), redb::Error> {
         let mut writing = self.database.begin_write()?;
         writing.set_durability(Durability::Immediate)?;
-        let journal_bytes = self.journal_bytes + bytes(&changes);
-        if journal_bytes <= self.journal_bytes_max {
-            writing.open_table(JOURNAL)?.insert(self.next, (checksum(&changes), changes))?;
+        let journal_bytes = self.journal_bytes + encoded.len();
+        let fits = journal_bytes <= self.journal_bytes_max;
+        let entry = (checksum(encoded), encoded);
+        if fits {
+            writing.open_table(JOURNAL)?.insert(self.next, entry)?;
             if self.is_new {
                 writing.open_table(TABLE)?;
             }
-            writing.commit()?;
-            self.is_new = false;
-            self.next += 1;
-            self.journal_bytes = journal_bytes;
         } else {
-            fold(&writing, &changes)?;
-            writing.commit()?;
-            self.is_new = false;
-            self.journal_bytes = 0;
+            fold(&writing, self.next, entry)?;
         }
+        writing.commit()?;
+        self.is_new = false;
+        self.next += 1;
+        self.journal_bytes = if fits { journal_bytes } else { 0 };
         Ok(())
     }
 }
@@ -231,15 +268,6 @@ fn damaged(what: fmt::Arguments<'_>) -> redb::Error {
     redb::Error::Corrupted(what.to_string())
 }
 
-/// The changes of a group in the journal, if they are what was written.
-fn checked((sum, changes): (Checksum, Vec<Change<'_>>), number: u64) -> Result<Vec<Change<'_>>, redb::Error> {
-    if sum == checksum(&changes) {
-        Ok(changes)
-    } else {
-        Err(damaged(format_args!("the checksum of group {number} does not fit")))
-    }
-}
-
 /// The tables are made together: one alone tells of damage.
 fn not_there(error: TableError) -> redb::Error {
     match error {
@@ -248,22 +276,20 @@ fn not_there(error: TableError) -> redb::Error {
     }
 }
 
-/// Brings the journal and `changes` into the table and empties the journal.
-fn fold(writing: &WriteTransaction, changes: &[Change<'_>]) -> Result<(), redb::Error> {
+/// Brings the journal and a group behind it into the table and empties the journal.
+fn fold(writing: &WriteTransaction, number: u64, group: (Checksum, &[u8])) -> Result<(), redb::Error> {
     let mut latest = BTreeMap::<Vec<u8>, Option<Vec<u8>>>::new();
-    let mut add = |changes: &[Change<'_>]| {
-        latest.extend(changes.iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec))));
-    };
+    let mut add = |(key, value): Change<'_>| drop(latest.insert(key.to_vec(), value.map(<[u8]>::to_vec)));
     for entry in writing.open_table(JOURNAL)?.iter()? {
         let (number, entry) = entry?;
-        add(&checked(entry.value(), number.value())?);
+        replay(number.value(), entry.value(), &mut add)?;
     }
-    add(changes);
+    replay(number, group, add)?;
     let mut table = writing.open_table(TABLE)?;
     for (key, value) in &latest {
         match value {
             Some(value) => {
-                let sum = checksum(&[(key, Some(value))]);
+                let sum = entry_checksum(key, value);
                 table.insert(key.as_slice(), (sum, value.as_slice()))?;
             }
             None => drop(table.remove(key.as_slice())?),

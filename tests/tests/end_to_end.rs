@@ -14,7 +14,8 @@ const SHORT: &str = "{warmup: 1s, faults: 9s, healed: 1s, converge_within: 30s}"
 const CALM: &str = "{warmup: 2s, converge_within: 30s}";
 const LONG: &str = "{warmup: 60s, faults: 60s, healed: 1s, converge_within: 30s}";
 const FAULTS: &str = "  between: [300ms, 500ms]\n  kinds:\n    - partition: {shapes: [isolate-one], for: 2s}\n    \
-                      - crash: {nodes: all, for: 500ms}\n    - pause: {nodes: one, for: 1s}\n    - wipe: {for: 500ms, quiet: 500ms}";
+                      - crash: {nodes: all, for: 500ms}\n    - pause: {nodes: one, for: 1s}\n    - wipe: {for: 500ms, quiet: 500ms}\n    \
+                      - links: {between: all, latency: 2ms, jitter: 20ms, distribution: pareto, loss: 1%, for: 3s}";
 
 fn start(place: &Workplace, arguments: &[&str]) -> Child {
     place.hearsay(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
@@ -55,6 +56,9 @@ fn a_short_run_of_every_fault_is_as_expected_and_can_be_judged_and_run_again() {
     place.file("small.yaml", &small_campaign(FAULTS, SHORT));
     let ended = place.run(&["run", "small.yaml", "--seed", "7"]);
     ended.expect_code(0);
+    // Where the device is missing, the run goes on without, and says so.
+    let links = ["packets held, p50 ", "left out, so the evidence is weaker: /dev/net/tun "];
+    assert!(links.iter().any(|words| ended.stdout.contains(words)), "nothing is said of bad links:\n{}", ended.stdout);
     let store = place.latest();
     for file in ["plan.yaml", "history.jsonl", "faults.jsonl", "verdict.json", "report.txt"] {
         assert!(store.join(file).exists(), "{file} is missing in {}", store.display());

@@ -99,14 +99,13 @@ pub fn text(evidence: &Evidence, pairs: usize) -> String {
         let (p50, p99) = (milliseconds(number("delay_p50_us")), milliseconds(number("delay_p99_us")));
         parts.push(format!("{} packets held, p50 {p50}, p99 {p99}", number("packets_held")));
     }
-    for (name, what) in
-        [("packets_lost", "lost"), ("packets_duplicated", "duplicated"), ("packets_reordered", "reordered")]
+    for (name, what) in [("packets_lost", "lost"), ("packets_duplicated", "doubled"), ("packets_reordered", "overtook")]
     {
         if number(name) > 0 {
             parts.push(format!("{} {what}", number(name)));
         }
     }
-    if parts.is_empty() { format!("{pairs} directed pairs") } else { format!("{}, on {pairs} pairs", parts.join(", ")) }
+    if parts.is_empty() { format!("{pairs} directed pairs") } else { parts.join(", ") }
 }
 
 /// The evidence that they are good again, for the report's line.
@@ -153,7 +152,7 @@ mod tests {
         let mut counted = tally(&[20, 21, 22], 2);
         counted.reordered = 1;
         counted.tell(&mut evidence);
-        assert_eq!(text(&evidence, 4), "3 packets held, p50 21.0 ms, p99 22.0 ms, 2 lost, 1 reordered, on 4 pairs");
+        assert_eq!(text(&evidence, 4), "3 packets held, p50 21.0 ms, p99 22.0 ms, 2 lost, 1 overtook");
         assert_eq!(text(&Evidence::new("f1", Step::Inject), 4), "4 directed pairs");
         assert_eq!(healed_text(&evidence), "links good");
         evidence.number("probe_after_us", 120);

@@ -33,6 +33,9 @@ const READY_WITHIN_PER_NODE: Duration = Duration::from_millis(300);
 /// Longest wait for an orderly end of a node.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Disks that can lose power.
+type Disks = BTreeMap<NodeId, Arc<Disk>>;
+
 /// A running cluster.
 pub struct Cluster {
     /// The network it is in.
@@ -175,19 +178,15 @@ impl Cluster {
 }
 
 /// Disks that can lose power, if they are wanted; or why there are none although they are.
-fn make_disks(
-    members: &[NodeId],
-    sandbox: &Sandbox,
-    kind: DiskKind,
-) -> anyhow::Result<(BTreeMap<NodeId, Arc<Disk>>, Option<String>)> {
+fn make_disks(members: &[NodeId], sandbox: &Sandbox, kind: DiskKind) -> anyhow::Result<(Disks, Option<String>)> {
     if kind == DiskKind::Plain {
-        return Ok((BTreeMap::new(), None));
+        return Ok((Disks::new(), None));
     }
-    let mut disks = BTreeMap::new();
+    let mut disks = Disks::new();
     for &node in members {
         match Disk::serve(sandbox, &node.to_string()) {
             Ok(disk) => drop(disks.insert(node, Arc::new(disk))),
-            Err(error) if kind == DiskKind::Auto => return Ok((BTreeMap::new(), Some(error.to_string()))),
+            Err(error) if kind == DiskKind::Auto => return Ok((Disks::new(), Some(error.to_string()))),
             Err(error) => return Err(error.into()),
         }
     }

@@ -159,7 +159,12 @@ impl Difference {
 pub(super) fn write_event(out: &mut String, event: &LoggedEvent) -> std::fmt::Result {
     let LoggedEvent { time, sequence, node, digest, words } = event;
     let place = node.map_or("clients and faults".to_owned(), |node| node.to_string());
-    writeln!(out, "  {} s of virtual time, sequence {sequence}, {place}, digest {digest:016x}", seconds(*time))?;
+    writeln!(
+        out,
+        "  {} s of virtual time, sequence {sequence}, {place}, digest {:08x}",
+        seconds(*time),
+        *digest as u32
+    )?;
     for line in words.iter().take(LINES_MAX) {
         let shown: String = line.trim_end().chars().take(LINE_MAX).collect();
         let dots = if shown.len() < line.trim_end().len() { " ..." } else { "" };

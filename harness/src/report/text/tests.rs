@@ -35,7 +35,7 @@ fn example() -> RunReport {
         replay: "hearsay run --plan store/quickstart/20260102T030405-42/plan.yaml".to_owned(),
         interrupted: true,
         notes: Vec::new(),
-        marks: [("own_pause".to_owned(), 2)].into(),
+        marks: Default::default(),
         simulation: None,
         phases: vec![Phase { name: "warmup".to_owned(), from: 0, to: 5 * second }],
         faults: vec![
