@@ -110,6 +110,10 @@ impl RunArgs {
             let value = self.firewall.to_possible_value().expect("every kind of firewall has a name");
             options.push_str(&format!(" --firewall {}", value.get_name()));
         }
+        if self.disks != DiskKind::default() {
+            let value = self.disks.to_possible_value().expect("every kind of disk has a name");
+            options.push_str(&format!(" --disks {}", value.get_name()));
+        }
         if self.store != Path::new(STORE) {
             options.push_str(&format!(" --store {}", shell_word(&self.store)));
         }

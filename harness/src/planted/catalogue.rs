@@ -40,7 +40,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/etcd-io/etcd/issues/13766"),
         campaign: "quickstart",
         checker: "acknowledged-writes",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::RestartForgetsTombstones,
@@ -56,7 +56,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/basho/riak_kv/issues/679"),
         campaign: "quickstart",
         checker: "acknowledged-writes",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::DroppedButAcknowledged,
@@ -64,7 +64,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/weaviate/weaviate/pull/9134"),
         campaign: "quickstart",
         checker: "linearizable",
-        within: 3,
+        within: 4,
     },
     Case {
         bug: Bug::ReplicaCountedTwice,
@@ -72,7 +72,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/xnnyygn/xraft/issues/27"),
         campaign: "quickstart",
         checker: "linearizable",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::DeadReplicaCounts,
@@ -80,7 +80,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://aphyr.com/posts/286-call-me-maybe-final-thoughts"),
         campaign: "quickstart",
         checker: "linearizable",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::TimeoutReportedAsFailed,
@@ -104,7 +104,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/cdapio/tephra/pull/55"),
         campaign: "quickstart",
         checker: "acknowledged-writes",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::TieBrokenByArrival,
@@ -112,7 +112,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/super-productivity/super-productivity/issues/9024"),
         campaign: "quickstart",
         checker: "linearizable",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::DigestMismatchIgnored,
@@ -120,7 +120,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: None,
         campaign: "quickstart",
         checker: "monotonic-quorum-reads",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::StaleDigest,
@@ -128,7 +128,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/basho/riak_core/pull/792"),
         campaign: "quickstart",
         checker: "monotonic-quorum-reads",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::DigestWithoutStamp,
@@ -144,7 +144,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/weaviate/weaviate/pull/12361"),
         campaign: "quickstart",
         checker: "monotonic-quorum-reads",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::RepairAfterAnswer,
@@ -162,7 +162,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         ),
         campaign: "quickstart",
         checker: "linearizable",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::MerkleMissesDeletes,
@@ -170,7 +170,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/basho/riak_kv/pull/477"),
         campaign: "quickstart",
         checker: "convergence",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::MerkleLastChildSkipped,
@@ -178,7 +178,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/basho/riak_core/pull/828"),
         campaign: "quickstart",
         checker: "convergence",
-        within: 3,
+        within: 4,
     },
     Case {
         bug: Bug::ExchangeMergesNothing,
@@ -186,7 +186,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/basho/riak_ensemble/issues/65"),
         campaign: "quickstart",
         checker: "convergence",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::TombstoneDroppedEarly,
@@ -194,7 +194,7 @@ pub const CASES: [Case; Bug::ALL.len()] = [
         source: Some("https://github.com/scylladb/scylladb/pull/31271"),
         campaign: "quickstart",
         checker: "linearizable",
-        within: 2,
+        within: 4,
     },
     Case {
         bug: Bug::EmptyNodeAnswers,

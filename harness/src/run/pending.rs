@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn trees_that_do_not_see_a_difference_are_told() {
         let new = entry("k1", 5, Some(7));
-        let scans = scans([&[new.clone()], &[new], &[]]);
+        let scans = scans([std::slice::from_ref(&new), std::slice::from_ref(&new), &[]]);
         let told = told(&scans, &statuses([1, 2, 1], 2));
         let unseen = "The Merkle roots of n3 and n1 agree where k1 differ: no exchange will find that.";
         assert!(told.iter().any(|sentence| sentence == unseen), "{told:#?}");

@@ -203,7 +203,7 @@ impl FailureDetector {
         counters: &mut Counters,
         events: &mut Vec<Event>,
     ) {
-        let forgets = self.forgets;
+        let (forgets, planted) = (self.forgets, self.planted);
         let Some(state) = self.watched(peer) else { return };
         // The other end gives a link up that neither has used for long. Half the time, for what is still under way.
         let unused = state.linked && now.since_ms(state.used) > STRANGER_IDLE_MS / 2;
@@ -213,7 +213,7 @@ impl FailureDetector {
         }
         state.tried = None;
         match link {
-            Link::Up if planted!(self.planted, DeadForEver) && state.told_up == Some(false) => {
+            Link::Up if planted!(planted, DeadForEver) && state.told_up == Some(false) => {
                 state.linked = true;
                 return;
             }
