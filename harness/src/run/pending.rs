@@ -245,6 +245,7 @@ mod tests {
         StatusReport {
             node: n(node),
             incarnation: 1,
+            wall: WallTime(0),
             ready: true,
             catching_up_from: Vec::new(),
             peers: peers.map(|peer| PeerStatus { peer: n(peer), linked: true, alive: true }).collect(),

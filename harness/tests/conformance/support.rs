@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hearsay::campaign::parse;
+use hearsay::disk::DiskKind;
 use hearsay::faults::FirewallKind;
 use hearsay::plan::{Endpoint, Fault, PartitionShape, Plan, PlannedFault, PlannedOperation, make_plan};
 use hearsay::progress::Progress;
@@ -41,7 +42,14 @@ pub(crate) struct Real<'a> {
 impl World for Real<'_> {
     fn carry_out(&self, plan: &Plan, directory: &RunDirectory) -> Vec<FaultReport> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        let ran = runtime.block_on(execute(plan, directory, FirewallKind::default(), self.sandbox, &Progress::new()));
+        let ran = runtime.block_on(execute(
+            plan,
+            directory,
+            FirewallKind::default(),
+            DiskKind::default(),
+            self.sandbox,
+            &Progress::new(),
+        ));
         assert!(ran.problems.is_empty(), "{:?}", ran.problems);
         ran.faults
     }
