@@ -6,7 +6,7 @@ use hearsay_core::{NodeId, Planted};
 use hearsay_workloads::{Action, OPERATIONS_MAX};
 
 use super::links::{LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_SHARE_MAX_PER_MILLION};
-use super::schedule::FAULTS_MAX;
+use super::schedule::{FAULTS_MAX, exclude_each_other};
 use super::{
     CLOCK_DRIFT_MAX_PPB, CLOCK_OFFSET_MAX_NS, CLOCK_SKEW_MIN_NS, Endpoint, Fault, LinkConditions, Plan, PlannedFault,
 };
@@ -310,7 +310,7 @@ fn conflict(earlier: &PlannedFault, later: &PlannedFault) -> Option<String> {
             Some(format!("{together} and both impair {from} -> {to}: nobody could tell whose delay it is"))
         }
         _ if shared.is_some() => shared.map(|node| format!("{together} and both take {node}")),
-        _ if !one.empties().is_empty() || !other.empties().is_empty() => {
+        _ if exclude_each_other(one, other) && !(one.empties().is_empty() && other.empties().is_empty()) => {
             Some(format!("{together}: while a node without a disk catches up nothing else may happen"))
         }
         _ => None,

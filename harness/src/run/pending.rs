@@ -245,7 +245,7 @@ mod tests {
         StatusReport {
             node: n(node),
             incarnation: 1,
-            wall: hearsay_core::WallTime(0),
+            wall: WallTime(0),
             ready: true,
             catching_up_from: Vec::new(),
             peers: peers.map(|peer| PeerStatus { peer: n(peer), linked: true, alive: true }).collect(),

@@ -42,8 +42,14 @@ pub(crate) struct Real<'a> {
 impl World for Real<'_> {
     fn carry_out(&self, plan: &Plan, directory: &RunDirectory) -> Vec<FaultReport> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        let (firewall, disks) = (FirewallKind::default(), DiskKind::default());
-        let ran = runtime.block_on(execute(plan, directory, firewall, disks, self.sandbox, &Progress::new()));
+        let ran = runtime.block_on(execute(
+            plan,
+            directory,
+            FirewallKind::default(),
+            DiskKind::default(),
+            self.sandbox,
+            &Progress::new(),
+        ));
         assert!(ran.problems.is_empty(), "{:?}", ran.problems);
         ran.faults
     }
