@@ -16,7 +16,7 @@ pub(super) const CAMPAIGN_KEYS: &[KeyDoc] = &[
 
 /// `cluster`. Left out: as the node has it by default.
 pub(super) const CLUSTER_KEYS: &[KeyDoc] = &[
-    ("nodes", "how many nodes, 1 to 250"),
+    ("nodes", "how many nodes, 1 to 10000; as processes up to 250"),
     ("replication", "replicas of each key (N), 1 to 9"),
     ("vnodes", "tokens of each node on the ring, 1 to 256"),
     ("read_repair", "what a coordinator does when replicas disagree: blocking, async or none"),

@@ -49,7 +49,7 @@ pub(super) enum Change {
     /// Other attributes.
     Attributes { ino: Ino, permissions: u16, owner: (u32, u32), modified: SystemTime },
     /// Cut, or made longer by a hole.
-    SetLength { ino: Ino, length: u64 },
+    SetLength { ino: Ino, length: u64, modified: SystemTime },
 }
 
 /// A tree.
@@ -151,7 +151,8 @@ impl Tree {
                 (inode.permissions, inode.owner, inode.modified) = (*permissions, *owner, *modified);
                 None
             }
-            Change::SetLength { ino, length } => {
+            Change::SetLength { ino, length, modified } => {
+                self.known(*ino).modified = *modified;
                 self.file_mut(*ino).expect("a file whose length is set is there").set_length(*length);
                 None
             }

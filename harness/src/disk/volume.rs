@@ -300,7 +300,7 @@ impl Volume {
         if length > LENGTH_MAX {
             return Err(Errno::EFBIG);
         }
-        self.change(Change::SetLength { ino, length });
+        self.change(Change::SetLength { ino, length, modified: SystemTime::now() });
         self.pages_volatile -= before - self.file(ino)?.count();
         let ends = length.div_ceil(PAGE as u64);
         let dirty = self.dirty.get_mut(&ino);
