@@ -177,6 +177,8 @@ fn load(args: &ShrinkArgs, simulator: &Simulator) -> Result<Subject, String> {
         None => simulate(&plan, simulator.settings).report(&plan, String::new(), String::new()),
     };
     let anomaly = choose(&name, &report, &choice).map_err(|error| error.to_string())?;
+    // What is written down must mean the same run tomorrow.
+    let name = if args.run.is_dir() { folder.display().to_string() } else { name };
     Ok(Subject { name, folder, plan, anomaly, real })
 }
 

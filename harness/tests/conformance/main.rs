@@ -7,47 +7,29 @@
 //! `cargo test -p hearsay --test conformance [-- FILTER]`
 
 mod bodies;
+#[path = "../sandboxed/mod.rs"]
+mod sandboxed;
 mod support;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use hearsay::sandbox::{self, Role, Sandbox};
+use hearsay::sandbox::Sandbox;
 
+use sandboxed::{enter, fail, resume, words};
 use support::{Real, Simulated};
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).is_some_and(|word| word == "node") {
         return hearsay::cli::main();
     }
-    match sandbox::resume() {
-        Ok(Some(sandbox)) => inside(&sandbox),
-        Ok(None) => outside(),
-        Err(error) => fail(&error),
-    }
-}
-
-fn fail(why: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("conformance tests: {why}");
-    ExitCode::from(101)
-}
-
-/// Flags are for libtest; cargo passes them to every test binary.
-fn words() -> Vec<String> {
-    std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect()
+    resume(outside, inside)
 }
 
 fn outside() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
-    }
     let words = words();
     if words.first().is_some_and(|word| word == "mode:real") {
-        return match sandbox::enter() {
-            Ok(Role::Inside(sandbox)) => inside(&sandbox),
-            Ok(Role::Supervisor(code)) => code,
-            Err(error) => fail(&error),
-        };
+        return enter(inside);
     }
     println!();
     let (mut passed, mut failed) = (0, 0);

@@ -14,50 +14,32 @@ mod lifetime;
 mod links;
 mod measure;
 mod network;
+#[path = "../sandboxed/mod.rs"]
+mod sandboxed;
 mod support;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use hearsay::sandbox::{self, Network, Role, Sandbox};
+use hearsay::sandbox::{Network, Sandbox};
 use hearsay_core::NodeId;
+use sandboxed::{enter, fail, resume, words};
 use support::{Context, run_as_ordinary_user, run_cases, run_self};
 
 const NODES: u16 = 200;
 
 fn main() -> ExitCode {
     // The doctor's probe and the steps of entering end in here.
-    match sandbox::resume() {
-        Ok(Some(sandbox)) => inside(&sandbox),
-        Ok(None) => outside(),
-        Err(error) => fail(&error),
-    }
-}
-
-fn fail(why: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("kernel tests: {why}");
-    ExitCode::from(101)
-}
-
-/// Flags are for libtest; cargo passes them to every test binary.
-fn words() -> Vec<String> {
-    std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect()
+    resume(outside, inside)
 }
 
 fn outside() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
-    }
     let words = words();
     if let Some(("disk-client", rest)) = words.split_first().map(|(word, rest)| (word.as_str(), rest)) {
         return disk_client::run(rest);
     }
     if words.first().is_some_and(|word| word.starts_with("mode:")) {
-        return match sandbox::enter() {
-            Ok(Role::Inside(sandbox)) => inside(&sandbox),
-            Ok(Role::Supervisor(code)) => code,
-            Err(error) => fail(&error),
-        };
+        return enter(inside);
     }
     let root = nix::unistd::Uid::effective().is_root();
     let who = if root { "root" } else { "an ordinary user" };
