@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::History;
+use crate::record::Recording;
 
 /// What is judged: the history, and what was observed around it.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Case {
     pub phases: Vec<Phase>,
     /// When faults were in force.
     pub faults: Vec<FaultWindow>,
+    /// What was recorded, values as data: for models of other data types than registers.
+    pub recording: Option<Recording>,
 }
 
 /// A phase of a run.

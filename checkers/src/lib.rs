@@ -9,12 +9,15 @@
 mod case;
 pub mod dsl;
 mod explain;
+pub mod export;
 mod final_keys;
 mod history;
+pub mod import;
 mod key_history;
 mod models;
 mod options;
 mod order;
+pub mod record;
 mod registry;
 mod verdict;
 mod version_graph;
