@@ -244,7 +244,6 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         speculative_percentile,
         detection: detection?,
         phi_threshold: phi_threshold?,
-        ..default
     };
     // The checks above point at the line; the node has the last word.
     if let Err(error) = config.validate()

@@ -72,6 +72,9 @@ macro_rules! bugs {
             /// All of them.
             pub const ALL: [Bug; [$(Bug::$bug),+].len()] = [$(Bug::$bug),+];
 
+            /// Those that the tests of this crate find and no campaign can: its clients never ask what shows them.
+            pub const WITHOUT_CAMPAIGN: &[Bug] = WITHOUT_CAMPAIGN;
+
             /// What it is called on command lines and in reports.
             pub fn name(self) -> &'static str {
                 match self {
@@ -88,6 +91,20 @@ macro_rules! bugs {
         }
     };
 }
+
+#[cfg(feature = "planted-bugs")]
+const WITHOUT_CAMPAIGN: &[Bug] = &[
+    Bug::HintRemovedUnsent,
+    Bug::HintAckRemovesNewer,
+    Bug::HintKeepsOldest,
+    Bug::HintCounts,
+    Bug::ExpiredHintSent,
+    Bug::StandInNotRead,
+    Bug::StandInCountsAsPrimary,
+    Bug::ExpiredTombstoneSpread,
+    Bug::SpeculativeCountsTwice,
+    Bug::NoShortReadProtection,
+];
 
 #[cfg(feature = "planted-bugs")]
 bugs! {
