@@ -76,6 +76,9 @@ tests! {
     tombstone_dropped_early = TombstoneDroppedEarly,
     empty_node_answers = EmptyNodeAnswers,
     dead_for_ever = DeadForEver,
+    hint_removed_unsent = HintRemovedUnsent,
+    hint_ack_removes_newer = HintAckRemovesNewer,
+    hint_keeps_oldest = HintKeepsOldest,
 }
 
 /// Durability is lost without a power cut: what a killed node reads back is older than what it acknowledged.
