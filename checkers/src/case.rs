@@ -15,6 +15,8 @@ pub struct Case {
     pub phases: Vec<Phase>,
     /// When faults were in force.
     pub faults: Vec<FaultWindow>,
+    /// The transactions, for a history of transactions.
+    pub transactions: Option<crate::transactions::TransactionHistory>,
 }
 
 /// A phase of a run.

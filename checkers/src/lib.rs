@@ -16,6 +16,7 @@ mod models;
 mod options;
 mod order;
 mod registry;
+pub mod transactions;
 mod verdict;
 mod version_graph;
 mod version_order;

@@ -16,6 +16,8 @@ pub struct CheckOptions {
     pub fault_aftermath: u64,
     /// What the availability checker expects.
     pub availability: AvailabilityBounds,
+    /// How transactions are judged.
+    pub transactions: crate::transactions::TransactionOptions,
 }
 
 impl Default for CheckOptions {
@@ -25,6 +27,7 @@ impl Default for CheckOptions {
             tombstones_collected: false,
             fault_aftermath: 2_000_000_000,
             availability: AvailabilityBounds::default(),
+            transactions: crate::transactions::TransactionOptions::default(),
         }
     }
 }
