@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::History;
+use crate::record::Recording;
 
 /// What is judged: the history, and what was observed around it.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,8 @@ pub struct Case {
     pub faults: Vec<FaultWindow>,
     /// The transactions, for a history of transactions.
     pub transactions: Option<crate::transactions::TransactionHistory>,
+    /// What was recorded, values as data: for models of other data types than registers.
+    pub recording: Option<Recording>,
 }
 
 /// A phase of a run.
