@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 use super::axioms::{self, Extent, Inferred};
 use super::cycles::{self, OneRw, Step, class_mask, scope_mask};
 use super::graph::{Components, Edge, Graph, INFERRED, RW, Rule, SESSION, WR, WW};
-use super::history::{Key, TransactionHistory, TransactionId};
+use super::history::{TransactionHistory, TransactionId};
 use super::level::{Anomaly, Cycles, Level, Scope};
 use super::lists::{self, Lists};
 use super::observed::{self, INITIAL, Observed};
 use super::precedence;
 use super::registers::{self, Derived};
 use super::search::{self, Search};
-use super::story::{Findings, Reasons, contents, name};
+use super::story::{Findings, Reasons};
+use crate::explain::counted;
 use crate::{Judgement, OpIndex, Outcome};
 
 /// What a caller may choose.
@@ -236,7 +237,7 @@ impl<'a> Study<'a> {
         match self.look(level, scope, options) {
             Found::Told(finding) => verdict(Judgement::Violated, finding.reason(), Some(finding)),
             Found::Cycle(cycle, anomaly, inferred) => {
-                let finding = self.told(&cycle, anomaly, &inferred);
+                let finding = self.told(scope, &cycle, anomaly, &inferred);
                 verdict(Judgement::Violated, finding.reason(), Some(finding))
             }
             Found::Unknown(reason) => verdict(Judgement::Unknown, reason, None),
@@ -257,8 +258,11 @@ impl<'a> Study<'a> {
             "no forbidden cycle is among them"
         };
         format!(
-            "{all} transactions{open} with {reads} reads of others' writes and {writes} writes of {} keys were judged: {shown}.",
-            self.history.key_count()
+            "{}{open} with {} of others' writes and {} of {} were judged: {shown}.",
+            counted(all, "transaction"),
+            counted(reads, "read"),
+            counted(writes, "write"),
+            counted(self.history.key_count() as u64, "key"),
         )
     }
 
@@ -320,7 +324,7 @@ impl<'a> Study<'a> {
             }
         }
         if let Some(one) = inferred.iter().find(|one| one.later == INITIAL) {
-            return Found::Told(self.read_before(*one, axiom_anomaly(class, scope)));
+            return Found::Told(self.read_before(scope, *one, axiom_anomaly(class, scope)));
         }
         let ordered = (0_u32..).zip(&inferred);
         extra.extend(ordered.map(|(at, one)| Edge {
@@ -409,30 +413,41 @@ impl<'a> Study<'a> {
         (edges, nodes)
     }
 
+    /// What explains edges; for inferred orders with the way from the earlier writer to the reader.
+    fn reasons<'b>(&'b self, scope: Scope, inferred: &'b [Inferred], told: &[Inferred]) -> Reasons<'b> {
+        let mut paths = BTreeMap::new();
+        if !told.is_empty() {
+            let (edges, nodes) = self.scope_edges(scope);
+            let transactions = self.history.transactions().len() as u32;
+            let graph = Graph::new(transactions, nodes, &[&self.reads_from, &self.lists.edges, &edges]);
+            for one in told {
+                if let Some(path) = cycles::path(&graph, WR | scope_mask(scope), one.earlier, one.reader) {
+                    paths.insert((one.earlier, one.reader), path);
+                }
+            }
+        }
+        Reasons { history: self.history, lists: &self.lists, is_list: &self.observed.is_list, inferred, paths }
+    }
+
     /// A cycle as a finding.
-    fn told(&self, cycle: &[Step], anomaly: Anomaly, inferred: &[Inferred]) -> Finding {
-        let reasons = Reasons { history: self.history, lists: &self.lists, is_list: &self.observed.is_list, inferred };
+    fn told(&self, scope: Scope, cycle: &[Step], anomaly: Anomaly, inferred: &[Inferred]) -> Finding {
+        let steps = cycle.iter().filter(|step| step.kind & INFERRED != 0);
+        let told: Vec<Inferred> = steps.map(|step| inferred[step.origin as usize]).collect();
         let mut finding = Finding::new(anomaly);
         finding.transactions = cycle.iter().map(|step| TransactionId(step.from)).collect();
         finding.operations = finding.transactions.iter().map(|id| self.history.transaction(*id).index).collect();
         finding.edges =
             cycle.iter().map(|step| (TransactionId(step.from), TransactionId(step.to), step.label())).collect();
-        finding.sentences = reasons.cycle(cycle);
+        finding.sentences = self.reasons(scope, inferred, &told).cycle(cycle);
         finding
     }
 
     /// A read of the state before all writes, by somebody who has seen one.
-    fn read_before(&self, one: Inferred, anomaly: Anomaly) -> Finding {
+    fn read_before(&self, scope: Scope, one: Inferred, anomaly: Anomaly) -> Finding {
         let mut finding = Finding::new(anomaly);
         finding.transactions = vec![TransactionId(one.earlier), TransactionId(one.reader)];
         finding.operations = finding.transactions.iter().map(|id| self.history.transaction(*id).index).collect();
-        finding.sentences = finding.transactions.iter().map(|id| contents(self.history, *id)).collect();
-        let key = self.history.key_name(Key(one.key));
-        let (reader, earlier) =
-            (name(self.history, finding.transactions[1]), name(self.history, finding.transactions[0]));
-        finding.sentences.push(crate::explain::sentence(&format!(
-            "{reader} read that {key} was not there, although it follows {earlier}, which wrote {key}."
-        )));
+        finding.sentences = self.reasons(scope, &[], &[one]).read_before(one);
         finding
     }
 
@@ -471,7 +486,7 @@ impl<'a> Study<'a> {
             ] {
                 if let Some(cycle) = cycles::named(&graph, &components, anomaly) {
                     let anomaly = renamed(&cycle, anomaly);
-                    findings.entry(anomaly).or_insert_with(|| self.told(&cycle, anomaly, &derived.inferred));
+                    findings.entry(anomaly).or_insert_with(|| self.told(scope, &cycle, anomaly, &derived.inferred));
                 }
             }
         }

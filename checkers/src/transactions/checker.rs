@@ -2,7 +2,6 @@
 
 use super::analysis::Study;
 use super::level::Level;
-use super::story::counted_transactions;
 use crate::explain::counted;
 use crate::registry::Checker;
 use crate::{Case, CheckOptions, Judgement, Verdict};
@@ -37,8 +36,11 @@ fn check<const LEVEL: usize>(case: &Case, options: &CheckOptions) -> Verdict {
         verdict.explanation.push(found.reason);
         return verdict;
     };
-    let shown = counted_transactions(finding.transactions.len());
-    verdict.explanation.push(format!("{} ({}), in {shown}:", finding.anomaly, finding.anomaly.meaning()));
+    let among = match finding.transactions.len() as u64 {
+        0 => String::new(),
+        count => format!(", in {}", counted(count, "transaction")),
+    };
+    verdict.explanation.push(format!("{} ({}){among}:", finding.anomaly, finding.anomaly.meaning()));
     if finding.count > 1 {
         verdict.explanation.push(format!("This is the first of {}.", counted(finding.count, "such case")));
     }

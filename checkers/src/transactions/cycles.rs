@@ -215,6 +215,13 @@ pub(crate) fn shortest(graph: &Graph, components: &Components, class: Cycles) ->
     best.expect("a component has a cycle")
 }
 
+/// The shortest way from one transaction to another.
+pub(crate) fn path(graph: &Graph, mask: u8, from: u32, to: u32) -> Option<Vec<Step>> {
+    let mut search = Search::new(graph, mask, 1);
+    let walk = search.walk((from, 0), &|node, _| node == to, &|_, _| Some(0), &|_, _| true)?;
+    Some(search.steps(&walk))
+}
+
 /// What is known of cycles with exactly one rw edge.
 pub(crate) enum OneRw {
     None,

@@ -104,10 +104,6 @@ impl Graph {
         self.offsets.len() as u32 - 1
     }
 
-    pub(crate) fn edges(&self) -> usize {
-        self.arcs.len()
-    }
-
     pub(crate) fn leaving(&self, node: u32) -> &[Arc] {
         &self.arcs[self.offsets[node as usize] as usize..self.offsets[node as usize + 1] as usize]
     }
@@ -145,36 +141,6 @@ impl Graph {
             }
         }
         depths
-    }
-
-    /// Every transaction after all that lead to it, the smallest `rank` first among those that could be next; `None` if there
-    /// is a cycle along edges of the kinds in `mask`.
-    pub(crate) fn linear_order(&self, mask: u8, rank: impl Fn(u32) -> u64) -> Option<Vec<u32>> {
-        let nodes = self.nodes();
-        let mut missing = vec![0_u32; nodes as usize];
-        for node in 0..nodes {
-            for arc in self.leaving(node).iter().filter(|arc| arc.kind & mask != 0) {
-                missing[arc.to as usize] += 1;
-            }
-        }
-        // Moments go first: they only say that something is over.
-        let rank = |node: u32| std::cmp::Reverse((if node < self.transactions { rank(node) } else { 0 }, node));
-        let mut ready: std::collections::BinaryHeap<_> =
-            (0..nodes).filter(|node| missing[*node as usize] == 0).map(rank).collect();
-        let (mut order, mut seen) = (Vec::with_capacity(self.transactions as usize), 0);
-        while let Some(std::cmp::Reverse((_, node))) = ready.pop() {
-            seen += 1;
-            if node < self.transactions {
-                order.push(node);
-            }
-            for arc in self.leaving(node).iter().filter(|arc| arc.kind & mask != 0) {
-                missing[arc.to as usize] -= 1;
-                if missing[arc.to as usize] == 0 {
-                    ready.push(rank(arc.to));
-                }
-            }
-        }
-        (seen == nodes).then_some(order)
     }
 }
 
@@ -323,8 +289,6 @@ mod tests {
         assert_eq!(graph.components(WW | WR | RW, Rule::Any).members, [vec![3, 4], vec![0, 1, 2]]);
         assert_eq!(graph.components(WR | TIME, Rule::Any).members, [[0; 0]; 0]);
         assert_eq!(graph.depths(WW | WR), [0, 1, 2, u32::MAX, u32::MAX]);
-        assert_eq!(graph.linear_order(WR | RW, u64::from), Some(vec![1, 2, 0, 3, 4]));
-        assert_eq!(graph.linear_order(WW, u64::from), None);
     }
 
     #[test]

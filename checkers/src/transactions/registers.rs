@@ -52,8 +52,13 @@ pub(crate) fn derive(
         axioms::closure(history, observed, before, mask, axioms::Extent::Writers, DERIVED_MAX, &mut inferred);
     }
     inferred.retain(|one| !observed.is_list[one.key as usize]);
-    inferred.sort_unstable_by_key(|one| (one.key, one.earlier, one.later, one.reader));
+    // What follows from the order itself first: it is easier to explain.
+    inferred.sort_unstable_by_key(|one| (one.key, one.earlier, one.later, one.reader != one.later, one.reader));
     inferred.dedup_by_key(|one| (one.key, one.earlier, one.later));
+    // Where the order itself says the opposite, the reader is on a shorter cycle.
+    let known: Vec<(u32, u32, u32)> =
+        inferred.iter().filter(|one| one.reader == one.later).map(|one| (one.key, one.earlier, one.later)).collect();
+    inferred.retain(|one| one.reader == one.later || known.binary_search(&(one.key, one.later, one.earlier)).is_err());
     let mut readers: Vec<(u32, u32, u32)> = Vec::new();
     for (id, _) in history.iter() {
         let reads = observed.reads.of(id.0).iter().filter(|read| !observed.is_list[read.key as usize]);

@@ -52,11 +52,6 @@ impl Findings {
     }
 }
 
-/// `2 transactions`.
-pub(crate) fn counted_transactions(count: usize) -> String {
-    crate::explain::counted(count as u64, "transaction")
-}
-
 /// `op 12`.
 pub(crate) fn name(history: &TransactionHistory, id: TransactionId) -> String {
     history.transaction(id).index.to_string()
@@ -88,13 +83,31 @@ pub(crate) struct Reasons<'a> {
     pub(crate) lists: &'a Lists,
     pub(crate) is_list: &'a [bool],
     pub(crate) inferred: &'a [Inferred],
+    /// How the reader of an inferred order follows the earlier writer, by both.
+    pub(crate) paths: BTreeMap<(u32, u32), Vec<Step>>,
 }
+
+/// Longer ways from a writer to a reader are not told.
+const PATH_MAX: usize = 5;
 
 impl Reasons<'_> {
     /// A cycle in sentences.
     pub(crate) fn cycle(&self, cycle: &[Step]) -> Vec<String> {
-        let mut sentences: Vec<String> =
-            cycle.iter().map(|step| contents(self.history, TransactionId(step.from))).collect();
+        let mut told: Vec<u32> = cycle.iter().map(|step| step.from).collect();
+        let mut ways: Vec<&[Step]> = Vec::new();
+        for step in cycle.iter().filter(|step| step.kind & INFERRED != 0) {
+            let one = self.inferred[step.origin as usize];
+            let way = self.paths.get(&(one.earlier, one.reader)).map_or(&[][..], Vec::as_slice);
+            if (1..=PATH_MAX).contains(&way.len()) && !ways.contains(&way) {
+                ways.push(way);
+                told.extend(way.iter().flat_map(|step| [step.from, step.to]));
+            }
+            told.extend([one.earlier, one.reader]);
+        }
+        let mut sentences = self.contents(&told);
+        for step in ways.into_iter().flatten() {
+            sentences.push(self.follows(*step));
+        }
         for (at, step) in cycle.iter().enumerate() {
             let (from, to) = (self.name(step.from), self.name(step.to));
             let why = self.why(*step);
@@ -105,6 +118,39 @@ impl Reasons<'_> {
             });
         }
         sentences
+    }
+
+    /// A read of the state before all writes, by somebody who has seen one, in sentences.
+    pub(crate) fn read_before(&self, one: Inferred) -> Vec<String> {
+        let way = self.paths.get(&(one.earlier, one.reader)).map_or(&[][..], Vec::as_slice);
+        let way = if way.len() <= PATH_MAX { way } else { &[] };
+        let mut told = vec![one.earlier, one.reader];
+        told.extend(way.iter().map(|step| step.to));
+        let mut sentences = self.contents(&told);
+        sentences.extend(way.iter().map(|step| self.follows(*step)));
+        let (key, reader, earlier) = (self.key(one.key), self.name(one.reader), self.name(one.earlier));
+        let last = format!(
+            "but {reader} read {key} = {}, as if {earlier} had not written it.",
+            self.read(one.reader, one.key)
+        );
+        sentences.push(sentence(&last));
+        sentences
+    }
+
+    /// Each transaction once.
+    fn contents(&self, transactions: &[u32]) -> Vec<String> {
+        let mut told: Vec<u32> = Vec::new();
+        for transaction in transactions {
+            if !told.contains(transaction) {
+                told.push(*transaction);
+            }
+        }
+        told.into_iter().map(|transaction| contents(self.history, TransactionId(transaction))).collect()
+    }
+
+    fn follows(&self, step: Step) -> String {
+        let (from, to) = (self.name(step.from), self.name(step.to));
+        sentence(&format!("{to} follows {from}, because {}.", self.why(step)))
     }
 
     fn name(&self, transaction: u32) -> String {
