@@ -49,6 +49,11 @@ impl List {
     /// No elements.
     pub const EMPTY: List = List { from: 0, len: 0 };
 
+    /// Its first elements.
+    pub(crate) fn first(self, len: u32) -> List {
+        List { len: len.min(self.len), ..self }
+    }
+
     /// How many elements it has.
     pub(crate) fn len(self) -> u32 {
         self.len

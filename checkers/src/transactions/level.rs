@@ -27,6 +27,8 @@ impl Scope {
 pub enum Anomaly {
     /// A read returned what nobody wrote.
     GarbageRead,
+    /// A transaction read what it wrote itself only afterwards.
+    FutureRead,
     /// A list contains an element twice.
     DuplicateElements,
     /// Two reads of a list of which none is a prefix of the other.
@@ -69,6 +71,7 @@ impl fmt::Display for Anomaly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, scope) = match self {
             Anomaly::GarbageRead => ("garbage-read", Scope::Plain),
+            Anomaly::FutureRead => ("future-read", Scope::Plain),
             Anomaly::DuplicateElements => ("duplicate-elements", Scope::Plain),
             Anomaly::IncompatibleOrder => ("incompatible-order", Scope::Plain),
             Anomaly::CyclicVersions => ("cyclic-versions", Scope::Plain),
@@ -102,6 +105,7 @@ impl Anomaly {
     pub fn meaning(self) -> &'static str {
         match self {
             Anomaly::GarbageRead => "a read of what nobody wrote",
+            Anomaly::FutureRead => "a read of what the transaction wrote only afterwards",
             Anomaly::DuplicateElements => "an element twice in a list",
             Anomaly::IncompatibleOrder => "two lists of one key that contradict each other",
             Anomaly::CyclicVersions => "an order of versions that contradicts itself",
@@ -346,7 +350,7 @@ impl Level {
     pub(crate) fn forbids(self, anomaly: Anomaly) -> bool {
         let cycles = self.cycles();
         match anomaly {
-            Anomaly::GarbageRead | Anomaly::DuplicateElements => true,
+            Anomaly::GarbageRead | Anomaly::FutureRead | Anomaly::DuplicateElements => true,
             Anomaly::IncompatibleOrder | Anomaly::G1a | Anomaly::G1b | Anomaly::DirtyUpdate => cycles >= Cycles::Deps,
             Anomaly::Internal => cycles >= Cycles::CommittedReads,
             Anomaly::UnrepeatableRead => cycles >= Cycles::AtomicReads,

@@ -116,10 +116,18 @@ fn element_writers(
                     format!("{} read {}, with {element} in it twice.", name(history, reader), shown())
                 });
             }
-            let outcome = history.transaction(TransactionId(writer.transaction)).outcome;
             if writer.transaction == read.reader {
                 continue;
             }
+            if seen_in.get(writer.previous as usize).is_some_and(|seen| *seen != look) {
+                let writer = TransactionId(writer.transaction);
+                findings.add(Anomaly::IncompatibleOrder, &[writer, reader], || {
+                    let (writer, element) = (name(history, writer), history.value_text(*element));
+                    let reader = name(history, reader);
+                    format!("{reader} read {}, without what {writer} had appended before {element}.", shown())
+                });
+            }
+            let outcome = history.transaction(TransactionId(writer.transaction)).outcome;
             if outcome != crate::Outcome::Fail {
                 writer.is_seen = true;
                 if let Some((aborted, value)) = aborted.filter(|_| !is_told) {
@@ -141,7 +149,7 @@ fn element_writers(
             aborted = Some((TransactionId(writer.transaction), *element));
         }
         // The last external one was looked at with the read.
-        if at + 1 != read.external as usize {
+        if at + 1 != elements.len() {
             source(history, observed, findings, reader, key, *element, false, &shown);
         }
     }
@@ -184,15 +192,27 @@ pub(crate) fn link(history: &TransactionHistory, observed: &Observed, lists: &mu
             following[at] = after;
         }
         next[key] = following;
-        order.iter().for_each(|writer| is_shown[*writer as usize] = true);
+        // Shown is whose last append is.
+        let finals = elements.iter().filter_map(|element| observed.writers.number(key as u32, *element));
+        let finals: Vec<u32> = finals
+            .map(|number| observed.writers.by_number[number as usize])
+            .filter(|writer| writer.is_final)
+            .map(|writer| writer.transaction)
+            .collect();
+        finals.iter().for_each(|writer| is_shown[*writer as usize] = true);
         let unseen: Vec<u32> = by_key[key].iter().copied().filter(|writer| !is_shown[*writer as usize]).collect();
-        order.iter().for_each(|writer| is_shown[*writer as usize] = false);
+        finals.iter().for_each(|writer| is_shown[*writer as usize] = false);
         if unseen.len() > UNSEEN_MAX {
             lists.left_out.get_or_insert(Key(key as u32));
         }
         if let Some(from) = order.last() {
             let linked = unseen.iter().take(UNSEEN_MAX);
-            lists.edges.extend(linked.map(|to| Edge { from: *from, to: *to, kind: WW, origin: key as u32 }));
+            lists.edges.extend(linked.filter(|to| *to != from).map(|to| Edge {
+                from: *from,
+                to: *to,
+                kind: WW,
+                origin: key as u32,
+            }));
         }
         lists.writers[key] = order;
         lists.unseen[key] = unseen;
@@ -203,7 +223,7 @@ pub(crate) fn link(history: &TransactionHistory, observed: &Observed, lists: &mu
         if !history.list(lists.longest[key]).starts_with(list) {
             continue;
         }
-        if let Some(last) = (read.external as usize).checked_sub(1)
+        if let Some(last) = list.len().checked_sub(1)
             && let Some(number) = observed.writers.number(read.key, list[last])
         {
             let from = observed.writers.by_number[number as usize].transaction;
@@ -211,7 +231,7 @@ pub(crate) fn link(history: &TransactionHistory, observed: &Observed, lists: &mu
                 lists.edges.push(Edge { from, to: read.reader, kind: WR, origin: read.key });
             }
         }
-        match next[key][read.external as usize] {
+        match next[key][list.len()] {
             INITIAL => {
                 let unseen = lists.unseen[key].iter().take(UNSEEN_MAX).filter(|to| **to != read.reader);
                 let edges = unseen.map(|to| Edge { from: read.reader, to: *to, kind: RW, origin: read.key });

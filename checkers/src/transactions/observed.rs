@@ -30,16 +30,16 @@ pub(crate) struct ExternalRead {
 pub(crate) struct ListRead {
     pub(crate) key: u32,
     pub(crate) reader: u32,
-    /// Everything that was read, own elements at the end included.
+    /// What was read, without own elements at the end: those show what the transaction sees, not what others will.
     pub(crate) list: List,
-    /// How many elements of it are not its own.
-    pub(crate) external: u32,
 }
 
 /// Who wrote a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Writer {
     pub(crate) transaction: u32,
+    /// Number of what its transaction wrote to the key before; [`INITIAL`]: nothing.
+    pub(crate) previous: u32,
     /// Whether its transaction wrote the key no more.
     pub(crate) is_final: bool,
     /// Whether an ok transaction saw it.
@@ -192,11 +192,12 @@ fn collect_writes(history: &TransactionHistory, observed: &mut Observed) {
                 });
                 continue;
             }
-            if let Some(earlier) = last.get(id.0, key.0) {
-                observed.writers.by_number[earlier as usize].is_final = false;
+            let previous = last.get(id.0, key.0).unwrap_or(INITIAL);
+            if let Some(earlier) = observed.writers.by_number.get_mut(previous as usize) {
+                earlier.is_final = false;
             }
             last.set(id.0, key.0, number);
-            observed.writers.by_number.push(Writer { transaction: id.0, is_final: true, is_seen: false });
+            observed.writers.by_number.push(Writer { transaction: id.0, previous, is_final: true, is_seen: false });
         }
     }
     let both = (0..history.key_count()).find(|key| observed.is_list[*key] && is_register[*key]);
@@ -308,7 +309,7 @@ pub(crate) fn source(
     let writer = *writer;
     let from = TransactionId(writer.transaction);
     if from == reader {
-        findings.add(Anomaly::Internal, &[reader], || {
+        findings.add(Anomaly::FutureRead, &[reader], || {
             let value = history.value_text(value);
             format!("{} read {} before it wrote {value} itself.", name(history, reader), shown())
         });
@@ -373,8 +374,8 @@ fn read_list(
         }
     }
     scratch.seen.set(id.0, key.0, Seen::List(list, external as u32));
-    let list = list.unwrap_or(List::EMPTY);
-    observed.list_reads.push(ListRead { key: key.0, reader: id.0, list, external: external as u32 });
+    let list = list.unwrap_or(List::EMPTY).first(external as u32);
+    observed.list_reads.push(ListRead { key: key.0, reader: id.0, list });
     // Whom the last element is from; the others are looked at once per key, in the order of versions.
     let Some(last) = external.checked_sub(1).map(|last| elements[last]) else {
         observed.reads.items.push(ExternalRead { key: key.0, from: INITIAL });
