@@ -9,6 +9,7 @@
 mod case;
 pub mod dsl;
 mod explain;
+pub mod export;
 mod final_keys;
 mod history;
 pub mod import;
