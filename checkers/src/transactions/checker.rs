@@ -1,6 +1,7 @@
 //! Levels as checkers of the registry.
 
 use super::analysis::Study;
+use super::history::TransactionHistory;
 use super::level::Level;
 use crate::explain::counted;
 use crate::registry::Checker;
@@ -12,11 +13,23 @@ pub(crate) const fn checker<const LEVEL: usize>() -> Checker {
     Checker { name: level.name(), meaning: level.meaning(), source: level.source(), check: check::<LEVEL> }
 }
 
+const NO_TRANSACTIONS: &str = "The history has no transactions.";
+
 fn check<const LEVEL: usize>(case: &Case, options: &CheckOptions) -> Verdict {
     let level = Level::ALL[LEVEL];
     let mut verdict = Verdict::new(level.name());
-    let Some(history) = &case.transactions else {
-        return verdict.because(Judgement::Unknown, "The history has no transactions.");
+    let converted;
+    let history = match (&case.transactions, &case.recording) {
+        (Some(history), _) => history,
+        (None, Some(recording)) => {
+            converted = TransactionHistory::from_recording(recording);
+            match &converted {
+                Ok(Some(history)) => history,
+                Ok(None) => return verdict.because(Judgement::Unknown, NO_TRANSACTIONS),
+                Err(error) => return verdict.because(Judgement::Unknown, format!("{error}.")),
+            }
+        }
+        (None, None) => return verdict.because(Judgement::Unknown, NO_TRANSACTIONS),
     };
     let study = Study::new(history);
     let found = study.judge(level, &options.transactions);

@@ -199,6 +199,15 @@ impl TransactionHistoryBuilder {
         }
     }
 
+    /// The value that is an integer.
+    pub fn integer(&mut self, number: i64) -> Value {
+        if number >= NAMED {
+            Value(number)
+        } else {
+            Value(i64::MIN + i64::from(self.history.values.number(&number.to_string())))
+        }
+    }
+
     /// Begins a transaction; its operations follow.
     pub fn begin(&mut self, index: OpIndex, process: ProcessId, invoked: u64) {
         let (session, _) = self.sessions.number(process.0, 0);

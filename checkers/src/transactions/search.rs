@@ -110,18 +110,26 @@ impl Search {
         };
         search.versions(history, observed);
         search.edges(graph, scope);
+        let mut turns = vec![0_u64; history.session_count()];
         for (id, transaction) in history.iter().filter(|(id, _)| observed.took_part[id.0 as usize]) {
             search.left += events_per;
             // A transaction that writes nothing goes first, and so does a commit that may.
             let is_reader = search.writes[id.0 as usize].is_empty();
-            let end = transaction.completed.unwrap_or(transaction.invoked);
+            // Where times say nothing, sessions take turns.
+            let turn = &mut turns[transaction.session as usize];
+            *turn += 2;
+            let (begin, end) = if history.is_timed() {
+                (transaction.invoked.max(1), transaction.completed.unwrap_or(transaction.invoked))
+            } else {
+                (*turn, *turn + 1)
+            };
             if kind == Kind::Serial {
                 search.ranks[id.0 as usize] = if is_reader { 0 } else { end };
                 continue;
             }
             let (start, commit) = (id.0 * 2, id.0 * 2 + 1);
             search.follow(start, commit);
-            search.ranks[start as usize] = if is_reader { 0 } else { transaction.invoked.max(1) };
+            search.ranks[start as usize] = if is_reader { 0 } else { begin };
             search.ranks[commit as usize] = if search.is_forced(commit) { 0 } else { end };
         }
         for event in 0..events as u32 {
