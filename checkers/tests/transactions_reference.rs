@@ -6,9 +6,9 @@
 //! versions tried (Adya 1999). Indeterminate transactions are tried with and without.
 
 use hearsay_checkers::transactions::{
-    Level, MicroOp, TransactionHistory, TransactionHistoryBuilder, TransactionOptions, Value, analyse, notation,
+    Level, MicroOp, TransactionHistory, TransactionHistoryBuilder, Value, analyse, notation,
 };
-use hearsay_checkers::{Judgement, OpIndex, Outcome, ProcessId};
+use hearsay_checkers::{CheckOptions, Judgement, OpIndex, Outcome, ProcessId};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -473,7 +473,7 @@ fn permutations(count: usize) -> Vec<Vec<usize>> {
 /// Compares all levels; gives how many hold, are violated and are unknown.
 fn compare(small: &Small) -> Result<[u64; 3], TestCaseError> {
     let history = history(small);
-    let analysis = analyse(&history, &TransactionOptions::default());
+    let analysis = analyse(&history, &CheckOptions::default());
     let parts = small.parts();
     let mut counts = [0; 3];
     for verdict in &analysis.levels {

@@ -20,7 +20,7 @@ use super::registers::{self, Derived};
 use super::search::{self, Search};
 use super::story::{Findings, Reasons};
 use crate::explain::counted;
-use crate::{Judgement, OpIndex, Outcome};
+use crate::{CheckOptions, Judgement, OpIndex, Outcome};
 
 /// What a caller may choose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ impl Analysis {
 }
 
 /// Judges every level and looks for every anomaly.
-pub fn analyse(history: &TransactionHistory, options: &TransactionOptions) -> Analysis {
+pub fn analyse(history: &TransactionHistory, options: &CheckOptions) -> Analysis {
     let study = Study::new(history);
     let mut levels: Vec<LevelVerdict> = Level::ALL.into_iter().map(|level| study.judge(level, options)).collect();
     spread(&mut levels);
@@ -219,7 +219,7 @@ impl<'a> Study<'a> {
     }
 
     /// Judges one level.
-    pub(crate) fn judge(&self, level: Level, options: &TransactionOptions) -> LevelVerdict {
+    pub(crate) fn judge(&self, level: Level, options: &CheckOptions) -> LevelVerdict {
         let verdict = |judgement, reason: String, broken_by| LevelVerdict { level, judgement, reason, broken_by };
         if let Some(reason) = &self.observed.ambiguous {
             return verdict(Judgement::Unknown, reason.clone(), None);
@@ -275,7 +275,7 @@ impl<'a> Study<'a> {
         open.map(|key| format!("nobody read what several transactions appended to {}", self.history.key_name(key)))
     }
 
-    fn look(&self, level: Level, scope: Scope, options: &TransactionOptions) -> Found {
+    fn look(&self, level: Level, scope: Scope, options: &CheckOptions) -> Found {
         let class = level.cycles();
         let (mut extra, nodes) = self.scope_edges(scope);
         let transactions = self.history.transactions().len() as u32;
@@ -349,7 +349,7 @@ impl<'a> Study<'a> {
         scope: Scope,
         graph: &Graph,
         inferred: Vec<Inferred>,
-        options: &TransactionOptions,
+        options: &CheckOptions,
     ) -> Found {
         let class = level.cycles();
         let components = graph.components(class_mask(class, scope), cycles::rule(class));
@@ -375,7 +375,7 @@ impl<'a> Study<'a> {
         }
         let Some(open) = self.needs_search(level) else { return Found::Nothing };
         let search = Search::new(self.history, &self.observed, graph, scope_mask(scope), class);
-        match search.run(options.search_steps_max) {
+        match search.run(options) {
             search::Outcome::Order => Found::Nothing,
             search::Outcome::None if class != Cycles::OneRw => {
                 let mut finding = Finding::new(Anomaly::NoOrder(scope));
@@ -389,7 +389,7 @@ impl<'a> Study<'a> {
             )),
             search::Outcome::Budget => Found::Unknown(format!(
                 "No forbidden cycle follows from the reads, but {open}, and no order that explains all reads was found in {} steps.",
-                options.search_steps_max
+                options.transactions.search_steps_max.min(options.budget.steps_max)
             )),
         }
     }

@@ -32,7 +32,7 @@ fn check<const LEVEL: usize>(case: &Case, options: &CheckOptions) -> Verdict {
         (None, None) => return verdict.because(Judgement::Unknown, NO_TRANSACTIONS),
     };
     let study = Study::new(history);
-    let found = study.judge(level, &options.transactions);
+    let found = study.judge(level, options);
     let (transactions, indeterminate) = study.counts();
     let (reads, writes) = study.operations();
     verdict.count("transactions", transactions);

@@ -18,6 +18,7 @@ use super::graph::{Graph, PASS, RW, TIME, WR, WW};
 use super::history::TransactionHistory;
 use super::level::Cycles;
 use super::observed::{INITIAL, Observed};
+use crate::CheckOptions;
 
 /// How a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,12 @@ enum Kind {
 
 /// A node of the graph of events: a transaction (serial), the two events of one, or a moment of time.
 type Event = u32;
+
+/// Bytes that a set which led nowhere takes, its share of a tree's nodes included.
+const DEAD_BYTES: u64 = 32;
+
+/// Steps between two looks at the caller's clock.
+const STEPS_PER_QUESTION: u64 = 4096;
 
 /// A search, ready to run.
 pub(crate) struct Search {
@@ -201,7 +208,9 @@ impl Search {
     }
 
     /// Searches.
-    pub(crate) fn run(mut self, steps_max: u64) -> Outcome {
+    pub(crate) fn run(mut self, options: &CheckOptions) -> Outcome {
+        let steps_max = options.transactions.search_steps_max.min(options.budget.steps_max);
+        let dead_max = options.budget.memory_bytes_max / DEAD_BYTES;
         let mut dead: BTreeSet<u128> = BTreeSet::new();
         let mut path: Vec<Placed> = Vec::new();
         let mut last: Option<(u64, Event)> = None;
@@ -214,7 +223,8 @@ impl Search {
             let mut next = None;
             for (rank, event) in self.ready.range((from, Unbounded)) {
                 steps += 1;
-                if steps > steps_max {
+                let asks = steps % STEPS_PER_QUESTION == 0;
+                if steps > steps_max || (asks && options.budget.is_over()) || dead.len() as u64 > dead_max {
                     return Outcome::Budget;
                 }
                 if self.may_happen(*event) && !dead.contains(&(self.state ^ mark(*event))) {
