@@ -21,6 +21,7 @@ pub mod codec;
 mod config;
 mod coordinator;
 mod counters;
+pub mod dissemination;
 mod failure_detector;
 mod io;
 mod marks;
