@@ -21,7 +21,7 @@ pub struct Trial {
 }
 
 /// What became of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// Share of the nodes that it never reached.
     pub residue: f64,
@@ -33,6 +33,8 @@ pub struct Outcome {
     pub mean: f64,
     /// Cycles until nobody was infective any more.
     pub quiet: f64,
+    /// Nodes reached by the end of each cycle, from the start on.
+    pub curve: Vec<u32>,
 }
 
 /// Most cycles of a trial: none comes near.
@@ -60,6 +62,7 @@ pub fn trial(trial: &Trial) -> Outcome {
         .collect();
     let payload = Payload(Arc::from(vec![0; 8]));
     nodes[0].handle(Time(0), DisseminationInput::Publish(payload));
+    let mut curve = vec![1];
     let (mut reached, mut last, mut sum, mut quiet) = (1_u64, 0, 0, 0);
     for cycle in 1..=CYCLES_MAX {
         if nodes.iter().all(|node| node.state_size() == 0) {
@@ -88,6 +91,7 @@ pub fn trial(trial: &Trial) -> Outcome {
             }
             wave = next;
         }
+        curve.push(reached as u32);
     }
     let sent: u64 = nodes.iter().map(|node| node.counters().payloads_sent).sum();
     let count = f64::from(trial.nodes);
@@ -97,5 +101,6 @@ pub fn trial(trial: &Trial) -> Outcome {
         last: last as f64,
         mean: sum as f64 / (reached - 1).max(1) as f64,
         quiet: quiet as f64,
+        curve,
     }
 }

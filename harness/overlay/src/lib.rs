@@ -1,7 +1,7 @@
 //! Dissemination alone, simulated: the gossip layer of `hearsay_core`, ten thousand nodes of it in one process.
 //!
 //! ```text
-//! claims: the tables and figures, each beside its reference     (claims, failures, speed)
+//! tables, scenarios: what the papers and a peer measured
 //!    |
 //! cycles: synchronous cycles, as the 1987 paper counts      world: virtual time, latencies, kills, cuts
 //!    |                                                        |
@@ -16,7 +16,9 @@
 
 mod cycles;
 mod graph;
+pub mod scenarios;
 mod schedule;
+pub mod tables;
 mod world;
 
 pub use cycles::{Outcome, Trial, trial};

@@ -9,7 +9,7 @@ use super::config::DisseminationConfig;
 use super::counters::DisseminationCounters;
 use super::exchange::Exchange;
 use super::log::MessageLog;
-use super::membership::{Membership, MembershipContext, Peers};
+use super::membership::{Change, Membership, MembershipContext, Peers};
 use super::message::{DisseminationMessage, Message, MessageId, Payload};
 use super::protocol::{self, Broadcast, Context};
 use crate::rng::sub_stream;
@@ -224,11 +224,11 @@ impl Dissemination {
         };
         let result = work(&mut self.membership, &mut context);
         let (protocol, _, mut context) = self.context(now, effects);
-        for (peer, up) in changes {
-            if up {
-                protocol.neighbour_up(&mut context, peer);
-            } else {
-                protocol.neighbour_down(&mut context, peer);
+        for (peer, change) in changes {
+            match change {
+                Change::Up => protocol.neighbour_up(&mut context, peer, false),
+                Change::Spare => protocol.neighbour_up(&mut context, peer, true),
+                Change::Down => protocol.neighbour_down(&mut context, peer),
             }
         }
         result

@@ -8,7 +8,8 @@
 //!                                   | missing_ms: forgotten
 //! ```
 //!
-//! News goes to eager neighbours at once and is announced to lazy ones in batches. A new neighbour begins eager, and hears
+//! News goes to eager neighbours at once and is announced to lazy ones in batches. A new neighbour begins eager (but one traded for
+//! a lazy one), and hears
 //! which recent broadcasts there are: else a broadcast whose sender lost all its neighbours would never be delivered.
 //! A way that is at least `threshold` hops longer than one that was announced is swapped for it.
 //!
@@ -270,8 +271,11 @@ impl Broadcast for Plumtree {
         true
     }
 
-    fn neighbour_up(&mut self, context: &mut Context<'_>, peer: NodeId) {
-        if !has(&self.lazy, peer) {
+    fn neighbour_up(&mut self, context: &mut Context<'_>, peer: NodeId, spare: bool) {
+        // What takes the place of a lazy link begins lazy: the tree is whole without it.
+        if spare && !self.eager.is_empty() {
+            insert(&mut self.lazy, peer);
+        } else if !has(&self.lazy, peer) {
             insert(&mut self.eager, peer);
         }
         if planted!(context.planted, NewNeighbourHearsNothing) {

@@ -67,8 +67,8 @@ pub(super) trait Broadcast: Debug + Send {
     /// A message of a peer; GOSSIP and what belongs to this protocol. Whether it does.
     fn on_message(&mut self, context: &mut Context<'_>, from: NodeId, message: DisseminationMessage) -> bool;
 
-    /// A peer became a neighbour.
-    fn neighbour_up(&mut self, _context: &mut Context<'_>, _peer: NodeId) {}
+    /// A peer became a neighbour; `spare`: in place of one that the broadcast tree does not run over.
+    fn neighbour_up(&mut self, _context: &mut Context<'_>, _peer: NodeId, _spare: bool) {}
 
     /// A peer is a neighbour no longer.
     fn neighbour_down(&mut self, _context: &mut Context<'_>, _peer: NodeId) {}

@@ -4,7 +4,7 @@
 
 use alloc::sync::Arc;
 
-use super::{MembershipContext, Peers};
+use super::{Change, MembershipContext, Peers};
 use crate::NodeId;
 
 #[derive(Debug)]
@@ -24,6 +24,6 @@ impl Full {
     }
 
     pub(super) fn start(&mut self, context: &mut MembershipContext<'_>) {
-        context.changes.extend(self.peers().iter().map(|peer| (peer, true)));
+        context.changes.extend(self.peers().iter().map(|peer| (peer, Change::Up)));
     }
 }

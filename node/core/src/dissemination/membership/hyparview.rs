@@ -32,7 +32,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::views::Views;
-use super::{MembershipContext, chance};
+use super::{Change, MembershipContext, chance};
 use crate::dissemination::config::HyParViewConfig;
 use crate::dissemination::message::{DisseminationMessage, HyParViewMessage, Priority};
 use crate::{NodeId, Time, planted};
@@ -74,6 +74,8 @@ pub(in crate::dissemination) struct HyParView {
     probe_ms: u64,
     next_swap: Option<Time>,
     swap_ms: u64,
+    /// Lazy links that others gave up: so many of the next ones begin lazy.
+    spares_owed: usize,
     /// Until then nobody is asked, as long as there is one neighbour at least.
     patient_until: Time,
 }
@@ -99,6 +101,7 @@ impl HyParView {
             next_swap,
             swap_ms,
             patient_until: now,
+            spares_owed: 0,
             views: Views::new(identity, config.active_max, config.passive_max),
             replenish_ms: config.replenish_interval_ms,
             probe_ms,
@@ -214,6 +217,12 @@ impl HyParView {
 
     /// Takes `peer` into the active view, if need be in place of another.
     fn take_in(&mut self, context: &mut MembershipContext<'_>, peer: NodeId) {
+        let spare = self.spares_owed > 0 && !self.views.is_active(peer);
+        self.spares_owed -= usize::from(spare);
+        self.take_in_as(context, peer, if spare { Change::Spare } else { Change::Up });
+    }
+
+    fn take_in_as(&mut self, context: &mut MembershipContext<'_>, peer: NodeId, change: Change) {
         if self.views.is_active(peer) {
             return;
         }
@@ -226,7 +235,7 @@ impl HyParView {
         self.tried.remove(&peer);
         self.lost.retain(|lost| *lost != peer);
         self.views.add_active(peer);
-        context.changes.push((peer, true));
+        context.changes.push((peer, change));
     }
 
     /// Who is put out when somebody has to be: if possible one that the broadcast tree does not run over.
@@ -240,7 +249,7 @@ impl HyParView {
     /// first it hears of nobody, since somebody will turn to it.
     fn put_out(&mut self, context: &mut MembershipContext<'_>, peer: NodeId, first: &[NodeId]) {
         self.views.remove_active(peer);
-        context.changes.push((peer, false));
+        context.changes.push((peer, Change::Down));
         let mut alternatives = first.to_vec();
         if !first.is_empty() {
             let others: Vec<NodeId> = self.views.active().iter().copied().filter(|a| !first.contains(a)).collect();
@@ -253,13 +262,16 @@ impl HyParView {
         Self::send(context, peer, HyParViewMessage::Disconnect { alternatives });
     }
 
-    /// Makes room for the other end of a swap; whom it cost the place.
-    fn make_room_for_swap(&mut self, context: &mut MembershipContext<'_>, peer: NodeId) -> Option<NodeId> {
+    /// The end of a swap that was asked; whom it cost the place.
+    fn swap_in(&mut self, context: &mut MembershipContext<'_>, peer: NodeId) -> Option<NodeId> {
         if self.views.is_active(peer) || !self.views.is_full() {
+            self.take_in(context, peer);
             return None;
         }
         let victim = self.victim(context)?;
+        let change = if context.spare.contains(&victim) { Change::Spare } else { Change::Up };
         self.put_out(context, victim, &[]);
+        self.take_in_as(context, peer, change);
         Some(victim)
     }
 
@@ -295,10 +307,10 @@ impl HyParView {
                 let accepted = priority != Priority::Low || room;
                 let mut replaced = None;
                 if accepted {
-                    if priority == Priority::Swap {
-                        replaced = self.make_room_for_swap(context, from);
+                    match priority {
+                        Priority::Swap => replaced = self.swap_in(context, from),
+                        Priority::Low | Priority::High => self.take_in(context, from),
                     }
-                    self.take_in(context, from);
                 } else {
                     context.counters.neighbors_refused += 1;
                     self.views.add_passive(&mut self.rng, &[from], &[]);
@@ -381,8 +393,9 @@ impl HyParView {
                 let victim = self.victim(context).expect("a full view has somebody");
                 // The two that were put out take each other.
                 let partner = replaced.filter(|partner| *partner != victim).unwrap_or(from);
+                let change = if context.spare.contains(&victim) { Change::Spare } else { Change::Up };
                 self.put_out(context, victim, &[partner]);
-                self.take_in(context, from);
+                self.take_in_as(context, from, change);
             }
             (Some(_), true) => self.take_in(context, from),
             (_, false) => {}
@@ -393,7 +406,9 @@ impl HyParView {
         if !self.views.remove_active(from) {
             return;
         }
-        context.changes.push((from, false));
+        let spare = context.spare.contains(&from) && self.spares_owed < self.config.active_max;
+        self.spares_owed += usize::from(spare);
+        context.changes.push((from, Change::Down));
         let known = &alternatives[..alternatives.len().min(ALTERNATIVES)];
         let mut candidates = alloc::vec![from];
         candidates.extend(known);
@@ -452,7 +467,8 @@ impl HyParView {
         self.views.remove_passive(peer);
         if was_active {
             context.counters.neighbours_lost += 1;
-            context.changes.push((peer, false));
+            self.spares_owed = 0;
+            context.changes.push((peer, Change::Down));
             self.hurry();
         }
         // A contact that can't be reached belongs to an overlay of its own, for all this node knows.

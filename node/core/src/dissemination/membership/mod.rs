@@ -93,13 +93,24 @@ impl<'a> Peers<'a> {
     }
 }
 
+/// What became of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is a neighbour now.
+    Up,
+    /// It is a neighbour now, in place of a spare one.
+    Spare,
+    /// It is a neighbour no longer.
+    Down,
+}
+
 /// What a membership may use while it handles one input.
 pub(super) struct MembershipContext<'a> {
     pub(super) now: Time,
     pub(super) counters: &'a mut DisseminationCounters,
     pub(super) effects: &'a mut Effects,
-    /// Neighbours that came (true) and went (false), in order.
-    pub(super) changes: &'a mut Vec<(NodeId, bool)>,
+    /// Neighbours that came and went, in order.
+    pub(super) changes: &'a mut Vec<(NodeId, Change)>,
     /// Neighbours that the broadcast tree does not run over: they are missed the least.
     pub(super) spare: &'a [NodeId],
     pub(super) planted: Planted,
