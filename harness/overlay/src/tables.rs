@@ -1,8 +1,7 @@
 //! The tables of Demers and others, "Epidemic algorithms for replicated database maintenance" (1987), beside what the
 //! node's own rumor code brings in synchronous cycles with 1,000 nodes.
 //!
-//! *Cycles.* The paper does not say which cycle is the first. Its pushes agree with counting from 0 (in cycle 0 the origin makes
-//! its first contact), its pulls with counting from 1; that is how they are counted here.
+//! Cycles are counted from 1, the one in which the origin makes its first contact.
 //! The table of pulls was not checked against the paper itself.
 
 use hearsay_core::dissemination::{Direction, Interest, LossBy, RumorConfig};
@@ -33,8 +32,6 @@ pub struct PaperTable {
     pub interest: Interest,
     /// How it is lost.
     pub loss_by: LossBy,
-    /// The number of the cycle in which the origin makes its first contact.
-    pub first_cycle: f64,
     /// Whether the figures were checked against the paper.
     pub verified: bool,
     /// The rows.
@@ -52,7 +49,6 @@ pub const TABLES: [PaperTable; 3] = [
         direction: Direction::Push,
         interest: Interest::Feedback,
         loss_by: LossBy::Counter,
-        first_cycle: 0.0,
         verified: true,
         rows: &[
             row(1, 0.18, 1.7, 16.8),
@@ -67,7 +63,6 @@ pub const TABLES: [PaperTable; 3] = [
         direction: Direction::Push,
         interest: Interest::Blind,
         loss_by: LossBy::Coin,
-        first_cycle: 0.0,
         verified: true,
         rows: &[
             row(1, 0.96, 0.04, 38.0),
@@ -82,7 +77,6 @@ pub const TABLES: [PaperTable; 3] = [
         direction: Direction::Pull,
         interest: Interest::Feedback,
         loss_by: LossBy::Counter,
-        first_cycle: 1.0,
         verified: false,
         rows: &[row(1, 3.1e-2, 2.7, 17.6), row(2, 5.8e-4, 4.5, 15.4), row(3, 4.0e-6, 6.1, 14.0)],
     },
@@ -120,17 +114,17 @@ pub struct MeasuredRow {
     pub residue: Estimate,
     /// Transmissions for each node.
     pub traffic: Estimate,
-    /// The cycle of the last delivery, counted as the paper does.
+    /// The cycle of the last delivery, from 1.
     pub last: Estimate,
 }
 
 impl MeasuredRow {
     /// Of the outcomes of the trials of a row.
-    pub fn of(table: &PaperTable, outcomes: &[Outcome]) -> MeasuredRow {
+    pub fn of(outcomes: &[Outcome]) -> MeasuredRow {
         MeasuredRow {
             residue: Estimate::of(outcomes.iter().map(|outcome| outcome.residue)),
             traffic: Estimate::of(outcomes.iter().map(|outcome| outcome.traffic)),
-            last: Estimate::of(outcomes.iter().map(|outcome| outcome.last - 1.0 + table.first_cycle)),
+            last: Estimate::of(outcomes.iter().map(|outcome| outcome.last)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The troubles that overlays had elsewhere, each as a check that holds, and that a planted bug breaks.
 //!
-//! The planted half runs only with the feature: `cargo test -p hearsay-overlay --features planted-bugs`.
+//! Bugs that an overlay survives at the price of time or messages are caught by the state machine's own tests in `node/core`. The
+//! planted half runs only with the feature: `cargo test -p hearsay-overlay --features planted-bugs`.
 
 use std::sync::Arc;
 
@@ -284,7 +285,6 @@ mod planted {
 
     found! {
         broadcast_delivered_twice: BroadcastDeliveredTwice by a_tree_forms,
-        prune_not_sent: PruneNotSent by a_tree_forms,
         exchange_never_started: ExchangeNeverStarted by the_exchange_brings_what_was_missed,
         rumor_never_removed: RumorNeverRemoved by rumors_die_out,
         removed_rumor_returns: RemovedRumorReturns by rumors_die_out,
@@ -292,9 +292,6 @@ mod planted {
         new_neighbour_hears_nothing: NewNeighbourHearsNothing by a_lonely_sender_is_heard_later,
         lost_neighbour_stays_eager: LostNeighbourStaysEager by the_tree_heals,
         rejoin_on_each_loss: RejoinOnEachLoss by the_tree_heals,
-        disconnect_names_nobody: DisconnectNamesNobody by all_at_once_through_one_contact,
-        join_stays_with_contact: JoinStaysWithContact by all_at_once_through_one_contact,
         walk_never_ends: WalkNeverEnds by walks_end,
-        lost_peers_forgotten: LostPeersForgotten by parted_overlays_merge,
     }
 }

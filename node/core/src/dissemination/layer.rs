@@ -90,7 +90,7 @@ impl Dissemination {
             membership,
             protocol: protocol::make(config, sub_stream(seed, "broadcast"), now),
             exchange: Exchange::new(config.exchange.clone(), sub_stream(seed, "exchange"), now),
-            log: MessageLog::new(planted),
+            log: MessageLog::default(),
             counters: DisseminationCounters::default(),
             planted,
         };

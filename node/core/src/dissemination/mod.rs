@@ -35,6 +35,8 @@ mod periodic;
 mod plumtree;
 mod protocol;
 mod rumor;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use config::{

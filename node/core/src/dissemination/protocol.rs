@@ -16,7 +16,7 @@ use super::periodic::Periodic;
 use super::plumtree::Plumtree;
 use super::rumor::Rumor;
 use super::tree::Tree;
-use crate::{NodeId, Planted, Time};
+use crate::{NodeId, Planted, Time, planted};
 
 /// What a protocol may use while it handles one input.
 pub(super) struct Context<'a> {
@@ -48,6 +48,9 @@ impl Context<'_> {
         self.counters.payloads_received += 1;
         if !self.log.take(self.now, &message, round, Some(from)) {
             self.counters.payloads_duplicate += 1;
+            if planted!(self.planted, BroadcastDeliveredTwice) {
+                self.effects.delivered.push(Delivery { message, round });
+            }
             return false;
         }
         self.counters.delivered += 1;

@@ -74,7 +74,10 @@ impl Rumor {
         }
         if self.next.is_none() {
             let round_ns = self.config.round_ms * 1_000_000;
-            let passed = context.now.0.saturating_sub(self.phase.0) / round_ns + 1;
+            let passed = match context.now.0.checked_sub(self.phase.0) {
+                Some(since) => since / round_ns + 1,
+                None => 0,
+            };
             self.next = Some(Time(self.phase.0 + passed * round_ns));
         }
     }
