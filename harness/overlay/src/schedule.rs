@@ -11,11 +11,12 @@ pub(crate) const STEP_NS: u64 = 100_000;
 pub(crate) struct Schedule<E> {
     steps: BTreeMap<u64, VecDeque<E>>,
     now: u64,
+    waiting: usize,
 }
 
 impl<E> Schedule<E> {
     pub(crate) fn new() -> Schedule<E> {
-        Schedule { steps: BTreeMap::new(), now: 0 }
+        Schedule { steps: BTreeMap::new(), now: 0, waiting: 0 }
     }
 
     /// Nanoseconds since the start.
@@ -23,8 +24,14 @@ impl<E> Schedule<E> {
         self.now * STEP_NS
     }
 
+    /// Events that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// Plans an event for that time, or for the step behind it.
     pub(crate) fn push(&mut self, at_ns: u64, event: E) {
+        self.waiting += 1;
         let step = at_ns.div_ceil(STEP_NS).max(self.now);
         self.steps.entry(step).or_default().push_back(event);
     }
@@ -40,6 +47,7 @@ impl<E> Schedule<E> {
             }
         };
         self.now = *first.key();
+        self.waiting -= 1;
         let event = first.get_mut().pop_front().expect("a step has an event");
         if first.get().is_empty() {
             first.remove();

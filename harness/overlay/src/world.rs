@@ -18,6 +18,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::schedule::{STEP_NS, Schedule};
 
 const MS: u64 = 1_000_000;
+/// Most events that wait: a protocol that answers each message with several would otherwise take all memory there is.
+const WAITING_MAX: usize = 4_000_000;
 
 /// What a world is made of.
 #[derive(Clone, Debug)]
@@ -369,6 +371,8 @@ impl World {
                 spread.hops += u64::from(delivery.round);
             }
         }
+        let waiting = self.schedule.waiting();
+        assert!(waiting <= WAITING_MAX, "a storm: {waiting} messages are on their way at once");
         for (to, message) in effects.send {
             if self.reaches(node, to) {
                 let latency = self.latency_ns(node, to);

@@ -23,6 +23,7 @@ mod coordinator;
 mod counters;
 pub mod dissemination;
 mod failure_detector;
+mod hints;
 mod io;
 mod marks;
 pub mod merkle;
@@ -42,10 +43,11 @@ mod timers;
 mod types;
 
 pub use api::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Level, LocalEntry, PeerStatus, StatusReport,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, KeyBound, KeyRange, Level, LocalEntry, PeerStatus,
+    ReadOptions, Row, StatusReport, WriteOptions,
 };
 pub use cluster::Cluster;
-pub use config::{ClusterConfig, ConfigError, ReadRepair};
+pub use config::{ClusterConfig, ConfigError, Detection, Hints, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
 #[cfg(feature = "planted-bugs")]

@@ -7,6 +7,7 @@ mod views;
 pub(super) use full::Full;
 pub(super) use hyparview::HyParView;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -120,7 +121,7 @@ pub(super) struct MembershipContext<'a> {
 #[derive(Debug)]
 pub(super) enum Membership {
     Full(Full),
-    HyParView(HyParView),
+    HyParView(Box<HyParView>),
 }
 
 impl Membership {
@@ -136,7 +137,7 @@ impl Membership {
             MembershipKind::HyParView => {
                 let contacts = &config.hyparview.contacts;
                 let contacts = if contacts.is_empty() { &members[..members.len().min(3)] } else { contacts };
-                Membership::HyParView(HyParView::new(config.hyparview.clone(), identity, contacts, rng, now))
+                Membership::HyParView(Box::new(HyParView::new(config.hyparview.clone(), identity, contacts, rng, now)))
             }
         }
     }
