@@ -16,6 +16,7 @@
 
 mod cycles;
 mod graph;
+pub mod pictures;
 pub mod scenarios;
 mod schedule;
 pub mod tables;

@@ -343,7 +343,7 @@ impl World {
     fn deadline(&mut self, node: NodeId) {
         let now = self.now_ns();
         let state = &mut self.nodes[place(node)];
-        if state.armed_ns.div_ceil(STEP_NS) * STEP_NS != now {
+        if state.armed_ns.div_ceil(STEP_NS) != now / STEP_NS {
             return;
         }
         state.armed_ns = u64::MAX;
