@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod anti_entropy;
 mod api;
+pub mod causal;
 mod cluster;
 pub mod codec;
 mod config;
