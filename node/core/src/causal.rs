@@ -14,23 +14,35 @@
 //! watermarks per neighbour: the clock it was last heard to have. What all know need not be logged
 //! ```
 //!
+//! `store` binds them together, `exchange` brings two stores up to date with each other.
+//!
 //! Invariant that all of it serves: *a node's clock holds a dot only if the node has accounted for it*: the dot's key is not its
 //! own, or its container holds the dot's value, or that value is known to be overwritten.
 
 mod actor;
 mod clock;
+mod codec;
 mod container;
 mod context;
 mod dot_log;
+mod exchange;
+#[cfg(test)]
+mod exchange_tests;
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod reference_tests;
+mod store;
 mod vector;
 mod watermarks;
 
 pub use actor::{ActorId, Dot};
 pub use clock::NodeClock;
+pub use codec::CausalContent;
 pub use container::Container;
 pub use context::{CausalContext, ContextError};
 pub use dot_log::DotLog;
+pub use exchange::{ANSWER_TIMEOUT_MS, CLOCK_WORDS_MAX, ExchangeMessage, ExchangeOutcome, Exchanges, Reaction};
+pub use store::{CausalConfig, CausalCounters, CausalStore, SIBLINGS_MAX, Update, WriteRefused};
 pub use vector::VersionVector;
 pub use watermarks::Watermarks;

@@ -137,6 +137,24 @@ bugs! {
     EmptyNodeAnswers = "empty-node-answers",
     /// a node that was once held for dead is never used again
     DeadForEver = "dead-for-ever",
+    /// an exchange takes over the peer's whole clock, not only the peer's own entry
+    ExchangeMergesAllEntries = "exchange-merges-all-entries",
+    /// an exchange accounts for all of the peer's dots when the first of several pages has come
+    ExchangeClaimsFirstPage = "exchange-claims-first-page",
+    /// a dot is forgotten when one replica is known to know it
+    DotLogPrunedEarly = "dot-log-pruned-early",
+    /// a node is served from a log that no longer reaches back to what it lacks
+    LogGoneUnnoticed = "log-gone-unnoticed",
+    /// containers are stripped by the clock and not filled again
+    StripWithoutFill = "strip-without-fill",
+    /// a dot enters the clock before the stored container was filled with it
+    ClockBeforeFill = "clock-before-fill",
+    /// a node that lost its disk goes on as the same actor, and counts its dots from 1 again
+    CounterReused = "counter-reused",
+    /// a write overwrites all siblings, also those that its client has not seen
+    SiblingsDropped = "siblings-dropped",
+    /// a container without values is removed while its vector still tells something
+    EmptyContainerRemovedEarly = "empty-container-removed-early",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

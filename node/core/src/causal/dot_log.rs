@@ -17,9 +17,16 @@ pub struct DotLog {
     dropped: VersionVector,
     /// Counts the drops. A node that compared everything after the last one needs nothing of them.
     mark: u64,
+    /// Where this process began to count: which dots were dropped before is not known any more.
+    mark_recovered: u64,
 }
 
 impl DotLog {
+    /// An empty log that goes on with the count of a former process.
+    pub fn after_mark(mark: u64) -> DotLog {
+        DotLog { mark, mark_recovered: mark, ..DotLog::default() }
+    }
+
     /// Dots logged.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -56,9 +63,9 @@ impl DotLog {
     /// Whether a node with this clock lacks nothing that was dropped; `compared` is the mark it last compared everything at.
     pub fn can_serve(&self, clock: &NodeClock, compared: Option<u64>) -> bool {
         compared.is_some_and(|mark| {
-            let unknown_drops = mark < self.mark && self.dropped.is_empty();
-            mark == self.mark
-                || (!unknown_drops && self.dropped.iter().all(|(actor, counter)| clock.base(actor) >= counter))
+            let of_this_process = mark >= self.mark_recovered;
+            let covers = |(actor, counter)| clock.base(actor) >= counter;
+            mark == self.mark || (of_this_process && self.dropped.iter().all(covers))
         })
     }
 
