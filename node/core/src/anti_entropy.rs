@@ -37,8 +37,8 @@ use rand_chacha::ChaCha8Rng;
 use self::session::{Next, Session};
 use crate::message::SyncMessage;
 use crate::ring::{RangeId, Ring};
-use crate::table::Table;
-use crate::{Key, Mark, Marks, NodeId, Time, Version};
+use crate::table::{Record, Table};
+use crate::{Key, Mark, Marks, NodeId, Time};
 
 /// Sessions that a node runs as initiator at once.
 pub const SESSIONS_MAX: usize = 4;
@@ -51,13 +51,22 @@ pub const REQUEST_RETRY_MS: u64 = 1_000;
 
 /// What anti-entropy needs of the replica around it.
 pub trait SyncHost {
+    /// What is stored under a key.
+    type Stored: Record;
+    /// Whether two records of a key are joined to one that is neither, and a missing one may tell something: then the responder
+    /// answers a difference with what it knows, and the initiator sends back what came out if that is more.
+    const JOINS: bool;
     /// Merges a version that came from a peer into the table and, if it was newer, makes it durable with this output.
     /// Says whether it was taken. The key lies in an owned range.
-    fn merge(&mut self, key: Key, version: Version) -> bool;
+    fn merge(&mut self, key: Key, version: Self::Stored) -> bool;
+    /// What to send for a key; `None`: there is nothing to tell.
+    fn outgoing(&self, key: &Key) -> Option<Self::Stored>;
     /// The table.
-    fn table(&mut self) -> &mut Table;
+    fn table(&mut self) -> &mut Table<Self::Stored>;
+    /// The same to look at.
+    fn table_ref(&self) -> &Table<Self::Stored>;
     /// Sends on the bulk lane.
-    fn send(&mut self, to: NodeId, message: SyncMessage);
+    fn send(&mut self, to: NodeId, message: SyncMessage<Self::Stored>);
     /// Whether a session with this peer is worth a try: there is a link, and it is not held for dead. (A question dropped
     /// for want of a link would hold up its session until the time-out.)
     fn alive(&self, peer: NodeId) -> bool;
@@ -80,6 +89,8 @@ pub struct SessionReport {
     pub keys_received: u64,
     /// Questions asked.
     pub rounds: u64,
+    /// Whether it began after a request for it.
+    pub requested: bool,
 }
 
 /// Counters of anti-entropy in both roles.
@@ -186,12 +197,12 @@ impl AntiEntropy {
             self.requested.insert(peer, now);
             self.start_requested(now, host);
         } else {
-            self.finished.push(SessionReport::new(peer));
+            self.finished.push(SessionReport { requested: true, ..SessionReport::new(peer) });
         }
     }
 
     /// Takes a message of a peer.
-    pub fn on_sync(&mut self, now: Time, from: NodeId, message: SyncMessage, host: &mut impl SyncHost) {
+    pub fn on_sync<H: SyncHost>(&mut self, now: Time, from: NodeId, message: SyncMessage<H::Stored>, host: &mut H) {
         let Some(ranges) = self.shared.get(&from) else {
             self.counters.messages_ignored += 1;
             self.counters.marks.hit(Mark::SyncInvalid);
@@ -321,7 +332,7 @@ impl AntiEntropy {
     fn advance(&mut self, now: Time, peer: NodeId, host: &mut impl SyncHost) {
         let session = self.sessions.get_mut(&peer).expect("only running sessions advance");
         let question = self.question_next;
-        match session.next_question(question, host.table(), &mut self.counters) {
+        match session.next_question(question, host, &mut self.counters) {
             Next::Ask(message) => {
                 self.question_next += 1;
                 session.deadline = now.plus_ms(ANSWER_TIMEOUT_MS);
@@ -333,7 +344,7 @@ impl AntiEntropy {
                 if session.requested {
                     self.requested.remove(&peer);
                 }
-                self.finished.push(session.report);
+                self.finished.push(SessionReport { requested: session.requested, ..session.report });
                 self.start_requested(now, host);
             }
         }
@@ -357,6 +368,7 @@ impl SessionReport {
             keys_sent: 0,
             keys_received: 0,
             rounds: 0,
+            requested: false,
         }
     }
 }

@@ -116,6 +116,18 @@ pub enum ClientRequest {
         /// The key.
         key: Key,
     },
+    /// Write a value, or delete without one, having seen what a read returned. For the policy `dcc`.
+    Write {
+        /// The key.
+        key: Key,
+        /// `None` deletes.
+        value: Option<Value>,
+        /// Acknowledgements to wait for.
+        level: Level,
+        /// As [`ClientResponse::Siblings`] gave it; empty: nothing was seen. (A delete that has seen nothing removes what the
+        /// replica that coordinates it knows.)
+        context: Vec<u8>,
+    },
 }
 
 /// An entry of [`ClientRequest::LocalScan`].
@@ -157,6 +169,13 @@ pub enum ClientResponse {
     Replicas(Vec<NodeId>),
     /// The request was not carried out, or nobody knows.
     Failed(ClientError),
+    /// What a read found under the policy `dcc`.
+    Siblings {
+        /// Values that no write has replaced yet, in the order of their dots; none: never written, or deleted.
+        values: Vec<Value>,
+        /// To be sent with the write that replaces them.
+        context: Vec<u8>,
+    },
 }
 
 /// Whether a failed write may still take effect.

@@ -21,13 +21,14 @@
 
 mod actor;
 mod clock;
-mod codec;
+pub(crate) mod codec;
 mod container;
 mod context;
 mod dot_log;
 mod exchange;
 #[cfg(test)]
 mod exchange_tests;
+mod message;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use container::Container;
 pub use context::{CausalContext, ContextError};
 pub use dot_log::DotLog;
 pub use exchange::{ANSWER_TIMEOUT_MS, CLOCK_WORDS_MAX, ExchangeMessage, ExchangeOutcome, Exchanges, Reaction};
+pub use message::{CausalAnswer, CausalMessage};
 pub use store::{CausalConfig, CausalCounters, CausalStore, SIBLINGS_MAX, Update, WriteRefused};
 pub use vector::VersionVector;
 pub use watermarks::Watermarks;

@@ -21,6 +21,17 @@ pub enum ReadRepair {
     None,
 }
 
+/// What becomes of concurrent writes of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conflict {
+    /// Last write wins, by the coordinator's wall clock.
+    #[default]
+    Lww,
+    /// Dotted causal containers: all are kept as siblings until a write that has seen them replaces them.
+    Dcc,
+}
+
 /// The configuration of a cluster. Every duration is in milliseconds on the monotonic clock, but the grace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -50,6 +61,12 @@ pub struct ClusterConfig {
     pub merkle_depth: u8,
     /// Age in milliseconds of the wall clock at which a tombstone is removed.
     pub tombstone_grace_ms: u64,
+    /// What becomes of concurrent writes.
+    pub conflict: Conflict,
+    /// Under `dcc`: between two exchanges of bitmap version vectors that this node starts. 0 switches them off.
+    pub exchange_interval_ms: u64,
+    /// Under `dcc`: most dots that a node logs for neighbours that may lack them; what is dropped is left to Merkle exchanges.
+    pub dot_log_max: u32,
 }
 
 impl Default for ClusterConfig {
@@ -67,6 +84,9 @@ impl Default for ClusterConfig {
             merkle_interval_ms: 2_000,
             merkle_depth: 6,
             tombstone_grace_ms: 10 * 24 * 3600 * 1000,
+            conflict: Conflict::Lww,
+            exchange_interval_ms: 500,
+            dot_log_max: 1_000_000,
         }
     }
 }
@@ -116,6 +136,9 @@ impl ClusterConfig {
         })?;
         check(self.requests_max > 0, &|| {
             "requests_max is 0: no client would ever be served, choose at least 1".into()
+        })?;
+        check(self.dot_log_max > 0, &|| {
+            "dot_log_max is 0: every exchange would compare everything, choose at least 1".into()
         })?;
         for (name, milliseconds) in [
             ("request_timeout_ms", self.request_timeout_ms),
@@ -192,6 +215,7 @@ mod tests {
             (|c| c.vnodes = 0, "from 1 to 256"),
             (|c| c.merkle_depth = 17, "from 0 to 16"),
             (|c| c.requests_max = 0, "at least 1"),
+            (|c| c.dot_log_max = 0, "dot_log_max is 0"),
             (|c| c.request_timeout_ms = 0, "request_timeout_ms is 0"),
             (|c| c.repair_patience_ms = 0, "repair_patience_ms is 0"),
             (|c| c.heartbeat_interval_ms = 0, "heartbeat_interval_ms is 0"),

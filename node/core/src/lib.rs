@@ -22,6 +22,7 @@ pub mod codec;
 mod config;
 mod coordinator;
 mod counters;
+mod dcc;
 mod failure_detector;
 mod io;
 mod marks;
@@ -45,7 +46,7 @@ pub use api::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, Level, LocalEntry, PeerStatus, StatusReport,
 };
 pub use cluster::Cluster;
-pub use config::{ClusterConfig, ConfigError, ReadRepair};
+pub use config::{ClusterConfig, ConfigError, Conflict, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
 #[cfg(feature = "planted-bugs")]

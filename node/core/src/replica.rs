@@ -20,6 +20,7 @@
 //! - One `handle` is one output; what it sends or answers states nothing that is not in its `durable` part or an earlier one's.
 //! - No message of a peer makes this panic: what is impossible is counted and ignored.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::sync::Arc;
@@ -27,9 +28,11 @@ use alloc::sync::Arc;
 use rand::Rng;
 
 use crate::anti_entropy::AntiEntropy;
+use crate::causal::{CausalConfig, CausalStore};
 use crate::config::no_member;
 use crate::coordinator::Coordinator;
 use crate::counters::Counters;
+use crate::dcc::Dcc;
 use crate::failure_detector::{FULL_MESH_MAX, FailureDetector, Round, Traffic};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::ring::Ring;
@@ -38,8 +41,8 @@ use crate::store::Store;
 use crate::table::Table;
 use crate::timers::{Timer, Timers};
 use crate::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Event, Input,
-    Key, Lane, Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send, Time, Value, Version,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Conflict, Event,
+    Input, Key, Lane, Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send, Time, Value, Version,
     planted, store_codec,
 };
 
@@ -60,6 +63,8 @@ pub struct Replica {
     pub(crate) detector: FailureDetector,
     pub(crate) coordinator: Coordinator,
     pub(crate) sync: AntiEntropy,
+    /// What there is under the policy `dcc`, in place of `store` and `coordinator`.
+    pub(crate) dcc: Option<Box<Dcc>>,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     /// Neighbours that this node has not compared itself with yet; empty when it is ready.
@@ -121,7 +126,7 @@ impl Replica {
         if !ring.is_member(identity) {
             return Err(no_member(identity));
         }
-        let mut content = store_codec::decode(recovered)?;
+        let mut content = store_codec::decode(recovered, config.conflict)?;
         if planted!(planted, RestartForgetsTombstones) {
             content.data.retain(|(_, version)| version.value.is_some());
         }
@@ -161,7 +166,19 @@ impl Replica {
             sub_stream(&seed, "sync"),
             now.time,
         );
+        let mut output = Output::default();
+        let dcc = (config.conflict == Conflict::Dcc).then(|| {
+            let causal =
+                CausalConfig { merkle_depth: config.merkle_depth, log_max: config.dot_log_max as usize, planted };
+            if !content.causal.containers.is_empty() {
+                counters.mark(Mark::BootWithData);
+            }
+            let (ring, content) = (ring.clone(), content.causal);
+            let store = CausalStore::open(identity, incarnation, ring, causal, content, &mut output.durable);
+            Box::new(Dcc::new(store, incarnation))
+        });
         let mut replica = Replica {
+            dcc,
             coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
             catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
             identity,
@@ -175,7 +192,7 @@ impl Replica {
             timers: Timers::default(),
             counters,
             now,
-            output: Output::default(),
+            output,
             config,
         };
         #[cfg(feature = "planted-bugs")]
@@ -207,6 +224,10 @@ impl Replica {
         let phase_ms = sub_stream(&seed, "heartbeat phase").next_u64() % replica.config.heartbeat_interval_ms;
         replica.timers.set(now.time.plus_ms(1 + phase_ms), Timer::Heartbeat);
         replica.timers.set(now.time.plus_ms(SWEEP_INTERVAL_MS), Timer::Sweep);
+        if replica.dcc.is_some() && replica.config.exchange_interval_ms > 0 {
+            let phase_ms = sub_stream(&seed, "exchange phase").next_u64() % replica.config.exchange_interval_ms;
+            replica.timers.set(now.time.plus_ms(1 + phase_ms), Timer::Exchange);
+        }
         let output = core::mem::take(&mut replica.output);
         Ok((replica, output))
     }
@@ -239,7 +260,31 @@ impl Replica {
     }
 
     fn on_client(&mut self, request_id: RequestId, request: ClientRequest) {
+        let is_dcc = self.dcc.is_some();
         let response = match request {
+            ClientRequest::Put { key, value, level } if is_dcc => {
+                return self.causal_write(request_id, key, Some(value), level, &[]);
+            }
+            ClientRequest::Delete { key, level } if is_dcc => {
+                return self.causal_write(request_id, key, None, level, &[]);
+            }
+            ClientRequest::Get { key, level } if is_dcc => return self.causal_read(request_id, key, level),
+            ClientRequest::Write { key, value, level, context } if is_dcc => {
+                return self.causal_write(request_id, key, value, level, &context);
+            }
+            ClientRequest::Write { key, value, level, context } if context.is_empty() => {
+                return self.coordinate_write(request_id, key, value, level);
+            }
+            ClientRequest::Write { .. } => {
+                self.counters.requests_refused += 1;
+                self.counters.mark(Mark::ContextRefused);
+                ClientResponse::Failed(ClientError {
+                    kind: ClientErrorKind::Refused,
+                    message: "the cluster has the conflict policy lww, which knows no contexts: write without one, or \
+                              set conflict: dcc"
+                        .into(),
+                })
+            }
             ClientRequest::Put { key, value, level } => {
                 return self.coordinate_write(request_id, key, Some(value), level);
             }
@@ -255,7 +300,10 @@ impl Replica {
                 })
             }
             ClientRequest::LocalScan { after, limit } => {
-                let (entries, more) = self.store.scan(after.as_ref(), limit as usize);
+                let (entries, more) = match &self.dcc {
+                    Some(dcc) => dcc.scan(after.as_ref(), limit as usize),
+                    None => self.store.scan(after.as_ref(), limit as usize),
+                };
                 if more && entries.len() < limit as usize {
                     self.counters.mark(Mark::ScanCut);
                 }
@@ -273,7 +321,18 @@ impl Replica {
         }
         let traffic = Traffic::of(&message);
         self.detector.on_heard(from, traffic, self.now.time, &mut self.counters, &mut self.output.events);
+        let of_other_policy = match &message {
+            PeerMessage::Write { .. } | PeerMessage::Read { .. } | PeerMessage::Sync(_) => self.dcc.is_some(),
+            PeerMessage::Causal(_) => self.dcc.is_none(),
+            _ => false,
+        };
+        if of_other_policy {
+            self.counters.messages_invalid += 1;
+            self.counters.mark(Mark::Invalid);
+            return;
+        }
         match message {
+            PeerMessage::Causal(message) => self.on_causal(from, message),
             PeerMessage::Heartbeat => self.counters.heartbeats_received += 1,
             PeerMessage::Write { operation, key, version } => self.on_write(from, operation, key, version),
             PeerMessage::WriteAck { operation } => self.on_write_ack(from, operation),
@@ -358,6 +417,9 @@ impl Replica {
                 }
                 Timer::Patience(operation) => self.on_patience(operation),
                 Timer::RequestTimeout(operation) => self.on_request_timeout(operation),
+                Timer::CausalPatience(operation) => self.on_causal_patience(operation),
+                Timer::CausalTimeout(operation) => self.on_causal_timeout(operation),
+                Timer::Exchange => self.on_exchange_timer(),
             }
         }
         if self.sync.next_deadline().is_some_and(|at| at <= self.now.time) {

@@ -46,6 +46,10 @@ impl Store {
         &mut self.table
     }
 
+    pub(crate) fn table_ref(&self) -> &Table {
+        &self.table
+    }
+
     pub(crate) fn owns(&self, key: &Key) -> bool {
         self.table.owns(key)
     }

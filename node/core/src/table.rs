@@ -46,6 +46,10 @@ pub trait Record: Clone + fmt::Debug {
     fn payload_bytes(&self) -> usize;
     /// Whether one from outside may be stored.
     fn is_storable(&self) -> bool;
+    /// Whether it is told to others but never in the table.
+    fn is_absent(&self) -> bool {
+        false
+    }
 }
 
 impl Record for Version {

@@ -45,6 +45,15 @@ pub struct CausalContent {
 }
 
 impl CausalContent {
+    /// The clock with the dots of the log.
+    pub fn whole_clock(&self) -> NodeClock {
+        let mut clock = self.clock.clone();
+        for dot in self.log.keys() {
+            clock.add(*dot);
+        }
+        clock
+    }
+
     /// Takes an entry of the store. `None`: it is none of a causal store, or not readable.
     pub fn take(&mut self, store_key: &[u8], store_value: &[u8]) -> Option<()> {
         if store_key == LIFE {

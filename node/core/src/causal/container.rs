@@ -142,4 +142,7 @@ impl crate::table::Record for Container {
     fn is_storable(&self) -> bool {
         self.values.iter().all(|(_, value)| value.0.len() <= Value::LENGTH_MAX)
     }
+    fn is_absent(&self) -> bool {
+        self.values.is_empty()
+    }
 }

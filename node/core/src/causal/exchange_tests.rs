@@ -151,7 +151,7 @@ fn a_comparison_with_a_store_that_was_lost_since_does_not_count() {
 
 #[test]
 fn an_update_that_claims_what_nobody_made_changes_nothing() {
-    let (mut a, mut b) = compared(Planted::NONE);
+    let (mut a, b) = compared(Planted::NONE);
     let update = |dot: Dot, vector: VersionVector, dots: Vec<Dot>| {
         let mut container = Container::default();
         container.write(&vector, dot, Some(Value(vec![1])));

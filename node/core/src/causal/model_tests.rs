@@ -29,8 +29,7 @@ const WRITE_LEVEL: usize = 2;
 
 #[derive(Clone, Debug)]
 enum Message {
-    Update(Update, usize),
-    Ack(usize),
+    Update(Update),
     Exchange(ExchangeMessage),
 }
 
@@ -220,7 +219,7 @@ impl Model {
             }
             let update = store.write(key, value, &context.vector, durable);
             let dot = Dot { actor: store.actor(), counter: store.clock().base(store.actor()) };
-            let send = others.iter().map(|to| (*to, Message::Update(update.clone(), index))).collect();
+            let send = others.iter().map(|to| (*to, Message::Update(update.clone()))).collect();
             (Some(dot), send)
         });
         if let Some(dot) = dot.flatten() {
@@ -242,14 +241,9 @@ impl Model {
 
     fn deliver(&mut self, from: NodeId, to: NodeId, message: Message) {
         match message {
-            Message::Update(update, write) => {
-                self.act(to, |store, _, durable| {
-                    let taken = store.apply(update, durable).is_some();
-                    ((), if taken { alloc::vec![(from, Message::Ack(write))] } else { Vec::new() })
-                });
+            Message::Update(update) => {
+                self.act(to, |store, _, durable| (store.apply(update, durable), Vec::new()));
             }
-            // The disks themselves say who holds it.
-            Message::Ack(_) => {}
             Message::Exchange(message) => {
                 let frame = postcard::to_allocvec(&message).unwrap();
                 let message = postcard::from_bytes(&frame).unwrap();
@@ -399,7 +393,7 @@ impl Model {
         }
         for (node, state) in &self.nodes {
             let (store, _) = state.running.as_ref().unwrap();
-            if store.log().len() > 0 {
+            if !store.log().is_empty() {
                 return Err(format!("{node} still logs {:?}", store.log().iter_after(None).collect::<Vec<_>>()));
             }
             // A lost disk leaves gaps in its former actor's dots that nobody can close.

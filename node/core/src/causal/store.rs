@@ -145,7 +145,7 @@ impl CausalStore {
         let mut store = CausalStore {
             actor,
             planted,
-            clock: content.clock,
+            clock: content.whole_clock(),
             log: DotLog::after_mark(content.log_mark),
             log_max: log_max.max(1),
             watermarks: Watermarks::default(),
@@ -159,7 +159,6 @@ impl CausalStore {
             ring,
         };
         for (dot, key) in content.log {
-            store.clock.add(dot);
             store.log.insert(dot, key);
         }
         for (key, container) in content.containers {
@@ -196,7 +195,7 @@ impl CausalStore {
     }
 
     /// The same to look at.
-    pub(crate) fn table_ref(&self) -> &Table<Container> {
+    pub fn table_ref(&self) -> &Table<Container> {
         &self.table
     }
 

@@ -13,6 +13,7 @@ use std::println;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
+use crate::causal::{CausalContent, CausalMessage, CausalStore, Container, ExchangeMessage, Update};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::rng::sub_stream;
 use crate::*;
@@ -50,7 +51,8 @@ impl Disk {
     fn version(&self, key: &Key) -> Option<Version> {
         let store_key = store_codec::data_key(key);
         let value = self.entries.get(&store_key)?;
-        let content = store_codec::decode(RecoveredState { entries: alloc::vec![(store_key, value.clone())] });
+        let recovered = RecoveredState { entries: alloc::vec![(store_key, value.clone())] };
+        let content = store_codec::decode(recovered, Conflict::Lww);
         Some(content.expect("own entry").data.remove(0).1)
     }
 }
@@ -88,6 +90,7 @@ pub(super) struct TestCluster {
     cut: BTreeSet<(NodeId, NodeId)>,
     writes_sent: BTreeMap<(NodeId, NodeId, OperationId), (Key, Version)>,
     reads_sent: BTreeMap<(NodeId, NodeId, OperationId), Key>,
+    updates_sent: BTreeMap<(NodeId, NodeId, OperationId), Update>,
     requests: BTreeMap<RequestId, (NodeId, u64)>,
     pub(super) replies: BTreeMap<RequestId, ClientResponse>,
     /// Every output, for comparing two runs.
@@ -112,6 +115,7 @@ impl TestCluster {
             cut: BTreeSet::new(),
             writes_sent: BTreeMap::new(),
             reads_sent: BTreeMap::new(),
+            updates_sent: BTreeMap::new(),
             requests: BTreeMap::new(),
             replies: BTreeMap::new(),
             trace: blake3::Hasher::new(),
@@ -248,6 +252,22 @@ impl TestCluster {
 
     pub(super) fn events(&self, node: NodeId) -> &[Event] {
         &self.nodes[&node].events
+    }
+
+    /// What the running node knows of a key, under the policy `dcc`.
+    pub(super) fn container(&self, node: NodeId, key: &Key) -> Option<Container> {
+        Some(self.nodes[&node].replica.as_ref()?.dcc.as_ref()?.store.get(key))
+    }
+
+    /// The whole store of the policy `dcc`.
+    pub(super) fn causal_store(&self, node: NodeId) -> Option<&CausalStore> {
+        Some(&self.nodes[&node].replica.as_ref()?.dcc.as_ref()?.store)
+    }
+
+    /// The whole store on the node's disk.
+    fn causal_disk(&self, node: NodeId) -> CausalContent {
+        let entries = self.nodes[&node].disk.entries.clone().into_iter().collect();
+        store_codec::decode(RecoveredState { entries }, Conflict::Dcc).expect("own entries").causal
     }
 
     /// What the running node stores.
@@ -393,6 +413,9 @@ impl TestCluster {
                     if let PeerMessage::Write { operation, key, version } = &message {
                         self.writes_sent.insert((from, to, *operation), (key.clone(), version.clone()));
                     }
+                    if let PeerMessage::Causal(CausalMessage::Write { operation, update }) = &message {
+                        self.updates_sent.insert((from, to, *operation), update.clone());
+                    }
                     if let PeerMessage::Read { operation, key, .. } = &message {
                         self.reads_sent.insert((from, to, *operation), key.clone());
                     }
@@ -530,6 +553,21 @@ impl TestCluster {
                 let expired = version.stamp.0 + self.config.tombstone_grace_ms * MS < EPOCH_NS + self.now;
                 let gone = version.value.is_none() && expired;
                 assert!(gone || holds(key, version), "seed {}: {node} acknowledged before durable", self.seed);
+            }
+            PeerMessage::Causal(CausalMessage::WriteAck { operation }) => {
+                let update = &self.updates_sent[&(send.to, node, *operation)];
+                let content = self.causal_disk(node);
+                let clock = content.whole_clock();
+                let durable = update.container.dots().chain(update.dots.iter().copied()).all(|dot| clock.contains(dot));
+                assert!(durable, "seed {}: {node} acknowledged before durable", self.seed);
+            }
+            PeerMessage::Causal(CausalMessage::Exchange(
+                ExchangeMessage::Request { clock, .. } | ExchangeMessage::Page { clock, .. },
+            )) => {
+                let disk = self.causal_disk(node).whole_clock();
+                let mut joined = disk.clone();
+                joined.join(clock);
+                assert!(joined == disk, "seed {}: {node} claims what is not on its disk", self.seed);
             }
             PeerMessage::ReadReply { operation, answer: ReadAnswer::Full(Some(version)) } => {
                 let key = &self.reads_sent[&(send.to, node, *operation)];

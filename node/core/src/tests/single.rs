@@ -123,6 +123,7 @@ fn sends(output: &Output) -> Vec<String> {
         PeerMessage::Read { digest_only: true, .. } => "digest",
         PeerMessage::ReadReply { .. } => "reply",
         PeerMessage::Sync(_) => "sync",
+        PeerMessage::Causal(_) => "causal",
     };
     output.send.iter().map(|send| format!("{} {}", send.to, name(&send.message))).collect()
 }

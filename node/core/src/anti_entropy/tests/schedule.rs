@@ -111,7 +111,7 @@ fn a_request_is_met_only_by_a_session_that_begins_after_it() {
 fn a_request_to_a_peer_that_shares_nothing_is_met_at_once() {
     let mut room = Room::new(3, 1, 2);
     room.request(N1, N2);
-    assert_eq!(room.finished(N1), [SessionReport::new(N2)]);
+    assert_eq!(room.finished(N1), [SessionReport { requested: true, ..SessionReport::new(N2) }]);
     assert!(room.flying.is_empty());
 }
 
