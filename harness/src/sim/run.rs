@@ -252,6 +252,7 @@ impl Run<'_> {
                 final_state: final_state.clone(),
                 phases: observed.phases.clone(),
                 faults: observed.faults.clone(),
+                ..Case::default()
             }),
             Err(error) => Err(error.to_string()),
         });
