@@ -216,6 +216,7 @@ fn check_lengths(request: &ClientRequest) -> Result<(), RequestError> {
         ClientRequest::Get { key, .. } | ClientRequest::Delete { key, .. } | ClientRequest::Locate { key } => {
             (Some(key), None)
         }
+        ClientRequest::Write { key, value, .. } => (Some(key), value.as_ref()),
         ClientRequest::LocalScan { after, .. } => (after.as_ref(), None),
         ClientRequest::Status => (None, None),
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hearsay_core::{ClusterConfig, NodeId, ReadRepair};
+use hearsay_core::{ClusterConfig, Conflict, NodeId, ReadRepair};
 use hearsay_workloads::{
     Expectation, KeyChoice, LEVELS_ALLOWED, Level, Mix, OPERATIONS_MAX, RegisterSpec, WorkloadSpec,
 };
@@ -131,6 +131,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
     let timeout_default_ms = default.heartbeat_timeout_ms.max(3 * interval_default_ms);
     let heartbeat_timeout_ms = duration("heartbeat_timeout", timeout_default_ms, 10, DURATION_MAX_MS);
     let merkle_interval_ms = duration("merkle_interval", default.merkle_interval_ms, 0, DURATION_MAX_MS);
+    let exchange_interval_ms = duration("exchange_interval", default.exchange_interval_ms, 0, DURATION_MAX_MS);
     let tombstone_grace_ms = duration("tombstone_grace", default.tombstone_grace_ms, 1, YEAR_MS);
     if let (Some(interval_ms), Some(timeout_ms)) = (heartbeat_interval_ms, heartbeat_timeout_ms)
         && timeout_ms < 2 * interval_ms
@@ -177,6 +178,18 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         }),
         None => Some(default.read_repair),
     };
+    let conflict = match fields.get("conflict") {
+        Some(node) => reader.word(node, "conflict", "lww, dcc", |word| match word {
+            "lww" => Some(Conflict::Lww),
+            "dcc" => Some(Conflict::Dcc),
+            _ => None,
+        }),
+        None => Some(default.conflict),
+    };
+    let dot_log_max = match fields.get("dot_log_max") {
+        Some(node) => reader.number(node, "dot_log_max", 1..=100_000_000),
+        None => Some(default.dot_log_max),
+    };
     let config = ClusterConfig {
         members: (1..=nodes?).map(NodeId).collect(),
         replication: replication?,
@@ -190,6 +203,9 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         merkle_interval_ms: merkle_interval_ms?,
         merkle_depth: merkle_depth?,
         tombstone_grace_ms: tombstone_grace_ms?,
+        conflict: conflict?,
+        exchange_interval_ms: exchange_interval_ms?,
+        dot_log_max: dot_log_max?,
     };
     // The checks above point at the line; the node has the last word.
     if let Err(error) = config.validate()

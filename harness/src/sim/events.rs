@@ -139,6 +139,9 @@ pub(super) fn reply(request: u64, response: &ClientResponse) -> String {
             format!("{read}, stamp {}", stamp.map_or("none".to_owned(), |stamp| stamp.0.to_string()))
         }
         ClientResponse::Failed(error) => format!("failed: {}", error.message),
+        ClientResponse::Siblings { values, .. } => {
+            format!("{} siblings {}", values.len(), values.iter().map(value).collect::<Vec<_>>().join(", "))
+        }
         ClientResponse::Status(status) => format!("its status: {status:?}"),
         ClientResponse::Entries { entries, more } => format!("{} entries, more: {more}", entries.len()),
         ClientResponse::Replicas(nodes) => format!("the replicas {nodes:?}"),
@@ -183,6 +186,10 @@ fn request(request: &ClientRequest) -> String {
             format!("scan behind {}, at most {limit}", after.as_ref().map_or("the start".to_owned(), text))
         }
         ClientRequest::Locate { key } => format!("locate {}", text(key)),
+        ClientRequest::Write { key, value: written, level, context } => {
+            let written = written.as_ref().map_or("nothing".to_owned(), value);
+            format!("write {}={written} at {level}, context {}", text(key), hexadecimal(context))
+        }
     }
 }
 
@@ -210,6 +217,7 @@ fn message(message: &PeerMessage) -> String {
             format!("answer to {:x}: {answer}", operation.0)
         }
         PeerMessage::Sync(message) => sync(message),
+        PeerMessage::Causal(message) => format!("{message:?}"),
     }
 }
 

@@ -282,7 +282,8 @@ impl Tape {
                 let asked = match request {
                     ClientRequest::Put { key, .. }
                     | ClientRequest::Get { key, .. }
-                    | ClientRequest::Delete { key, .. } => self.keys.contains(key),
+                    | ClientRequest::Delete { key, .. }
+                    | ClientRequest::Write { key, .. } => self.keys.contains(key),
                     ClientRequest::Status | ClientRequest::LocalScan { .. } | ClientRequest::Locate { .. } => false,
                 };
                 if asked {
@@ -367,6 +368,8 @@ impl Tape {
             | PeerMessage::WriteAck { .. }
             | PeerMessage::ReadReply { .. } => Vec::new(),
             PeerMessage::Sync(message) => self.says_of_sync(message),
+            // Not shown yet: what is said about containers.
+            PeerMessage::Causal(_) => Vec::new(),
         }
     }
 

@@ -157,6 +157,22 @@ bugs! {
     EmptyContainerRemovedEarly = "empty-container-removed-early",
 }
 
+#[cfg(feature = "planted-bugs")]
+impl Bug {
+    /// Bugs that the tests of this crate find, for no campaign reaches them yet.
+    pub const FOUND_IN_CORE: [Bug; 9] = [
+        Bug::ExchangeMergesAllEntries,
+        Bug::ExchangeClaimsFirstPage,
+        Bug::DotLogPrunedEarly,
+        Bug::LogGoneUnnoticed,
+        Bug::StripWithoutFill,
+        Bug::ClockBeforeFill,
+        Bug::CounterReused,
+        Bug::SiblingsDropped,
+        Bug::EmptyContainerRemovedEarly,
+    ];
+}
+
 #[cfg(all(test, feature = "planted-bugs"))]
 mod tests {
     use super::*;

@@ -62,6 +62,7 @@ impl Store {
         self.table.digest(key)
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }

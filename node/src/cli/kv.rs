@@ -50,8 +50,12 @@ pub enum KvCommand {
         /// Replicas that must have it durably: one, two, three, quorum, all, or a number.
         #[arg(long, default_value = "quorum")]
         level: Level,
+        /// What the write has seen, as `get` printed it: it replaces that. For clusters with `conflict: dcc`.
+        #[arg(long, value_name = "HEX")]
+        context: Option<Context>,
     },
-    /// Read a value and print it; exit code 1 when there is none.
+    /// Read a value and print it; exit code 1 when there is none. With `conflict: dcc` each sibling has a line, and the context for
+    /// the next write goes to stderr.
     Get {
         /// The key.
         key: String,
@@ -66,11 +70,30 @@ pub enum KvCommand {
         /// Replicas that must have it durably: one, two, three, quorum, all, or a number.
         #[arg(long, default_value = "quorum")]
         level: Level,
+        /// What the delete has seen, as `get` printed it: it removes that. For clusters with `conflict: dcc`.
+        #[arg(long, value_name = "HEX")]
+        context: Option<Context>,
     },
     /// Print links, digests and counters of the node.
     Status,
     /// Print what the node itself stores, one "key, stamp, value" per line; tombstones without value.
     Scan,
+}
+
+/// A causal context in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context(pub Vec<u8>);
+
+impl std::str::FromStr for Context {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Context, String> {
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> =
+            text.as_bytes().chunks(2).map(|pair| byte(pair).filter(|_| pair.len() == 2)).collect();
+        bytes
+            .map(Context)
+            .ok_or_else(|| "a context is an even number of hexadecimal digits, as `get` prints it".to_owned())
+    }
 }
 
 /// A sentence and the exit code.
@@ -147,6 +170,16 @@ impl KvCommand {
                     out.push(b'\n');
                 }
                 ClientResponse::Read { value: None, .. } => code = ExitCode::from(1),
+                ClientResponse::Siblings { values, context } => {
+                    if values.is_empty() {
+                        code = ExitCode::from(1);
+                    }
+                    for Value(value) in values {
+                        out.extend_from_slice(&value);
+                        out.push(b'\n');
+                    }
+                    eprintln!("context: {}", hexadecimal(&context));
+                }
                 ClientResponse::Status(report) => print_status(&report, &mut out),
                 ClientResponse::Entries { entries, more } => {
                     for entry in &entries {
@@ -172,11 +205,22 @@ impl KvCommand {
     fn request(&self, after: Option<Key>) -> ClientRequest {
         let bytes = |text: &String| text.clone().into_bytes();
         match self {
-            KvCommand::Put { key, value, level } => {
+            KvCommand::Put { key, value, level, context: None } => {
                 ClientRequest::Put { key: Key(bytes(key)), value: Value(bytes(value)), level: *level }
             }
+            KvCommand::Put { key, value, level, context: Some(Context(context)) } => ClientRequest::Write {
+                key: Key(bytes(key)),
+                value: Some(Value(bytes(value))),
+                level: *level,
+                context: context.clone(),
+            },
+            KvCommand::Delete { key, level, context: Some(Context(context)) } => {
+                ClientRequest::Write { key: Key(bytes(key)), value: None, level: *level, context: context.clone() }
+            }
             KvCommand::Get { key, level } => ClientRequest::Get { key: Key(bytes(key)), level: *level },
-            KvCommand::Delete { key, level } => ClientRequest::Delete { key: Key(bytes(key)), level: *level },
+            KvCommand::Delete { key, level, context: None } => {
+                ClientRequest::Delete { key: Key(bytes(key)), level: *level }
+            }
             KvCommand::Status => ClientRequest::Status,
             KvCommand::Scan => ClientRequest::LocalScan { after, limit: 1_000 },
         }
@@ -186,10 +230,12 @@ impl KvCommand {
 /// A failure in words; of what changes something also whether it did.
 fn told(request: &ClientRequest, error: &ClientError) -> String {
     match request {
-        ClientRequest::Put { .. } | ClientRequest::Delete { .. } if error.kind.is_definite() => {
+        ClientRequest::Put { .. } | ClientRequest::Delete { .. } | ClientRequest::Write { .. }
+            if error.kind.is_definite() =>
+        {
             format!("{} (it did not happen)", error.message)
         }
-        ClientRequest::Put { .. } | ClientRequest::Delete { .. } => {
+        ClientRequest::Put { .. } | ClientRequest::Delete { .. } | ClientRequest::Write { .. } => {
             format!("{} (it may have happened)", error.message)
         }
         ClientRequest::Get { .. }
@@ -199,8 +245,12 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
     }
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn print_status(report: &StatusReport, out: &mut Vec<u8>) {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| hexadecimal(bytes);
     let mut text = format!("node          {}\nincarnation   {:016x}\n", report.node, report.incarnation);
     let waiting: Vec<String> = report.catching_up_from.iter().map(ToString::to_string).collect();
     let ready = if report.ready { "yes".to_owned() } else { format!("no, catching up from {}", waiting.join(" ")) };
@@ -225,6 +275,15 @@ mod tests {
     use hearsay_core::ClientErrorKind;
 
     use super::*;
+
+    #[test]
+    fn a_context_is_read_as_it_was_printed() {
+        let context = Context(vec![0, 17, 255]);
+        assert_eq!(hexadecimal(&context.0).parse(), Ok(context));
+        for wrong in ["1", "zz", "0\u{e9}"] {
+            assert!(wrong.parse::<Context>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn only_what_changes_something_may_have_happened() {
