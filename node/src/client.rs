@@ -218,7 +218,7 @@ fn check_lengths(request: &ClientRequest) -> Result<(), RequestError> {
         }
         ClientRequest::Write { key, value, .. } => (Some(key), value.as_ref()),
         ClientRequest::LocalScan { after, .. } => (after.as_ref(), None),
-        ClientRequest::Status => (None, None),
+        ClientRequest::Status | ClientRequest::Repair => (None, None),
     };
     let too_long = |what, length, limit| {
         Err(RequestError::NotSent(format!("the {what} has {length} bytes, the limit is {limit}")))

@@ -27,6 +27,8 @@ pub(super) const CLUSTER_KEYS: &[KeyDoc] = &[
     ("heartbeat_timeout", "silence after which a peer is held for dead (default 1500ms, longer from 50 nodes on)"),
     ("merkle_interval", "between two Merkle exchanges that a node starts; 0s: none"),
     ("merkle_depth", "each range has a Merkle tree of 2^depth leaves, 0 to 16"),
+    ("merkle_fan_out", "tree nodes that one question asks about below each that differs: 2, 4, 8 or 16"),
+    ("merkle_bytes_per_s", "bytes that the Merkle exchanges of a node may move in a second; 0: as many as go"),
     ("conflict", "what becomes of concurrent writes: lww (the last one wins) or dcc (kept as siblings)"),
     ("exchange_interval", "with dcc: between two exchanges of version vectors that a node starts; 0 switches them off"),
     ("dot_log_max", "with dcc: most dots that a node logs for others that may lack them"),

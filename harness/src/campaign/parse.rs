@@ -169,6 +169,16 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         Some(node) => reader.number(node, "merkle_depth", 0..=ClusterConfig::MERKLE_DEPTH_MAX.into()),
         None => Some(default.merkle_depth),
     };
+    let merkle_fan_out = match fields.get("merkle_fan_out") {
+        Some(node) => reader.word(node, "merkle_fan_out", "2, 4, 8, 16", |word| {
+            word.parse().ok().filter(|fan_out| matches!(fan_out, 2 | 4 | 8 | 16))
+        }),
+        None => Some(default.merkle_fan_out),
+    };
+    let merkle_bytes_per_s = match fields.get("merkle_bytes_per_s") {
+        Some(node) => reader.number(node, "merkle_bytes_per_s", 0..=1_000_000_000_000),
+        None => Some(default.merkle_bytes_per_s),
+    };
     let read_repair = match fields.get("read_repair") {
         Some(node) => reader.word(node, "read_repair", "blocking, async, none", |word| match word {
             "blocking" => Some(ReadRepair::Blocking),
@@ -204,6 +214,8 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         merkle_depth: merkle_depth?,
         tombstone_grace_ms: tombstone_grace_ms?,
         conflict: conflict?,
+        merkle_fan_out: merkle_fan_out?,
+        merkle_bytes_per_s: merkle_bytes_per_s?,
         exchange_interval_ms: exchange_interval_ms?,
         dot_log_max: dot_log_max?,
     };

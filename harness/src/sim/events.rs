@@ -144,6 +144,7 @@ pub(super) fn reply(request: u64, response: &ClientResponse) -> String {
         }
         ClientResponse::Status(status) => format!("its status: {status:?}"),
         ClientResponse::Entries { entries, more } => format!("{} entries, more: {more}", entries.len()),
+        ClientResponse::Repaired { done, left_out } => format!("repaired {done:?}, left out {left_out:?}"),
         ClientResponse::Replicas(nodes) => format!("the replicas {nodes:?}"),
     };
     format!("answers request {request}: {said}")
@@ -182,6 +183,7 @@ fn request(request: &ClientRequest) -> String {
         ClientRequest::Get { key, level } => format!("get {} at {level}", text(key)),
         ClientRequest::Delete { key, level } => format!("delete {} at {level}", text(key)),
         ClientRequest::Status => "status".to_owned(),
+        ClientRequest::Repair => "repair".to_owned(),
         ClientRequest::LocalScan { after, limit } => {
             format!("scan behind {}, at most {limit}", after.as_ref().map_or("the start".to_owned(), text))
         }

@@ -284,7 +284,10 @@ impl Tape {
                     | ClientRequest::Get { key, .. }
                     | ClientRequest::Delete { key, .. }
                     | ClientRequest::Write { key, .. } => self.keys.contains(key),
-                    ClientRequest::Status | ClientRequest::LocalScan { .. } | ClientRequest::Locate { .. } => false,
+                    ClientRequest::Status
+                    | ClientRequest::Repair
+                    | ClientRequest::LocalScan { .. }
+                    | ClientRequest::Locate { .. } => false,
                 };
                 if asked {
                     self.requests.insert((node, *request_id));

@@ -42,7 +42,10 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         ClientResponse::Siblings { values, .. } => {
             format!("{of}={}", values.iter().map(value).collect::<Vec<_>>().join(" and "))
         }
-        ClientResponse::Status(_) | ClientResponse::Entries { .. } | ClientResponse::Replicas(_) => "answer".to_owned(),
+        ClientResponse::Status(_)
+        | ClientResponse::Entries { .. }
+        | ClientResponse::Repaired { .. }
+        | ClientResponse::Replicas(_) => "answer".to_owned(),
     }
 }
 

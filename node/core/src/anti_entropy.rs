@@ -19,7 +19,7 @@
 //! - A version is merged before it is acknowledged, and the host releases no message before what it states is durable.
 //!
 //! Left out: snapshots. A write that comes in during a session may look like a difference; sending it once more is
-//! harmless, because merging is idempotent. And rate limits: one question in flight is the pace.
+//! harmless, because merging is idempotent.
 
 mod pages;
 mod responder;
@@ -153,6 +153,12 @@ pub struct AntiEntropy {
     question_next: u64,
     finished: Vec<SessionReport>,
     counters: SyncCounters,
+    /// Levels that one question descends.
+    levels: u8,
+    /// Payload that sessions of this node may move in a second, both ways; 0: as much as goes.
+    bytes_per_s: u64,
+    /// No further question before this time.
+    paced_until: Time,
 }
 
 impl AntiEntropy {
@@ -182,11 +188,22 @@ impl AntiEntropy {
             question_next: process << 32,
             finished: Vec::new(),
             counters: SyncCounters::default(),
+            levels: pages::LEVELS_PER_QUESTION,
+            bytes_per_s: 0,
+            paced_until: now,
         };
         if interval_ms > 0 && !anti_entropy.shared.is_empty() {
             anti_entropy.scheduled_at = Some(anti_entropy.draw_next_schedule(now));
         }
         anti_entropy
+    }
+
+    /// The same, with `fan_out` descendants of each differing node asked about at once (a power of 2), and at most so much payload
+    /// moved in a second (0: as much as goes).
+    pub fn with_limits(mut self, fan_out: u8, bytes_per_s: u64) -> AntiEntropy {
+        self.levels = u8::try_from(fan_out.max(2).ilog2()).expect("at most 7");
+        self.bytes_per_s = bytes_per_s;
+        self
     }
 
     /// Asks for a session with a peer as soon as it is alive, tried again until one that began after this call has
@@ -199,6 +216,14 @@ impl AntiEntropy {
         } else {
             self.finished.push(SessionReport { requested: true, ..SessionReport::new(peer) });
         }
+    }
+
+    /// The same, where a session that is running already does not count: one has to begin after this call.
+    pub fn request_fresh_session(&mut self, now: Time, peer: NodeId, host: &mut impl SyncHost) {
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.requested = false;
+        }
+        self.request_session(now, peer, host);
     }
 
     /// Takes a message of a peer.
@@ -221,6 +246,7 @@ impl AntiEntropy {
             SyncMessage::NodesDiffer { .. } | SyncMessage::LeavesReply { .. } | SyncMessage::ValuesAck { .. } => {
                 let session = self.sessions.get_mut(&from);
                 if session.is_some_and(|session| session.take_answer(message, host, &mut self.counters)) {
+                    self.pace(now, from);
                     self.advance(now, from, host);
                 } else {
                     self.counters.messages_ignored += 1;
@@ -240,6 +266,12 @@ impl AntiEntropy {
             self.counters.marks.hit(if timed_out { Mark::SessionTimedOut } else { Mark::SessionPeerDead });
             self.abandon(now, peer);
         }
+        if self.paced_until <= now {
+            let held = self.sessions.iter().find(|(_, session)| session.held).map(|(&peer, _)| peer);
+            if let Some(peer) = held {
+                self.advance(now, peer, host);
+            }
+        }
         self.start_requested(now, host);
         if self.scheduled_at.is_some_and(|time| time <= now) {
             self.scheduled_at = Some(self.draw_next_schedule(now));
@@ -253,7 +285,8 @@ impl AntiEntropy {
         // A request waits for a session's end, not for a time, if its peer is busy or all sessions are.
         let free = self.sessions.len() < SESSIONS_MAX;
         let waiting = self.requested.iter().filter(|(peer, _)| free && !self.sessions.contains_key(peer));
-        answers.chain(waiting.map(|(_, &time)| time)).chain(self.scheduled_at).min()
+        let held = self.sessions.values().any(|session| session.held).then_some(self.paced_until);
+        answers.chain(waiting.map(|(_, &time)| time)).chain(self.scheduled_at).chain(held).min()
     }
 
     /// The link to a peer is gone, or the peer is held for dead: what it was asked may never be answered.
@@ -328,11 +361,25 @@ impl AntiEntropy {
         self.advance(now, peer, host);
     }
 
-    /// Asks a session's next question, or ends it.
+    /// Charges what an answer and its question moved.
+    fn pace(&mut self, now: Time, peer: NodeId) {
+        let bytes = self.sessions.get_mut(&peer).map_or(0, |session| core::mem::take(&mut session.bytes_moved));
+        let Some(cost_ns) = bytes.saturating_mul(1_000_000_000).checked_div(self.bytes_per_s) else { return };
+        self.paced_until = Time(self.paced_until.max(now).0.saturating_add(cost_ns));
+    }
+
+    /// Asks a session's next question, or ends it. A session that has to wait for the others' payload asks later.
     fn advance(&mut self, now: Time, peer: NodeId, host: &mut impl SyncHost) {
+        let levels = self.levels;
         let session = self.sessions.get_mut(&peer).expect("only running sessions advance");
+        session.held = self.paced_until > now;
+        if session.held {
+            self.counters.marks.hit(Mark::SessionPaced);
+            session.deadline = self.paced_until.plus_ms(ANSWER_TIMEOUT_MS);
+            return;
+        }
         let question = self.question_next;
-        match session.next_question(question, host, &mut self.counters) {
+        match session.next_question(question, levels, host, &mut self.counters) {
             Next::Ask(message) => {
                 self.question_next += 1;
                 session.deadline = now.plus_ms(ANSWER_TIMEOUT_MS);

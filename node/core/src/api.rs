@@ -128,6 +128,27 @@ pub enum ClientRequest {
         /// replica that coordinates it knows.)
         context: Vec<u8>,
     },
+    /// Compare everything with every neighbour now, by Merkle trees, and repair both ways.
+    Repair,
+}
+
+/// What a repair found with one neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairReport {
+    /// The neighbour.
+    pub peer: NodeId,
+    /// Ranges that both are replicas of.
+    pub ranges_compared: u64,
+    /// Those that differed.
+    pub ranges_differing: u64,
+    /// Leaves that were compared key by key.
+    pub leaves_compared: u64,
+    /// Keys sent to the neighbour.
+    pub keys_sent: u64,
+    /// Keys that the neighbour sent.
+    pub keys_received: u64,
+    /// Questions asked.
+    pub rounds: u64,
 }
 
 /// An entry of [`ClientRequest::LocalScan`].
@@ -175,6 +196,13 @@ pub enum ClientResponse {
         values: Vec<Value>,
         /// To be sent with the write that replaces them.
         context: Vec<u8>,
+    },
+    /// Answer to [`ClientRequest::Repair`].
+    Repaired {
+        /// In the order they were finished.
+        done: Vec<RepairReport>,
+        /// Neighbours that were not alive, or did not finish in time.
+        left_out: Vec<NodeId>,
     },
 }
 

@@ -59,6 +59,11 @@ pub struct ClusterConfig {
     pub merkle_interval_ms: u64,
     /// Each owned range has a Merkle tree of 2^depth leaves.
     pub merkle_depth: u8,
+    /// Descendants of a differing tree node that one question of a Merkle exchange asks about: 2, 4, 8 or 16. More: fewer round
+    /// trips; fewer: fewer hashes.
+    pub merkle_fan_out: u8,
+    /// Bytes of keys and values that the Merkle exchanges of a node may move in a second. 0: as many as go.
+    pub merkle_bytes_per_s: u64,
     /// Age in milliseconds of the wall clock at which a tombstone is removed.
     pub tombstone_grace_ms: u64,
     /// What becomes of concurrent writes.
@@ -83,6 +88,8 @@ impl Default for ClusterConfig {
             heartbeat_timeout_ms: 1_500,
             merkle_interval_ms: 2_000,
             merkle_depth: 6,
+            merkle_fan_out: 16,
+            merkle_bytes_per_s: 0,
             tombstone_grace_ms: 10 * 24 * 3600 * 1000,
             conflict: Conflict::Lww,
             exchange_interval_ms: 500,
@@ -133,6 +140,9 @@ impl ClusterConfig {
         })?;
         check(self.merkle_depth <= Self::MERKLE_DEPTH_MAX, &|| {
             format!("merkle_depth is {}: choose a number from 0 to {}", self.merkle_depth, Self::MERKLE_DEPTH_MAX)
+        })?;
+        check(matches!(self.merkle_fan_out, 2 | 4 | 8 | 16), &|| {
+            format!("merkle_fan_out is {}: choose 2, 4, 8 or 16", self.merkle_fan_out)
         })?;
         check(self.requests_max > 0, &|| {
             "requests_max is 0: no client would ever be served, choose at least 1".into()
@@ -214,6 +224,7 @@ mod tests {
             (|c| c.replication = 6, "lower replication or add members"),
             (|c| c.vnodes = 0, "from 1 to 256"),
             (|c| c.merkle_depth = 17, "from 0 to 16"),
+            (|c| c.merkle_fan_out = 3, "choose 2, 4, 8 or 16"),
             (|c| c.requests_max = 0, "at least 1"),
             (|c| c.dot_log_max = 0, "dot_log_max is 0"),
             (|c| c.request_timeout_ms = 0, "request_timeout_ms is 0"),

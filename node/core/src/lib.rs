@@ -29,6 +29,7 @@ mod marks;
 pub mod merkle;
 pub mod message;
 mod planted;
+mod repair;
 mod replica;
 pub mod ring;
 mod rng;
@@ -43,7 +44,8 @@ mod timers;
 mod types;
 
 pub use api::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Level, LocalEntry, PeerStatus, StatusReport,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Level, LocalEntry, PeerStatus, RepairReport,
+    StatusReport,
 };
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, Conflict, ReadRepair};

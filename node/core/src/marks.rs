@@ -180,6 +180,8 @@ marks! {
     WantedGone = "wanted_gone", Faults;
     /// The versions that the peer wanted took several messages.
     ValuesInPieces = "values_in_pieces", Faults;
+    /// A session waited with its next question, because enough payload was moved lately.
+    SessionPaced = "session_paced", Faults;
 
     // Causality.
     /// A write was refused for a causal context that no read of the key returned.

@@ -24,6 +24,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use rand::Rng;
 
@@ -35,6 +36,7 @@ use crate::counters::Counters;
 use crate::dcc::Dcc;
 use crate::failure_detector::{FULL_MESH_MAX, FailureDetector, Round, Traffic};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
+use crate::repair::Repair;
 use crate::ring::Ring;
 use crate::rng::sub_stream;
 use crate::store::Store;
@@ -65,6 +67,8 @@ pub struct Replica {
     pub(crate) sync: AntiEntropy,
     /// What there is under the policy `dcc`, in place of `store` and `coordinator`.
     pub(crate) dcc: Option<Box<Dcc>>,
+    /// Repairs on demand.
+    pub(crate) repairs: Vec<Repair>,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     /// Neighbours that this node has not compared itself with yet; empty when it is ready.
@@ -165,7 +169,8 @@ impl Replica {
             incarnation,
             sub_stream(&seed, "sync"),
             now.time,
-        );
+        )
+        .with_limits(config.merkle_fan_out, config.merkle_bytes_per_s);
         let mut output = Output::default();
         let dcc = (config.conflict == Conflict::Dcc).then(|| {
             let causal =
@@ -179,6 +184,7 @@ impl Replica {
         });
         let mut replica = Replica {
             dcc,
+            repairs: Vec::new(),
             coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
             catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
             identity,
@@ -290,6 +296,7 @@ impl Replica {
             }
             ClientRequest::Delete { key, level } => return self.coordinate_write(request_id, key, None, level),
             ClientRequest::Get { key, level } => return self.coordinate_read(request_id, key, level),
+            ClientRequest::Repair => return self.begin_repair(request_id),
             ClientRequest::Status => ClientResponse::Status(self.status()),
             ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
             ClientRequest::LocalScan { limit: 0, .. } => {
@@ -419,6 +426,7 @@ impl Replica {
                 Timer::RequestTimeout(operation) => self.on_request_timeout(operation),
                 Timer::CausalPatience(operation) => self.on_causal_patience(operation),
                 Timer::CausalTimeout(operation) => self.on_causal_timeout(operation),
+                Timer::Repair => self.answer_repairs(),
                 Timer::Exchange => self.on_exchange_timer(),
             }
         }

@@ -118,6 +118,7 @@ enum Call {
     Deadline,
     LinkDown(NodeId),
     Request(NodeId),
+    RequestFresh(NodeId),
     Nothing,
 }
 
@@ -127,6 +128,7 @@ impl Call {
             Call::Deadline => sync.on_deadline(now, host),
             Call::LinkDown(peer) => sync.on_link_down(now, peer),
             Call::Request(peer) => sync.request_session(now, peer, host),
+            Call::RequestFresh(peer) => sync.request_fresh_session(now, peer, host),
             Call::Nothing => {}
         }
     }
@@ -181,9 +183,9 @@ impl Replica {
         }
     }
 
-    /// Everything has to be compared with this neighbour.
+    /// Everything has to be compared with this neighbour, by a session that begins now or later.
     pub(crate) fn request_comparison(&mut self, peer: NodeId) {
-        self.call_sync(Call::Request(peer));
+        self.call_sync(Call::RequestFresh(peer));
     }
 
     fn call_sync(&mut self, call: Call) {
@@ -220,6 +222,9 @@ impl Replica {
             if let Some(dcc) = self.dcc.as_mut().filter(|_| report.requested) {
                 dcc.exchanges.on_compared(report.peer);
                 self.start_exchange(report.peer);
+            }
+            if report.requested {
+                self.note_repaired(&report);
             }
         }
         if !was_ready && self.is_ready() {

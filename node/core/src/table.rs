@@ -187,6 +187,57 @@ struct Stored<V> {
 struct OwnedRange {
     tokens: TokenRange,
     tree: MerkleTree,
+    /// Of the leaves that hold anything.
+    leaves: BTreeMap<u32, LeafSum>,
+}
+
+/// The hash of a leaf's content: a sum over its keys, so that it is the same whatever order they came in, and a change costs the key
+/// that changed and not the leaf. Sums can be forged by whoever chooses values by the million for that purpose; replicas of
+/// one cluster have no reason to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct LeafSum {
+    lanes: [u64; 4],
+    keys: u64,
+}
+
+impl LeafSum {
+    fn lanes_of(key: &Key, digest: &Digest) -> [u64; 4] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(digest);
+        hasher.update(&key.0);
+        let hash = hasher.finalize();
+        let mut lanes = [0; 4];
+        for (lane, bytes) in lanes.iter_mut().zip(hash.as_bytes().chunks_exact(8)) {
+            *lane = bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
+        }
+        lanes
+    }
+
+    fn add(&mut self, key: &Key, digest: &Digest) {
+        for (lane, number) in self.lanes.iter_mut().zip(LeafSum::lanes_of(key, digest)) {
+            *lane = lane.wrapping_add(number);
+        }
+        self.keys += 1;
+    }
+
+    fn subtract(&mut self, key: &Key, digest: &Digest) {
+        for (lane, number) in self.lanes.iter_mut().zip(LeafSum::lanes_of(key, digest)) {
+            *lane = lane.wrapping_sub(number);
+        }
+        self.keys -= 1;
+    }
+
+    fn hash(&self) -> Hash {
+        if self.keys == 0 {
+            return EMPTY;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.keys.to_be_bytes());
+        for lane in self.lanes {
+            hasher.update(&lane.to_be_bytes());
+        }
+        hasher.finalize().into()
+    }
 }
 
 /// A key of a leaf, as the exchange sees it.
@@ -220,7 +271,9 @@ impl<V: Record> Table<V> {
     /// # Panics
     /// A depth above [`crate::merkle::DEPTH_MAX`].
     pub fn new(owned: &[TokenRange], depth: u8) -> Table<V> {
-        let range = |&tokens: &TokenRange| (tokens.until, OwnedRange { tokens, tree: MerkleTree::new(depth) });
+        let range = |&tokens: &TokenRange| {
+            (tokens.until, OwnedRange { tokens, tree: MerkleTree::new(depth), leaves: BTreeMap::new() })
+        };
         let ranges = owned.iter().map(range).collect();
         Table { data: BTreeMap::new(), keys: BTreeSet::new(), ranges, depth, planted: Planted::NONE }
     }
@@ -262,15 +315,20 @@ impl<V: Record> Table<V> {
     pub fn put(&mut self, key: Key, record: V) {
         let token = Token::of_key(&key);
         let stored = Stored { digest: record_digest(&key, Some(&record)), version: record };
+        let (range, leaf) = self.place_of(token);
         match self.data.get_mut(&(token.0, key.0.as_slice()) as &dyn AsPlace) {
-            Some(former) => *former = stored,
-            None => self.insert(token, key, stored),
+            Some(former) => {
+                let (before, after) = (former.digest, stored.digest);
+                *former = stored;
+                self.adjust(range, leaf, &key, Some(before), Some(after));
+            }
+            None => self.insert(range, leaf, token, key, stored),
         }
-        self.mark_dirty(token);
+        self.mark_dirty(range, leaf);
     }
 
-    fn insert(&mut self, token: Token, key: Key, stored: Stored<V>) {
-        assert!(self.range_of(token).is_some(), "a key of another node's range was merged into the table");
+    fn insert(&mut self, range: RangeId, leaf: u32, token: Token, key: Key, stored: Stored<V>) {
+        self.adjust(range, leaf, &key, None, Some(stored.digest));
         self.keys.insert(key.clone());
         self.data.insert(Place { token: token.0, key }, stored);
     }
@@ -280,7 +338,9 @@ impl<V: Record> Table<V> {
         let token = Token::of_key(key);
         let stored = self.data.remove(&(token.0, key.0.as_slice()) as &dyn AsPlace)?;
         self.keys.remove(key);
-        self.mark_dirty(token);
+        let (range, leaf) = self.place_of(token);
+        self.adjust(range, leaf, key, Some(stored.digest), None);
+        self.mark_dirty(range, leaf);
         Some(stored.version)
     }
 
@@ -349,14 +409,11 @@ impl<V: Record> Table<V> {
 
     /// Hash of a node of a range's tree, level 0 being the root; `None`: the range is not owned, or has no such node.
     pub fn node_hash(&mut self, range: RangeId, level: u8, position: u32) -> Option<Hash> {
-        if self.ranges.get(&range.0)?.tree.dirty_count() > 0 {
-            // Taken out for the time, so that the leaves can be read meanwhile.
-            let owned = self.ranges.get_mut(&range.0)?;
-            let mut tree = core::mem::replace(&mut owned.tree, MerkleTree::new(0));
-            tree.refresh(|leaf| self.leaf_hash(range, leaf));
-            self.ranges.get_mut(&range.0)?.tree = tree;
+        let OwnedRange { tree, leaves, .. } = self.ranges.get_mut(&range.0)?;
+        if tree.dirty_count() > 0 {
+            tree.refresh(|leaf| leaves.get(&leaf).map_or(EMPTY, LeafSum::hash));
         }
-        self.ranges.get(&range.0)?.tree.hash(level, position)
+        tree.hash(level, position)
     }
 
     /// Which leaf of which owned range a key lies in.
@@ -385,18 +442,6 @@ impl<V: Record> Table<V> {
             version: &stored.version,
             digest: stored.digest,
         })
-    }
-
-    fn leaf_hash(&self, range: RangeId, leaf: u32) -> Hash {
-        let mut hasher = blake3::Hasher::new();
-        let mut empty = true;
-        for item in self.leaf(range, leaf, None) {
-            hasher.update(&(item.key.0.len() as u64).to_be_bytes());
-            hasher.update(&item.key.0);
-            hasher.update(&item.digest);
-            empty = false;
-        }
-        if empty { EMPTY } else { hasher.finalize().into() }
     }
 
     /// What is stored at offsets `begin..end` of a range, behind `after` if it is given, clockwise.
@@ -453,10 +498,36 @@ impl<V: Record> Table<V> {
         range.contains(token).then_some(range)
     }
 
-    fn mark_dirty(&mut self, token: Token) {
-        let range = self.range_of(token).expect("the table holds keys of owned ranges only");
-        let leaf = leaf_at(range, self.depth, token);
-        self.ranges.get_mut(&range.until).expect("the range was found just now").tree.mark_dirty(leaf);
+    /// The owned range and the leaf of a token.
+    ///
+    /// # Panics
+    /// The token lies in no owned range.
+    fn place_of(&self, token: Token) -> (RangeId, u32) {
+        let range = self.range_of(token).expect("a key of another node's range was merged into the table");
+        (range.id(), leaf_at(range, self.depth, token))
+    }
+
+    /// Takes the change of a key's digest over into its leaf.
+    fn adjust(&mut self, range: RangeId, leaf: u32, key: &Key, before: Option<Digest>, after: Option<Digest>) {
+        if before == after {
+            return;
+        }
+        let leaves = &mut self.ranges.get_mut(&range.0).expect("the range was found just now").leaves;
+        let sum = leaves.entry(leaf).or_default();
+        if let Some(digest) = after {
+            sum.add(key, &digest);
+        }
+        if let Some(digest) = before {
+            sum.subtract(key, &digest);
+        }
+        if sum.keys == 0 {
+            assert!(sum.lanes == [0; 4], "an empty leaf has a sum");
+            leaves.remove(&leaf);
+        }
+    }
+
+    fn mark_dirty(&mut self, range: RangeId, leaf: u32) {
+        self.ranges.get_mut(&range.0).expect("the range was found just now").tree.mark_dirty(leaf);
     }
 }
 
@@ -469,17 +540,23 @@ impl Table {
         let token = Token::of_key(&key);
         let planted = self.planted;
         let is_delete = version.value.is_none();
+        let (range, leaf) = self.place_of(token);
         match self.data.get_mut(&(token.0, key.0.as_slice()) as &dyn AsPlace) {
             Some(stored) if keeps(planted, &stored.version, &version) => return false,
             Some(stored) if planted!(planted, StaleDigest) => stored.version = version,
-            Some(stored) => *stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version },
+            Some(stored) => {
+                let before = stored.digest;
+                *stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version };
+                let after = stored.digest;
+                self.adjust(range, leaf, &key, Some(before), Some(after));
+            }
             None => {
                 let stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version };
-                self.insert(token, key, stored);
+                self.insert(range, leaf, token, key, stored);
             }
         }
         if !(planted!(planted, MerkleMissesDeletes) && is_delete) {
-            self.mark_dirty(token);
+            self.mark_dirty(range, leaf);
         }
         true
     }

@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     CausalPatience(OperationId),
     /// As `RequestTimeout`, under the policy `dcc`.
     CausalTimeout(OperationId),
+    /// Give up repairs on demand that are overdue.
+    Repair,
     /// Exchange bitmap version vectors with the next neighbour.
     Exchange,
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hearsay_core::{ClientError, ClientRequest, ClientResponse, Key, Level, StatusReport, Value};
+use hearsay_core::{ClientError, ClientRequest, ClientResponse, Key, Level, NodeId, RepairReport, StatusReport, Value};
 
 use super::{EXIT_USAGE, fail};
 use crate::certificates::Identity;
@@ -76,6 +76,9 @@ pub enum KvCommand {
     },
     /// Print links, digests and counters of the node.
     Status,
+    /// Have the node compare everything with its neighbours now, repair both ways, and print what differed; exit code 1 when a
+    /// neighbour was left out. Give --timeout-ms time enough.
+    Repair,
     /// Print what the node itself stores, one "key, stamp, value" per line; tombstones without value.
     Scan,
 }
@@ -190,6 +193,12 @@ impl KvCommand {
                     }
                     after = entries.into_iter().next_back().filter(|_| more).map(|entry| entry.key);
                 }
+                ClientResponse::Repaired { done, left_out } => {
+                    if !left_out.is_empty() {
+                        code = ExitCode::from(1);
+                    }
+                    print_repaired(&done, &left_out, &mut out);
+                }
                 ClientResponse::Replicas(_) => {
                     return Err(Failure(2, format!("{} gave the answer to another question", connection.node())));
                 }
@@ -222,6 +231,7 @@ impl KvCommand {
                 ClientRequest::Delete { key: Key(bytes(key)), level: *level }
             }
             KvCommand::Status => ClientRequest::Status,
+            KvCommand::Repair => ClientRequest::Repair,
             KvCommand::Scan => ClientRequest::LocalScan { after, limit: 1_000 },
         }
     }
@@ -240,9 +250,32 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         }
         ClientRequest::Get { .. }
         | ClientRequest::Status
+        | ClientRequest::Repair
         | ClientRequest::LocalScan { .. }
         | ClientRequest::Locate { .. } => error.message.clone(),
     }
+}
+
+fn print_repaired(done: &[RepairReport], left_out: &[NodeId], out: &mut Vec<u8>) {
+    let mut text = String::new();
+    for report in done {
+        text += &format!(
+            "{}: {} of {} ranges differed, {} keys sent, {} received, {} questions\n",
+            report.peer,
+            report.ranges_differing,
+            report.ranges_compared,
+            report.keys_sent,
+            report.keys_received,
+            report.rounds
+        );
+    }
+    for node in left_out {
+        text += &format!("{node}: left out, not alive or not done in time\n");
+    }
+    if text.is_empty() {
+        text += "no other node holds what this one does\n";
+    }
+    out.extend_from_slice(text.as_bytes());
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

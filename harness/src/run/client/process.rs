@@ -91,7 +91,16 @@ impl ClientProcess {
     ) -> ClientProcess {
         assert!(slot < slots, "client slot {slot} of {slots}");
         assert!(operations.iter().is_sorted_by_key(|operation| operation.at_ms), "operations are by time");
-        ClientProcess { slot, slots, retired: 0, settings, operations, open: None, skipped: 0, contexts: BTreeMap::new() }
+        ClientProcess {
+            slot,
+            slots,
+            retired: 0,
+            settings,
+            operations,
+            open: None,
+            skipped: 0,
+            contexts: BTreeMap::new(),
+        }
     }
 
     /// What to do at `now`, nanoseconds since the start of the run.

@@ -17,8 +17,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::pages::{
-    LEAF_ENTRIES_MAX, LEAF_PAGES_MAX, LEVELS_PER_QUESTION, LeafSpan, NODES_MAX, PAYLOAD_MAX, VERSIONS_MAX, is_storable,
-    key_size, version_size,
+    LEAF_ENTRIES_MAX, LEAF_PAGES_MAX, LeafSpan, NODES_MAX, PAYLOAD_MAX, VERSIONS_MAX, is_storable, key_size,
+    version_size,
 };
 use super::{SessionReport, SyncCounters, SyncHost};
 use crate::message::{LeafEntry, LeafPage, Resume, SyncMessage, TreeNode};
@@ -35,6 +35,10 @@ pub(super) struct Session {
     pub(super) requested: bool,
     /// What was done so far.
     pub(super) report: SessionReport,
+    /// Whether its next question waits for the pace.
+    pub(super) held: bool,
+    /// Payload moved since it was charged, both ways.
+    pub(super) bytes_moved: u64,
     /// The shared ranges, ascending.
     ranges: Vec<RangeId>,
     /// How many of the ranges' roots were asked about.
@@ -78,6 +82,8 @@ impl Session {
             deadline: Time(0),
             requested,
             report: SessionReport::new(peer),
+            held: false,
+            bytes_moved: 0,
             ranges,
             ranges_asked: 0,
             nodes: Vec::new(),
@@ -91,6 +97,7 @@ impl Session {
     pub(super) fn next_question<H: SyncHost>(
         &mut self,
         question: u64,
+        levels: u8,
         host: &mut H,
         counters: &mut SyncCounters,
     ) -> Next<H::Stored> {
@@ -101,6 +108,8 @@ impl Session {
             if !self.wanted.is_empty() {
                 counters.marks.hit(Mark::ValuesInPieces);
             }
+            let bytes: usize = entries.iter().map(|(key, version)| version_size(key, version)).sum();
+            self.bytes_moved += bytes as u64;
             counters.keys_sent += entries.len() as u64;
             self.report.keys_sent += entries.len() as u64;
             (Asked::Values, SyncMessage::Values { question, entries })
@@ -111,7 +120,7 @@ impl Session {
             }
             (Asked::Leaves(spans), SyncMessage::Leaves { question, pages })
         } else {
-            let nodes = if self.nodes.is_empty() { self.roots() } else { self.descendants(table) };
+            let nodes = if self.nodes.is_empty() { self.roots() } else { self.descendants(table, levels) };
             if nodes.is_empty() {
                 return Next::Finished;
             }
@@ -153,6 +162,8 @@ impl Session {
                 spans.map(|spans| {
                     self.report.keys_received += push.len() as u64;
                     counters.keys_received += push.len() as u64;
+                    self.bytes_moved +=
+                        push.iter().map(|(key, version)| version_size(key, version) as u64).sum::<u64>();
                     for (key, version) in push {
                         let theirs = H::JOINS.then(|| (key.clone(), stored_form(&key, &version)));
                         counters.keys_applied += u64::from(host.merge(key, version));
@@ -199,12 +210,12 @@ impl Session {
     }
 
     /// Some levels further down from as many differing nodes as one question takes.
-    fn descendants(&mut self, table: &Table<impl Record>) -> Vec<TreeNode> {
+    fn descendants(&mut self, table: &Table<impl Record>, levels: u8) -> Vec<TreeNode> {
         let depth = table.depth();
         let skipped = u32::from(planted!(table.planted(), MerkleLastChildSkipped));
         let mut descendants = Vec::new();
         while let Some(&TreeNode { range, level, position }) = self.nodes.last() {
-            let below = depth.min(level + LEVELS_PER_QUESTION);
+            let below = depth.min(level + levels);
             let width = 1 << (below - level);
             if descendants.len() + width as usize > NODES_MAX {
                 break;

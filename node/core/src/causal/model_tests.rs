@@ -425,7 +425,7 @@ impl Model {
 #[test]
 fn nothing_acknowledged_is_lost_nothing_overwritten_returns_and_nothing_is_left_over() {
     let (mut comparisons, mut siblings, mut removed, mut acknowledged) = (0, 0, 0, 0);
-    for seed in 0..20 {
+    for seed in 0..12 {
         let mut model = Model::new(seed, 10_000, Planted::NONE);
         model.run(6).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         comparisons += model.comparisons;
@@ -434,19 +434,19 @@ fn nothing_acknowledged_is_lost_nothing_overwritten_returns_and_nothing_is_left_
         acknowledged += model.writes.iter().filter(|write| write.acknowledged).count();
     }
     // That it was worth something.
-    assert!(comparisons > 20 && siblings > 3 && removed > 20, "{comparisons} {siblings} {removed}");
-    assert!(acknowledged > 1_500, "{acknowledged}");
+    assert!(comparisons > 12 && siblings > 3 && removed > 12, "{comparisons} {siblings} {removed}");
+    assert!(acknowledged > 900, "{acknowledged}");
 }
 
 #[test]
 fn a_log_that_is_too_small_falls_back_to_full_comparisons() {
     let mut comparisons = 0;
-    for seed in 0..15 {
+    for seed in 0..6 {
         let mut model = Model::new(seed, 5, Planted::NONE);
         model.run(4).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         comparisons += model.comparisons;
     }
-    assert!(comparisons > 150, "{comparisons}");
+    assert!(comparisons > 60, "{comparisons}");
 }
 
 #[cfg(feature = "planted-bugs")]

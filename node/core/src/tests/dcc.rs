@@ -192,3 +192,39 @@ fn a_store_of_the_other_policy_is_refused_with_the_mend() {
     let error = boot(dcc(3), of_lww).expect_err("another policy");
     assert!(error.0.contains("set conflict: lww"), "{error}");
 }
+
+fn repair(cluster: &mut TestCluster, node: u16) -> (Vec<RepairReport>, Vec<NodeId>) {
+    match cluster.call(NodeId(node), ClientRequest::Repair) {
+        Some(ClientResponse::Repaired { done, left_out }) => (done, left_out),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_repair_on_demand_mends_both_ways_and_tells_what_differed() {
+    for conflict in [Conflict::Lww, Conflict::Dcc] {
+        let config = ClusterConfig { merkle_interval_ms: 0, exchange_interval_ms: 0, conflict, ..config(3, 3) };
+        let mut cluster = TestCluster::ready(config, 9);
+        // The first exchanges, which compare everything, are over.
+        cluster.run_ms(2_000);
+        cluster.partition(&[NodeId(3)]);
+        for name in ["a", "b", "c"] {
+            cluster.put(NodeId(1), &key(name), "v", Level::Two);
+        }
+        cluster.put(NodeId(3), &key("d"), "v", Level::One);
+        cluster.run_ms(5_000);
+        let (done, left_out) = repair(&mut cluster, 3);
+        assert_eq!((done.len(), left_out), (0, alloc::vec![NodeId(1), NodeId(2)]), "nobody is in reach");
+        cluster.heal();
+        cluster.run_ms(5_000);
+        let (done, left_out) = repair(&mut cluster, 3);
+        assert_eq!((done.len(), left_out.len()), (2, 0));
+        let sum = |count: fn(&RepairReport) -> u64| done.iter().map(count).sum::<u64>();
+        // Under dcc who lacks a key says so, for it may have been deleted: the empty containers for d.
+        let received = if conflict == Conflict::Lww { 3 } else { 5 };
+        assert_eq!(sum(|report| report.keys_received), received, "{done:?}");
+        assert_eq!(sum(|report| report.keys_sent), 2, "{done:?}");
+        let (done, _) = repair(&mut cluster, 3);
+        assert!(done.iter().all(|report| report.ranges_differing == 0), "{done:?}");
+    }
+}

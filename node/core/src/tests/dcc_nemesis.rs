@@ -182,7 +182,7 @@ fn dcc(members: u16) -> ClusterConfig {
 fn nothing_acknowledged_is_lost_and_nothing_overwritten_returns() {
     let (mut reads, mut wipes, mut siblings, mut acknowledged) = (0, 0, 0, 0);
     for members in [3, 5] {
-        for seed in 0..8 {
+        for seed in 0..4 {
             let run = run(dcc(members), seed).unwrap_or_else(|error| panic!("{members} members, seed {seed}: {error}"));
             reads += run.reads;
             wipes += run.wipes;
@@ -190,13 +190,13 @@ fn nothing_acknowledged_is_lost_and_nothing_overwritten_returns() {
             acknowledged += run.writes.iter().filter(|write| write.acknowledged).count();
         }
     }
-    assert!(reads > 1_000 && acknowledged > 1_000, "{reads} reads, {acknowledged} acknowledged writes");
-    assert!(wipes > 5 && siblings > 2, "{wipes} wipes, {siblings} siblings");
+    assert!(reads > 400 && acknowledged > 400, "{reads} reads, {acknowledged} acknowledged writes");
+    assert!(wipes > 2 && siblings > 2, "{wipes} wipes, {siblings} siblings");
 }
 
 #[test]
 fn without_merkle_sessions_and_with_a_small_log_it_holds_as_well() {
-    for seed in 0..6 {
+    for seed in 0..3 {
         let config = ClusterConfig { merkle_interval_ms: 0, dot_log_max: 20, ..dcc(5) };
         run(config, seed).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
