@@ -45,7 +45,8 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         ClientResponse::Status(_)
         | ClientResponse::Entries { .. }
         | ClientResponse::Repaired { .. }
-        | ClientResponse::Replicas(_) => "answer".to_owned(),
+        | ClientResponse::Replicas(_)
+        | ClientResponse::Rows { .. } => "answer".to_owned(),
     }
 }
 

@@ -210,6 +210,11 @@ impl Replica {
         Ok(())
     }
 
+    /// Of several levels the one that needs the most replicas.
+    pub(crate) fn highest(&self, levels: impl Iterator<Item = Level>) -> Level {
+        levels.max_by_key(|level| level.needed(self.ring.copies())).unwrap_or(Level::Quorum)
+    }
+
     fn causal_admit(&mut self, key: &Key, level: Level) -> Result<Admitted, ClientError> {
         let length = key.0.len();
         if !(1..=Key::LENGTH_MAX).contains(&length) {
@@ -217,6 +222,10 @@ impl Replica {
             return Err(self.refuse(Mark::SizeRefused, message));
         }
         let replicas = self.ring.replicas(key).to_vec();
+        if level == Level::Any {
+            let message = "level any counts hints, and there are none under conflict: dcc: choose one or more".into();
+            return Err(self.refuse(Mark::LevelRefused, message));
+        }
         let needed = level.needed(replicas.len());
         if !(1..=replicas.len()).contains(&needed) {
             let all = replicas.len();

@@ -24,6 +24,7 @@ mod coordinator;
 mod counters;
 mod dcc;
 mod failure_detector;
+mod hints;
 mod io;
 mod marks;
 pub mod merkle;
@@ -44,11 +45,11 @@ mod timers;
 mod types;
 
 pub use api::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Level, LocalEntry, PeerStatus, RepairReport,
-    StatusReport,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, KeyBound, KeyRange, Level, LocalEntry, PeerStatus,
+    ReadOptions, RepairReport, Row, StatusReport, WriteOptions,
 };
 pub use cluster::Cluster;
-pub use config::{ClusterConfig, ConfigError, Conflict, ReadRepair};
+pub use config::{ClusterConfig, ConfigError, Conflict, Detection, Hints, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
 #[cfg(feature = "planted-bugs")]

@@ -33,6 +33,13 @@ impl Replica {
                 (table.len(), table.state_digest(), table.merkle_roots())
             }
         };
+        let (mut records, mut bytes) = (0, 0);
+        for (owner, queued, queued_bytes) in self.hints.pending() {
+            counters.insert(format!("hints_pending_{owner}"), queued);
+            records += queued;
+            bytes += queued_bytes;
+        }
+        counters.extend([("hints_pending".into(), records), ("hints_pending_bytes".into(), bytes)]);
         StatusReport {
             node: self.identity,
             incarnation: self.incarnation,

@@ -3,6 +3,12 @@
 mod cluster;
 mod dcc;
 mod dcc_nemesis;
+mod hints;
+mod levels;
 mod nemesis;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod protocol;
+mod scans;
 mod single;
+mod sloppy;
