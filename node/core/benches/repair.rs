@@ -185,15 +185,14 @@ fn node(id: NodeId) -> Node {
 /// One exchange of A with B; pages and bytes on the wire.
 fn exchange(a: &mut Node, b: &mut Node) -> (usize, usize) {
     let (mut pages, mut bytes) = (0, 0);
-    let mut durable = WriteBatch::default();
-    let mut wire = |message: ExchangeMessage, bytes: &mut usize| -> ExchangeMessage {
+    let wire = |message: ExchangeMessage, bytes: &mut usize| -> ExchangeMessage {
         let frame = codec::encode(&message);
         *bytes += frame.len();
         codec::decode(&frame).expect("an own frame")
     };
     let mut request = a.exchanges.start(Time(0), B, &a.store);
     while let Some(question) = request {
-        durable = WriteBatch::default();
+        let mut durable = WriteBatch::default();
         let question = wire(question, &mut bytes);
         let reaction = b.exchanges.on_message(Time(0), A, question, &mut b.store, &mut durable);
         let answer = wire(reaction.and_then(|reaction| reaction.send).expect("an answer"), &mut bytes);
@@ -201,7 +200,6 @@ fn exchange(a: &mut Node, b: &mut Node) -> (usize, usize) {
         request = reaction.send;
         pages += 1;
     }
-    drop(durable);
     (pages, bytes)
 }
 
