@@ -18,6 +18,8 @@ pub struct CheckOptions {
     pub availability: AvailabilityBounds,
     /// How much work a model may do whose work can explode; beyond it the verdict is `unknown`, with the reason.
     pub budget: Budget,
+    /// How transactions are judged.
+    pub transactions: crate::transactions::TransactionOptions,
 }
 
 impl Default for CheckOptions {
@@ -28,6 +30,7 @@ impl Default for CheckOptions {
             fault_aftermath: 2_000_000_000,
             availability: AvailabilityBounds::default(),
             budget: Budget::default(),
+            transactions: crate::transactions::TransactionOptions::default(),
         }
     }
 }
