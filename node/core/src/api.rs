@@ -279,7 +279,8 @@ pub struct RepairReport {
     pub rounds: u64,
 }
 
-/// An entry of [`ClientRequest::LocalScan`].
+/// An entry of [`ClientRequest::LocalScan`]. Under the policy `dcc` the stamp is the begin of the digest of the values and their dots,
+/// and the value is all siblings in the order of their dots, a line each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalEntry {
     /// The key.

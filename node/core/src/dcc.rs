@@ -106,16 +106,19 @@ impl Dcc {
         }
     }
 
-    /// Entries in key order behind `after`, bounded; the values with their dots, in a form that is equal where they are.
+    /// Entries in key order behind `after`, bounded; see [`LocalEntry`].
     pub(crate) fn scan(&self, after: Option<&Key>, limit: usize) -> (Vec<LocalEntry>, bool) {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for (key, container) in self.store.table_ref().scan(after) {
-            let value = postcard::to_allocvec(container.values()).expect("values always serialize");
-            bytes += key.0.len() + value.len() + 16;
+            bytes += key.0.len() + container.payload_bytes() + container.values().len() + 16;
             if entries.len() == limit || (bytes > SCAN_BYTES && !entries.is_empty()) {
                 return (entries, true);
             }
-            entries.push(LocalEntry { key: key.clone(), stamp: WallTime(0), value: Some(Value(value)) });
+            let values: Vec<&[u8]> = container.values().iter().map(|(_, value)| value.0.as_slice()).collect();
+            let mut stamp = [0; 8];
+            stamp.copy_from_slice(&self.store.table_ref().digest(key)[..8]);
+            let (stamp, value) = (WallTime(u64::from_be_bytes(stamp)), Some(Value(values.join(&b'\n'))));
+            entries.push(LocalEntry { key: key.clone(), stamp, value });
         }
         (entries, false)
     }
