@@ -6,7 +6,9 @@
 //! The way of a history: `history.jsonl` ([`read_jsonl`]) -> [`Event`]s -> [`History`] (validated) -> operations by key
 //! (`key_history`) -> what is known about the order of versions (`version_graph`, `order`) -> a verdict in sentences.
 
+mod applicable;
 mod case;
+mod data;
 pub mod dsl;
 mod explain;
 pub mod export;
@@ -24,11 +26,12 @@ mod version_graph;
 mod version_order;
 mod version_story;
 
+pub use applicable::applicable;
 pub use case::{Case, FaultWindow, FinalEntry, FinalState, Phase};
 pub use history::{
     Event, EventType, Function, History, HistoryBuilder, HistoryError, OpIndex, Operation, Outcome, ProcessId,
     ReadError, read_jsonl,
 };
-pub use options::{AvailabilityBounds, CheckOptions};
+pub use options::{AvailabilityBounds, CheckOptions, DataOptions};
 pub use registry::{Checker, UnknownChecker, checkers, find, judge};
 pub use verdict::{Judgement, KindCount, Verdict};
