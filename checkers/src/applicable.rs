@@ -11,14 +11,36 @@
 //! | `publish` and `deliver` | broadcast |
 //! | `view` | views |
 //!
-//! Registers and other transactions are not decided here.
+//! A history of registers goes to the models of registers; other transactions are not decided here.
 
 use std::collections::BTreeSet;
 
-use crate::EventType;
 use crate::data::functions;
 use crate::models::{bank, broadcast, counter, long_fork, queue, set, set_full, total_queue, unique_ids, views};
 use crate::record::{Datum, Record, Recording};
+use crate::{Case, EventType, checkers};
+
+/// Models of other data types than registers.
+const OF_DATA: [&str; 10] = [
+    set::NAME,
+    set_full::NAME,
+    counter::NAME,
+    queue::NAME,
+    total_queue::NAME,
+    unique_ids::NAME,
+    bank::NAME,
+    long_fork::NAME,
+    broadcast::NAME,
+    views::NAME,
+];
+
+/// Names of the models that a case is about: those of registers where it has a history of them, else those of its recording.
+pub fn models_of(case: &Case) -> Vec<&'static str> {
+    match &case.recording {
+        Some(recording) if case.history.operations.is_empty() => applicable(recording),
+        _ => checkers().iter().map(|checker| checker.name).filter(|name| !OF_DATA.contains(name)).collect(),
+    }
+}
 
 /// Names of the models of other data types than registers that a recording is about, and that can judge it.
 pub fn applicable(recording: &Recording) -> Vec<&'static str> {

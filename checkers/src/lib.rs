@@ -26,7 +26,7 @@ mod version_graph;
 mod version_order;
 mod version_story;
 
-pub use applicable::applicable;
+pub use applicable::{applicable, models_of};
 pub use case::{Case, FaultWindow, FinalEntry, FinalState, Phase};
 pub use history::{
     Event, EventType, Function, History, HistoryBuilder, HistoryError, OpIndex, Operation, Outcome, ProcessId,

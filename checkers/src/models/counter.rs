@@ -2,7 +2,8 @@
 //!
 //! A read must return no less than the sum of what had certainly been added when it began, and no more than the sum of
 //! what may have been added when it ended. Adds that failed count for nothing; indeterminate ones may count from their
-//! beginning on. Decrements (negative adds) count the other way round. A history without reads holds, as in Jepsen: nothing
+//! beginning on. Decrements (negative adds) lower both bounds: the lower one from their beginning on, the upper one only
+//! when they had ended before the read began. A history without reads holds, as in Jepsen: nothing
 //! contradicts it, and the sentence says so. Unknown: no operation was acknowledged, or a value is no whole number.
 
 use crate::data;
@@ -24,6 +25,15 @@ enum Step {
     AddEnds(i64),
     ReadBegins(usize),
     ReadEnds(usize),
+}
+
+/// Sums of increments and decrements.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    begun_up: i128,
+    begun_down: i128,
+    done_up: i128,
+    done_down: i128,
 }
 
 fn check_one(operations: &[RecordedOperation<'_>], mut verdict: Verdict) -> Verdict {
@@ -65,22 +75,24 @@ fn check_one(operations: &[RecordedOperation<'_>], mut verdict: Verdict) -> Verd
         }
     }
     steps.sort_by_key(|(position, order, _)| (*position, *order));
-    let (mut lower, mut upper) = (0_i128, 0_i128);
-    let mut lowers = vec![0_i128; reads.len()];
+    let mut sums = Sums::default();
+    let mut sure_before = vec![Sums::default(); reads.len()];
     let mut broken: Vec<(usize, i128, i128)> = Vec::new();
     let mut widest = 0;
     for (_, _, step) in steps {
         match step {
-            Step::AddBegins(amount) if amount >= 0 => upper += i128::from(amount),
-            Step::AddBegins(amount) => lower += i128::from(amount),
-            Step::AddEnds(amount) if amount >= 0 => lower += i128::from(amount),
-            Step::AddEnds(amount) => upper += i128::from(amount),
-            Step::ReadBegins(at) => lowers[at] = lower,
+            Step::AddBegins(amount) if amount >= 0 => sums.begun_up += i128::from(amount),
+            Step::AddBegins(amount) => sums.begun_down += i128::from(amount),
+            Step::AddEnds(amount) if amount >= 0 => sums.done_up += i128::from(amount),
+            Step::AddEnds(amount) => sums.done_down += i128::from(amount),
+            Step::ReadBegins(at) => sure_before[at] = sums,
             Step::ReadEnds(at) => {
-                let (value, lowest) = (reads[at].1, lowers[at]);
-                widest = widest.max(upper - lowest);
-                if value < lowest || value > upper {
-                    broken.push((at, lowest, upper));
+                let value = reads[at].1;
+                let lowest = sure_before[at].done_up + sums.begun_down;
+                let highest = sums.begun_up + sure_before[at].done_down;
+                widest = widest.max(highest - lowest);
+                if value < lowest || value > highest {
+                    broken.push((at, lowest, highest));
                 }
             }
         }
@@ -105,9 +117,11 @@ fn check_one(operations: &[RecordedOperation<'_>], mut verdict: Verdict) -> Verd
         return verdict.because(
             Judgement::Violated,
             if value < *lowest {
-                format!("{lowest} had been added and acknowledged before it began.")
+                format!(
+                    "It can't have been less than {lowest}: that much had been added and acknowledged before it began."
+                )
             } else {
-                format!("No more than {highest} had been begun to be added when it ended.")
+                format!("It can't have been more than {highest}: no more had been begun to be added when it ended.")
             },
         );
     }

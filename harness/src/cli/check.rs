@@ -1,4 +1,5 @@
 //! `hearsay check`: judges again what was recorded, by the expectations of its plan or by models of one's choice.
+//! Histories of other systems are [`super::foreign`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,13 +16,16 @@ use crate::report::{JudgedVerdict, Problem, ProblemKind, RunReport, outcome_of, 
 use crate::run::judge::{judge_case, options_of};
 use crate::store::{RunDirectory, load_case, load_json};
 
+use super::foreign::{self, ForeignArgs};
 use super::{misused, print, print_json};
 
 /// What to judge.
 #[derive(Clone, Debug, Args)]
 pub(super) struct CheckArgs {
-    /// A run's directory, such as store/latest, or a history.jsonl
+    /// A run's directory, such as store/latest, or a history: this program's, or one of another system
     path: PathBuf,
+    #[command(flatten)]
+    foreign: ForeignArgs,
     /// Judge by these models only, each expected to hold unless the run's plan expects it to be violated
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     model: Vec<String>,
@@ -43,6 +47,11 @@ struct Judged {
 
 /// Judges and prints.
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
+    match foreign::load(&args.path, &args.foreign) {
+        Ok(None) => {}
+        Ok(Some(loaded)) => return foreign::check(loaded, &args.model, args.json),
+        Err(error) => return misused(&error),
+    }
     let judged = match judge(args) {
         Ok(judged) => judged,
         Err(error) => return misused(&error),
@@ -98,7 +107,7 @@ fn expectations(args: &CheckArgs, case: &Case, plan: Option<&Plan>) -> BTreeMap<
     if let Some(plan) = plan {
         return plan.expect.clone();
     }
-    let all = hearsay_checkers::checkers().iter().map(|checker| checker.name.to_owned());
+    let all = hearsay_checkers::models_of(case).into_iter().map(str::to_owned);
     let expected = |name: String| {
         // A history by itself does not say what was stored at the end, nor when faults were in force.
         let about_the_run = ["convergence", "acknowledged-writes", "availability"].contains(&name.as_str());
