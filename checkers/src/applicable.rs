@@ -11,14 +11,18 @@
 //! | `publish` and `deliver` | broadcast |
 //! | `view` | views |
 //!
-//! A history of registers goes to the models of registers; other transactions are not decided here.
+//! | `read`, `write` and `delete`, every value written once per key | the models of registers |
+//! | the same with `cas`, `append` or equal values | linearizable |
+//! | other lists of micro-operations | the levels of transactions |
 
 use std::collections::BTreeSet;
 
 use crate::data::functions;
-use crate::models::{bank, broadcast, counter, long_fork, queue, set, set_full, total_queue, unique_ids, views};
+use crate::models::{
+    bank, broadcast, counter, linearizable, long_fork, queue, set, set_full, total_queue, unique_ids, views,
+};
 use crate::record::{Datum, Record, Recording};
-use crate::{Case, EventType, checkers};
+use crate::{Case, EventType, checkers, find};
 
 /// Models of other data types than registers.
 const OF_DATA: [&str; 10] = [
@@ -34,15 +38,54 @@ const OF_DATA: [&str; 10] = [
     views::NAME,
 ];
 
+/// Models of registers that a history of another system is judged by.
+const OF_REGISTERS: [&str; 12] = [
+    "read-your-writes",
+    "monotonic-reads",
+    "monotonic-writes",
+    "writes-follow-reads",
+    "pram",
+    "causal",
+    "causal-convergence",
+    "causal-memory",
+    "sequential",
+    "safe",
+    "regular",
+    "linearizable",
+];
+
+/// Levels of transactions, weakest first.
+const OF_TRANSACTIONS: [&str; 15] = [
+    "read-uncommitted",
+    "read-committed",
+    "session-read-committed",
+    "read-atomic",
+    "session-read-atomic",
+    "transactional-causal",
+    "consistent-view",
+    "parallel-snapshot-isolation",
+    "prefix-consistency",
+    "snapshot-isolation",
+    "strong-session-snapshot-isolation",
+    "strong-snapshot-isolation",
+    "serializable",
+    "strong-session-serializable",
+    "strict-serializable",
+];
+
 /// Names of the models that a case is about: those of registers where it has a history of them, else those of its recording.
 pub fn models_of(case: &Case) -> Vec<&'static str> {
     match &case.recording {
         Some(recording) if case.history.operations.is_empty() => applicable(recording),
-        _ => checkers().iter().map(|checker| checker.name).filter(|name| !OF_DATA.contains(name)).collect(),
+        _ => checkers()
+            .iter()
+            .map(|checker| checker.name)
+            .filter(|name| !OF_DATA.contains(name) && !OF_TRANSACTIONS.contains(name))
+            .collect(),
     }
 }
 
-/// Names of the models of other data types than registers that a recording is about, and that can judge it.
+/// Names of the models that a recording is about.
 pub fn applicable(recording: &Recording) -> Vec<&'static str> {
     let functions = functions(recording);
     let has = |name: &str| functions.contains(&name);
@@ -51,7 +94,7 @@ pub fn applicable(recording: &Recording) -> Vec<&'static str> {
     if has("add") || has("broadcast") {
         names.extend(match results(recording).next() {
             Some(Datum::Int(_)) => &[counter::NAME][..],
-            None if adds_repeat(recording) => &[counter::NAME],
+            None if repeats(recording, "add") => &[counter::NAME],
             _ => &[set::NAME, set_full::NAME],
         });
     }
@@ -67,6 +110,8 @@ pub fn applicable(recording: &Recording) -> Vec<&'static str> {
     }
     if forks(recording) {
         names.push(long_fork::NAME);
+    } else if recording.client_records().any(is_transaction) {
+        names.extend(OF_TRANSACTIONS.iter().filter(|name| find(name).is_some()));
     }
     if any("deliver") {
         names.push(broadcast::NAME);
@@ -74,7 +119,17 @@ pub fn applicable(recording: &Recording) -> Vec<&'static str> {
     if any("view") {
         names.push(views::NAME);
     }
+    let of_registers = |f: &&str| matches!(*f, "read" | "write" | "delete" | "get" | "put" | "append" | "cas");
+    if !functions.is_empty() && functions.iter().all(of_registers) && names.is_empty() {
+        let plain = functions.iter().all(|f| matches!(*f, "read" | "write" | "delete")) && !repeats(recording, "write");
+        let all = OF_REGISTERS.iter().filter(|name| find(name).is_some() && (plain || **name == linearizable::NAME));
+        names.extend(all);
+    }
     names
+}
+
+fn is_transaction(record: &Record) -> bool {
+    long_fork::micro_operations(&record.value).is_some_and(|all| !all.is_empty())
 }
 
 /// What reads returned.
@@ -83,10 +138,11 @@ fn results(recording: &Recording) -> impl Iterator<Item = &Datum> {
     recording.client_records().filter(ok_read).map(|record| &record.value).filter(|value| !value.is_nil())
 }
 
-fn adds_repeat(recording: &Recording) -> bool {
+/// Whether two operations of that function have equal keys and values.
+fn repeats(recording: &Recording, f: &str) -> bool {
     let mut seen = BTreeSet::new();
-    let add = |record: &&Record| record.kind == EventType::Invoke && record.f.as_ref() == "add";
-    !recording.client_records().filter(add).all(|record| seen.insert((&record.key, &record.value)))
+    let begins = |record: &&Record| record.kind == EventType::Invoke && record.f.as_ref() == f;
+    !recording.client_records().filter(begins).all(|record| seen.insert((&record.key, &record.value)))
 }
 
 /// Whether all values are micro-operations that only read, or write one key, and some read several.

@@ -8,6 +8,7 @@
 
 mod applicable;
 mod case;
+mod causal;
 mod data;
 pub mod dsl;
 mod explain;
@@ -15,12 +16,15 @@ pub mod export;
 mod final_keys;
 mod history;
 pub mod import;
+mod intervals;
 mod key_history;
 mod models;
 mod options;
 mod order;
 pub mod record;
+pub mod registers;
 mod registry;
+mod table;
 mod verdict;
 mod version_graph;
 mod version_order;
@@ -32,6 +36,6 @@ pub use history::{
     Event, EventType, Function, History, HistoryBuilder, HistoryError, OpIndex, Operation, Outcome, ProcessId,
     ReadError, read_jsonl,
 };
-pub use options::{AvailabilityBounds, CheckOptions, DataOptions};
+pub use options::{AvailabilityBounds, Budget, CheckOptions, DataOptions, Stop, StopFn};
 pub use registry::{Checker, UnknownChecker, checkers, find, judge};
 pub use verdict::{Judgement, KindCount, Verdict};

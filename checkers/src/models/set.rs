@@ -25,6 +25,15 @@ pub(super) fn is_add(operation: &RecordedOperation<'_>) -> bool {
     matches!(operation.f(), "add" | "broadcast")
 }
 
+/// How sure it is that an operation happened.
+fn certainty(operation: &RecordedOperation<'_>) -> u8 {
+    match operation.outcome {
+        Outcome::Fail => 0,
+        Outcome::Info => 1,
+        Outcome::Ok => 2,
+    }
+}
+
 fn check_one(operations: &[RecordedOperation<'_>], mut verdict: Verdict) -> Verdict {
     let reads = operations.iter().filter(|operation| operation.f() == "read" && operation.is_ok());
     let last = reads.max_by_key(|read| read.ended);
@@ -34,9 +43,10 @@ fn check_one(operations: &[RecordedOperation<'_>], mut verdict: Verdict) -> Verd
     // The first add that may have brought each element; several adds of one element bring it once.
     let mut adds: BTreeMap<&Datum, &RecordedOperation<'_>> = BTreeMap::new();
     for add in operations.iter().filter(|operation| is_add(operation)) {
-        let first = adds.entry(add.argument()).or_insert(add);
-        if add.outcome == Outcome::Ok && first.ended.is_none_or(|ended| add.ended < Some(ended)) {
-            *first = add;
+        let best = adds.entry(add.argument()).or_insert(add);
+        let sooner = best.is_ok() && add.is_ok() && add.ended < best.ended;
+        if sooner || certainty(add) > certainty(best) {
+            *best = add;
         }
     }
     let mut found: BTreeMap<&Datum, u64> = BTreeMap::new();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use hearsay_checkers::{Case, CheckOptions};
+use hearsay_checkers::Case;
 use hearsay_workloads::Expectation;
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::report::{JudgedVerdict, Problem, ProblemKind, RunReport, outcome_of, 
 use crate::run::judge::{judge_case, options_of};
 use crate::store::{RunDirectory, load_case, load_json};
 
-use super::foreign::{self, ForeignArgs};
+use super::foreign::{self, ForeignArgs, ModelArgs};
 use super::{misused, print, print_json};
 
 /// What to judge.
@@ -26,6 +26,8 @@ pub(super) struct CheckArgs {
     path: PathBuf,
     #[command(flatten)]
     foreign: ForeignArgs,
+    #[command(flatten)]
+    models: ModelArgs,
     /// Judge by these models only, each expected to hold unless the run's plan expects it to be violated
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     model: Vec<String>,
@@ -49,7 +51,7 @@ struct Judged {
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     match foreign::load(&args.path, &args.foreign) {
         Ok(None) => {}
-        Ok(Some(loaded)) => return foreign::check(loaded, &args.model, args.json),
+        Ok(Some(loaded)) => return foreign::check(loaded, &args.model, &args.models, args.json),
         Err(error) => return misused(&error),
     }
     let judged = match judge(args) {
@@ -70,8 +72,10 @@ fn judge(args: &CheckArgs) -> Result<Judged, String> {
     let case = load_case(path).map_err(|error| error.to_string())?;
     let plan = load_plan(path)?;
     let ended = case.phases.last().map_or(0, |phase| phase.to);
-    let options =
-        |checker: &str| plan.as_ref().map_or_else(CheckOptions::default, |plan| options_of(plan, ended, checker));
+    let options = |checker: &str| match &plan {
+        Some(plan) => args.models.limit(options_of(plan, ended, checker)),
+        None => args.models.options(),
+    };
     let expect = expectations(args, &case, plan.as_ref());
     let verdicts = judge_case(&case, &expect, options).map_err(|error| error.to_string())?;
     // What the run itself had to say stays said: a fault that never bit does not bite by judging again.

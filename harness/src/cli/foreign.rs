@@ -4,13 +4,15 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use hearsay_checkers::import::{Format, ImportOptions, read_recording, stream_records};
 use hearsay_checkers::record::{Datum, Process, Record, Recording};
-use hearsay_checkers::{Case, CheckOptions, Judgement, Verdict, judge, models_of};
+use hearsay_checkers::{Case, CheckOptions, Judgement, StopFn, Verdict, judge, models_of};
 use serde::Serialize;
 
+use crate::campaign::parse_duration;
 use crate::exit::Outcome;
 use crate::report::render_verdicts;
 
@@ -28,9 +30,53 @@ pub(super) struct ForeignArgs {
     /// Values are pairs of a key and a value, each key judged by itself [default: if they look like it]
     #[arg(long)]
     keyed: bool,
+}
+
+/// How models judge.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct ModelArgs {
     /// Options of the models, as JSON, such as {"data":{"bank_total":100}}
     #[arg(long, value_name = "JSON", value_parser = options)]
     options: Option<CheckOptions>,
+    /// Longest time for each model whose work can explode, such as 30s; then its verdict is unknown
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    budget: Option<Duration>,
+    /// Most memory for such a model beside the history, such as 500MB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
+}
+
+impl ModelArgs {
+    /// `options` with what was asked for; the time runs from now on.
+    pub(super) fn limit(&self, mut options: CheckOptions) -> CheckOptions {
+        if let Some(memory) = self.memory {
+            options.budget.memory_bytes_max = memory;
+        }
+        if let Some(budget) = self.budget {
+            let begun = Instant::now();
+            options.budget.stop = Some(StopFn::new(move || begun.elapsed() >= budget));
+        }
+        options
+    }
+
+    /// The options of a history without a plan.
+    pub(super) fn options(&self) -> CheckOptions {
+        self.limit(self.options.clone().unwrap_or_default())
+    }
+}
+
+/// `500MB`, `2GB`, `1000000`: bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let expected = || format!("`{text}` is no size: expected such as 500MB or 2GB");
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" | "M" => 1_000_000,
+        "GB" | "G" => 1_000_000_000,
+        _ => return Err(expected()),
+    };
+    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(expected)
 }
 
 fn format(name: &str) -> Result<Format, String> {
@@ -50,7 +96,6 @@ pub(super) struct Loaded {
     path: PathBuf,
     pub(super) recording: Recording,
     guessed: bool,
-    options: CheckOptions,
 }
 
 /// Reads a history, if it is one of another system; `None`: it is a run's directory or a history of this program.
@@ -73,8 +118,7 @@ pub(super) fn load_any(path: &Path, args: &ForeignArgs) -> Result<Loaded, String
     let file = File::open(path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
     let import = ImportOptions { format: args.format, keyed: args.keyed.then_some(true) };
     let recording = read_recording(file, &import).map_err(|error| format!("{}: {error}", path.display()))?;
-    let options = args.options.clone().unwrap_or_default();
-    Ok(Loaded { path: path.to_owned(), recording, guessed: args.format.is_none(), options })
+    Ok(Loaded { path: path.to_owned(), recording, guessed: args.format.is_none() })
 }
 
 /// Whether the file begins as a history of this program; then its own reader knows best what is wrong with it.
@@ -111,8 +155,8 @@ struct Judged {
 }
 
 /// Judges and prints; by the models that the history is about unless some are named.
-pub(super) fn check(loaded: Loaded, models: &[String], json: bool) -> ExitCode {
-    let judged = match judged(loaded, models) {
+pub(super) fn check(loaded: Loaded, models: &[String], args: &ModelArgs, json: bool) -> ExitCode {
+    let judged = match judged(loaded, models, args) {
         Ok(judged) => judged,
         Err(error) => return misused(&error),
     };
@@ -125,7 +169,7 @@ pub(super) fn check(loaded: Loaded, models: &[String], json: bool) -> ExitCode {
     ExitCode::from(judged.exit_code)
 }
 
-fn judged(loaded: Loaded, models: &[String]) -> Result<Judged, String> {
+fn judged(loaded: Loaded, models: &[String], args: &ModelArgs) -> Result<Judged, String> {
     let recording = &loaded.recording;
     let mut notes = vec![about(&loaded)];
     let format = recording.format.map(Format::name);
@@ -140,7 +184,10 @@ fn judged(loaded: Loaded, models: &[String]) -> Result<Judged, String> {
         let problem = "no model fits the functions of this history: name one with --model; `hearsay list` has them all";
         return Err(format!("{}: {problem}", loaded.path.display()));
     }
-    let verdicts = judge(&case, &names, &loaded.options).map_err(|error| error.to_string())?;
+    let mut verdicts = Vec::new();
+    for name in &names {
+        verdicts.extend(judge(&case, &[name], &args.options()).map_err(|error| error.to_string())?);
+    }
     let any = |judgement| verdicts.iter().any(|verdict| verdict.judgement == judgement);
     let (found, outcome) = match (any(Judgement::Violated), any(Judgement::Unknown)) {
         (true, _) => (Judgement::Violated, Outcome::Violation),
@@ -164,4 +211,19 @@ fn about(loaded: &Loaded) -> String {
     let format = recording.format.map_or("none", Format::name);
     let guessed = if loaded.guessed { ", guessed" } else { "" };
     format!("The format is {format}{guessed}; there are {} records.", recording.records.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_numbers_with_a_unit() {
+        for (text, bytes) in [("7", 7), ("12kB", 12_000), ("500MB", 500_000_000), ("2GB", 2_000_000_000)] {
+            assert_eq!(size(text), Ok(bytes));
+        }
+        for text in ["", "MB", "-1", "1.5GB", "5 MB", "99999999999GB", "3 TB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 }
