@@ -23,9 +23,12 @@
 //! 0 :ok :add 1
 //! ```
 //!
+//! Transactions have lines of their own ([`crate::transactions::notation`]).
+//!
 //! The lines of one process stand in the order of its operations; lines of different processes may stand in any.
 
 use crate::import::{Format, ImportOptions, read_recording};
+use crate::transactions::notation;
 use crate::{Case, Event, EventType, FaultWindow, FinalEntry, FinalState, Function, History, Phase, ProcessId};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -38,6 +41,7 @@ pub fn case(text: &str) -> Result<Case, String> {
     let mut case = Case::default();
     let mut operations = String::new();
     let (mut recorded, mut format) = (String::new(), None);
+    let mut transactions = String::new();
     for (at, line) in text.lines().enumerate() {
         // Every line keeps its number.
         recorded.push('\n');
@@ -47,6 +51,7 @@ pub fn case(text: &str) -> Result<Case, String> {
             }
             recorded.push_str(line);
             operations.push('\n');
+            transactions.push('\n');
             continue;
         }
         let code = line.split('#').next().unwrap_or_default().trim();
@@ -64,6 +69,10 @@ pub fn case(text: &str) -> Result<Case, String> {
                 case.final_state.get_or_insert_default().unreachable.push((*node).to_owned());
                 Ok(())
             }
+            _ if notation::is_ours(line) => {
+                transactions.push_str(line);
+                Ok(())
+            }
             _ => {
                 operations.push_str(line);
                 Ok(())
@@ -72,6 +81,7 @@ pub fn case(text: &str) -> Result<Case, String> {
         surroundings.map_err(|problem| format!("line {}: {problem}", at + 1))?;
         // Every line keeps its number.
         operations.push('\n');
+        transactions.push('\n');
     }
     case.history = history(&operations)?;
     if format.is_some() {
@@ -79,6 +89,9 @@ pub fn case(text: &str) -> Result<Case, String> {
         let recorded = format!("{}\n", recorded.get(1..).unwrap_or_default());
         let options = ImportOptions { format, keyed: None };
         case.recording = Some(read_recording(recorded.as_bytes(), &options).map_err(|error| error.to_string())?);
+    }
+    if !transactions.trim().is_empty() {
+        case.transactions = Some(notation::transactions(&transactions)?);
     }
     Ok(case)
 }

@@ -25,6 +25,7 @@ pub mod record;
 pub mod registers;
 mod registry;
 mod table;
+pub mod transactions;
 mod verdict;
 mod version_graph;
 mod version_order;

@@ -11,6 +11,8 @@ mod foreign;
 mod list;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+#[cfg(feature = "planted-bugs")]
+mod planted_shrink;
 mod run;
 mod seeds;
 mod shrink;
