@@ -2,17 +2,27 @@
 
 pub(crate) mod acknowledged_writes;
 pub(crate) mod availability;
+pub(crate) mod bank;
+pub(crate) mod broadcast;
 pub(crate) mod causal;
 pub(crate) mod causal_convergence;
 pub(crate) mod causal_memory;
 pub(crate) mod convergence;
+pub(crate) mod counter;
 pub(crate) mod linearizable;
+pub(crate) mod long_fork;
 pub(crate) mod monotonic_quorum_reads;
 pub(crate) mod monotonic_reads;
 pub(crate) mod monotonic_writes;
 pub(crate) mod pram;
+pub(crate) mod queue;
 pub(crate) mod read_your_writes;
 pub(crate) mod regular;
 pub(crate) mod safe;
 pub(crate) mod sequential;
+pub(crate) mod set;
+pub(crate) mod set_full;
+pub(crate) mod total_queue;
+pub(crate) mod unique_ids;
+pub(crate) mod views;
 pub(crate) mod writes_follow_reads;
