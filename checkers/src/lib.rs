@@ -21,6 +21,7 @@ mod order;
 pub mod record;
 pub mod registers;
 mod registry;
+pub mod search;
 mod table;
 mod verdict;
 mod version_graph;
