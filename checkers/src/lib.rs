@@ -10,6 +10,7 @@ mod case;
 mod causal;
 pub mod dsl;
 mod explain;
+pub mod export;
 mod final_keys;
 mod history;
 pub mod import;

@@ -26,7 +26,7 @@ pub enum Process {
     Client(u64),
     /// Another process, such as `nemesis`: its records are no operations of the history.
     Named(Text),
-    /// The record says nothing of its process. All such records are of one sequential client.
+    /// The record says nothing of its process: nothing is known of the order of its operations but time.
     Unnamed,
 }
 

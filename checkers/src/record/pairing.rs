@@ -118,6 +118,7 @@ pub(super) fn pair(records: &[Record], real_time: bool) -> Result<Operations<'_>
     let mut all: Vec<RecordedOperation<'_>> = Vec::with_capacity(records.len() / 2 + 1);
     let mut clients: Vec<State> = Vec::new();
     let mut others: BTreeMap<&Process, State> = BTreeMap::new();
+    let mut unnamed: Vec<u32> = Vec::new();
     let (mut reused, mut not_begun) = (0_u64, 0_u64);
     for (position, record) in records.iter().enumerate() {
         let position = position as u32;
@@ -132,7 +133,11 @@ pub(super) fn pair(records: &[Record], real_time: bool) -> Result<Operations<'_>
             }
             process => others.entry(process).or_default(),
         };
+        let nameless = record.process == Process::Unnamed;
         if record.kind == EventType::Invoke {
+            if nameless {
+                unnamed.extend(state.open.take());
+            }
             if let Some(open) = state.open {
                 let open = all[open as usize].invocation;
                 return Err(PairingError { line: record.line, problem: overlap(record, open) });
@@ -142,6 +147,10 @@ pub(super) fn pair(records: &[Record], real_time: bool) -> Result<Operations<'_>
             let (began, ended) = (position, None);
             all.push(RecordedOperation { invocation: record, completion: None, began, ended, outcome: Outcome::Info });
             continue;
+        }
+        if nameless {
+            unnamed.extend(state.open.take());
+            state.open = take_nameless(&mut unnamed, &all, record)?;
         }
         let at = match state.open.take() {
             Some(at) => at as usize,
@@ -191,13 +200,39 @@ pub(super) fn pair(records: &[Record], real_time: bool) -> Result<Operations<'_>
     Ok(Operations { notes: notes(&all, reused, if real_time { not_begun } else { 0 }), all })
 }
 
+/// Of the open operations without a process, the one that this completes: the only one of its function, or the only one
+/// that asked for what was completed.
+fn take_nameless(
+    open: &mut Vec<u32>,
+    all: &[RecordedOperation<'_>],
+    record: &Record,
+) -> Result<Option<u32>, PairingError> {
+    let asked = |at: u32| all[at as usize].invocation;
+    let of_f: Vec<u32> = open.iter().copied().filter(|at| asked(*at).f == record.f).collect();
+    let same: Vec<u32> = of_f.iter().copied().filter(|at| asked(*at).value == record.value).collect();
+    let found = match (of_f.as_slice(), same.as_slice()) {
+        ([], _) => return Ok(None),
+        ([only], _) | (_, [only]) => *only,
+        _ => {
+            let problem = format!(
+                "it completes one of {} operations {} that are open, and nothing says which: operations that overlap need \
+                 a process",
+                of_f.len(),
+                record.f
+            );
+            return Err(PairingError { line: record.line, problem });
+        }
+    };
+    open.retain(|at| *at != found);
+    Ok(Some(found))
+}
+
 fn overlap(record: &Record, open: &Record) -> String {
     let (process, f) = (&record.process, &record.f);
-    let problem = format!("{process} begins a {f} while its {} of line {} is open", open.f, open.line);
-    match process {
-        Process::Unnamed => format!("{problem}: operations that overlap need a :process, so that each finds its end"),
-        _ => format!("{problem}: expected the completion of that first"),
-    }
+    format!(
+        "{process} begins a {f} while its {} of line {} is open: expected the completion of that first",
+        open.f, open.line
+    )
 }
 
 fn notes(all: &[RecordedOperation<'_>], reused: u64, not_begun: u64) -> Vec<String> {
