@@ -28,6 +28,7 @@ mod verdict;
 mod version_graph;
 mod version_order;
 mod version_story;
+mod zones;
 
 pub use case::{Case, FaultWindow, FinalEntry, FinalState, Phase};
 pub use history::{

@@ -15,4 +15,6 @@ pub(crate) mod read_your_writes;
 pub(crate) mod regular;
 pub(crate) mod safe;
 pub(crate) mod sequential;
+pub(crate) mod staleness;
+pub(crate) mod two_atomic;
 pub(crate) mod writes_follow_reads;

@@ -16,6 +16,8 @@ pub struct CheckOptions {
     pub fault_aftermath: u64,
     /// What the availability checker expects.
     pub availability: AvailabilityBounds,
+    /// Longest staleness that is allowed, milliseconds; `None`: it is measured only.
+    pub staleness_ms_max: Option<f64>,
     /// How much work a model may do whose work can explode; beyond it the verdict is `unknown`, with the reason.
     pub budget: Budget,
 }
@@ -27,6 +29,7 @@ impl Default for CheckOptions {
             tombstones_collected: false,
             fault_aftermath: 2_000_000_000,
             availability: AvailabilityBounds::default(),
+            staleness_ms_max: None,
             budget: Budget::default(),
         }
     }
@@ -80,7 +83,7 @@ impl PartialEq for Budget {
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { steps_max: 20_000_000_000, memory_bytes_max: 2 << 30, stop: None }
+        Budget { steps_max: 2_000_000_000, memory_bytes_max: 2 << 30, stop: None }
     }
 }
 

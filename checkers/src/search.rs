@@ -26,6 +26,5 @@ mod register;
 
 pub use append::{AppendCall, AppendModel};
 pub use frontier::{Called, Effect, Ended, Limits, SequentialModel, linearize};
-pub(crate) use judge::judge_recording;
-pub(crate) use judge::{Judged, judge_object, tell_core};
-pub use register::{CasRegister, RegisterCall};
+pub(crate) use judge::{judge_equal_values, judge_last_two, judge_recording};
+pub use register::{CasRegister, LastVersions, RegisterCall};

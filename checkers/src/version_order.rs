@@ -35,7 +35,11 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
     let mut clearest: Option<(usize, Story)> = None;
     let mut found: Vec<(&'static str, u64)> = Vec::new();
     let mut not_judged = Vec::new();
-    for key in &by_key(&case.history) {
+    let history = match case.named_history() {
+        Ok(history) => history,
+        Err(unknown) => return unknown.verdict(checker),
+    };
+    for key in &by_key(&history) {
         if let Some(sentence) = key.doubled_sentence() {
             not_judged.push(sentence);
             continue;

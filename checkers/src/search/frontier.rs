@@ -7,6 +7,8 @@ use crate::table::{Table, hash_pair};
 
 /// Operations under way at once, indeterminate ones included.
 const SLOTS: usize = 128;
+/// Those of them that only calls that have to take effect may use.
+const RESERVED: u32 = 32;
 /// Ways of one state that a new one is compared with.
 const COMPARED_MAX: usize = 256;
 /// Steps between two questions whether to stop.
@@ -202,7 +204,7 @@ pub fn linearize<M: SequentialModel>(
                     "More than {SLOTS} operations were under way or indeterminate at once, and some were left out."
                 ));
             }
-            Ok(false) => return Ended::Impossible(call as usize),
+            Ok(false) => return Ended::Impossible(search.no_future_for.unwrap_or(call) as usize),
             Err(reason) => return Ended::Unknown(reason),
         }
         search.forget_states();
@@ -230,6 +232,8 @@ struct Search<'s, M: SequentialModel> {
     /// Required observing calls by end, to look ahead; the first that has not ended.
     observations: Vec<u32>,
     next_observation: usize,
+    /// The observation that ways of this end were given up for.
+    no_future_for: Option<u32>,
     /// Beginnings and ends of overwriting calls, sorted.
     overwrites_begin: Vec<u64>,
     overwrites_end: Vec<u64>,
@@ -267,6 +271,7 @@ impl<'s, M: SequentialModel> Search<'s, M> {
             asked: 0,
             observations,
             next_observation: 0,
+            no_future_for: None,
             overwrites_begin,
             overwrites_end,
         }
@@ -299,12 +304,12 @@ impl<'s, M: SequentialModel> Search<'s, M> {
         if is_free && effect == Effect::Observes {
             return Ok(true);
         }
-        if self.live == u128::MAX {
-            if !is_free {
-                return Err(format!("More than {SLOTS} operations were under way or indeterminate at once."));
-            }
+        if is_free && self.live.count_zeros() <= RESERVED {
             self.left_out = true;
             return Ok(true);
+        }
+        if self.live == u128::MAX {
+            return Err(format!("More than {SLOTS} operations were under way or indeterminate at once."));
         }
         let slot = (!self.live).trailing_zeros() as usize;
         let bit = 1_u128 << slot;
@@ -340,12 +345,14 @@ impl<'s, M: SequentialModel> Search<'s, M> {
             return Ok(true);
         }
         let slot = slot as usize;
+        self.no_future_for = None;
         let mut ended = Ways::default();
         let mut open = Ways::default();
         for way in std::mem::take(&mut self.frontier) {
             if way.has_done(slot) {
                 self.keep(&mut ended, way, slot)?;
-            } else {
+            }
+            if !self.is_through(&way, slot) {
                 open.add(way);
             }
         }
@@ -365,6 +372,11 @@ impl<'s, M: SequentialModel> Search<'s, M> {
         self.slot_of[at as usize] = u8::MAX;
         self.frontier = ended.ways.into_iter().filter(|(_, dead)| !dead).map(|(way, _)| way).collect();
         Ok(!self.frontier.is_empty())
+    }
+
+    /// Whether nothing more can become of a call that ends: a change that is free may still be the last thing seen before.
+    fn is_through(&self, way: &Way, slot: usize) -> bool {
+        way.used >> slot & 1 == 1 || (self.observing & way.free) >> slot & 1 == 1
     }
 
     fn keep(&mut self, ended: &mut Ways, mut way: Way, slot: usize) -> Result<(), String> {
@@ -406,9 +418,10 @@ impl<'s, M: SequentialModel> Search<'s, M> {
                 self.spend(1, 0)?;
                 continue;
             }
-            if after.has_done(slot) {
+            if after.has_done(slot) && !(way.has_done(slot) && after.free >> slot & 1 == 1) {
                 self.keep(ended, after, slot)?;
-            } else {
+            }
+            if !self.is_through(&after, slot) {
                 let (_, compared) = open.add(after);
                 self.spend(1 + compared, open.ways.len())?;
             }
@@ -437,7 +450,7 @@ impl<'s, M: SequentialModel> Search<'s, M> {
     }
 
     /// Whether the first observation that is still to come can be made, unless something overwrites the state before.
-    fn has_future(&self, way: &Way) -> bool {
+    fn has_future(&mut self, way: &Way) -> bool {
         let is_made = |at: &&u32| {
             let slot = self.slot_of[**at as usize];
             let over = self.calls[**at as usize].ended < Some(self.now);
@@ -446,11 +459,16 @@ impl<'s, M: SequentialModel> Search<'s, M> {
         let Some(observation) = self.observations[self.next_observation..].iter().find(|at| !is_made(at)) else {
             return true;
         };
-        let observation = &self.calls[*observation as usize];
+        let number = *observation;
+        let observation = &self.calls[number as usize];
         let ended = observation.ended.unwrap_or(u64::MAX);
         let begun = self.overwrites_begin.partition_point(|begin| *begin <= ended);
         let over = self.overwrites_end.partition_point(|end| *end < self.now);
-        begun > over || self.model.may_still_fit(&self.states.all[way.state as usize], &observation.call)
+        let fits = begun > over || self.model.may_still_fit(&self.states.all[way.state as usize], &observation.call);
+        if !fits {
+            self.no_future_for = Some(number);
+        }
+        fits
     }
 
     /// Lets go of states that no way is in any more.

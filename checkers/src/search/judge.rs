@@ -3,11 +3,11 @@
 use super::append::AppendModel;
 use super::core::{Core, core};
 use super::frontier::{Called, Effect, Ended, Limits, SequentialModel, linearize};
-use super::recorded::{Calls, Object, Told, objects};
-use super::register::{CasRegister, RegisterCall};
+use super::recorded::{Calls, Object, Told, objects, objects_of_history};
+use super::register::{CasRegister, LastVersions, RegisterCall};
 use crate::explain::{counted, sentence};
 use crate::record::{Datum, Recording};
-use crate::{Budget, CheckOptions, Judgement, Verdict};
+use crate::{Budget, CheckOptions, History, Judgement, Verdict};
 
 /// States that are few enough to begin from any of them.
 const ANY_STATE_MAX: usize = 64;
@@ -44,7 +44,10 @@ where
     }
 }
 
-/// Judges a recording of registers with compare-and-set, or of texts, key by key. `None`: it is no such recording.
+/// Judges a recording of registers with compare-and-set, or of texts, key by key.
+///
+/// # Errors
+/// It is no such recording: why.
 pub(crate) fn judge_recording(checker: &str, recording: &Recording, options: &CheckOptions) -> Result<Verdict, String> {
     let objects = objects(recording)?;
     let mut verdict = Verdict::new(checker);
@@ -52,18 +55,65 @@ pub(crate) fn judge_recording(checker: &str, recording: &Recording, options: &Ch
     if recording.no_real_time {
         return Ok(verdict.because(Judgement::Unknown, "The history says nothing about real time."));
     }
+    Ok(judge_objects(&objects, options, verdict))
+}
+
+/// Judges the keys of a history whose values are not unique, and adds what is found to the verdict on all other keys.
+pub(crate) fn judge_equal_values(history: &History, options: &CheckOptions, others: Verdict) -> Verdict {
+    let objects = objects_of_history(history);
+    let mut verdict = Verdict::new(&others.checker);
+    verdict.assumptions.push("All clients take their times from one clock.".to_owned());
+    let mut verdict = judge_objects(&objects, options, verdict);
+    if verdict.judgement == Judgement::Holds && others.judgement == Judgement::Holds {
+        verdict.explanation.extend(others.explanation);
+    }
+    for (name, count) in others.evidence {
+        *verdict.evidence.entry(name).or_default() += count;
+    }
+    verdict
+}
+
+/// Judges whether each read of a history may be of one of the last two versions.
+pub(crate) fn judge_last_two(checker: &str, history: &History, options: &CheckOptions) -> Verdict {
+    let objects = objects_of_history(history);
+    let mut verdict = Verdict::new(checker);
+    verdict.assumptions.push("All clients take their times from one clock.".to_owned());
+    judge_each(&objects, verdict, "not-2-atomic", |object, _| match &object.calls {
+        Calls::Register { calls, .. } => {
+            let evidence = count_observations(&CasRegister, calls);
+            // What one version explains, two do.
+            let limits = Limits { budget: &options.budget };
+            if linearize(&CasRegister, &[0], calls, limits) == Ended::Linearizable {
+                return (Judged::Holds, evidence);
+            }
+            (judge_object(&LastVersions { versions: 2 }, &[vec![0]], None, calls, &options.budget), evidence)
+        }
+        Calls::Text(_) => (Judged::Unknown("It is no register.".to_owned()), 0),
+    })
+}
+
+fn judge_objects(objects: &[Object], options: &CheckOptions, verdict: Verdict) -> Verdict {
+    judge_each(objects, verdict, "not-linearizable", |object, verdict| match &object.calls {
+        Calls::Register { calls, values } => judge_register(calls, values, &options.budget, verdict),
+        Calls::Text(calls) => {
+            let judged = judge_object(&AppendModel, &["".into()], None, calls, &options.budget);
+            (judged, count_observations(&AppendModel, calls))
+        }
+    })
+}
+
+fn judge_each(
+    objects: &[Object],
+    mut verdict: Verdict,
+    kind: &str,
+    mut judge: impl FnMut(&Object, &mut Verdict) -> (Judged, u64),
+) -> Verdict {
     let (mut operations, mut observations, mut unknown) = (0, 0, None);
     let mut clearest: Option<(usize, &Object, usize, Core)> = None;
     let mut violated = 0;
-    for object in &objects {
+    for object in objects {
         operations += object.told.len() as u64;
-        let (judged, evidence) = match &object.calls {
-            Calls::Register { calls, values } => judge_register(calls, values, &options.budget, &mut verdict),
-            Calls::Text(calls) => {
-                let judged = judge_object(&AppendModel, &["".into()], None, calls, &options.budget);
-                (judged, count_observations(&AppendModel, calls))
-            }
-        };
+        let (judged, evidence) = judge(object, &mut verdict);
         observations += evidence;
         match judged {
             Judged::Holds => {}
@@ -87,29 +137,29 @@ pub(crate) fn judge_recording(checker: &str, recording: &Recording, options: &Ch
     if let Some((_, object, failed, core)) = clearest {
         verdict.judgement = Judgement::Violated;
         verdict.violations = violated;
-        verdict.found("not-linearizable", violated);
+        verdict.found(kind, violated);
         verdict.explanation = tell_core(object.key.as_deref(), &object.told, failed, &core);
         for at in named(&core, failed) {
             verdict.involve(object.told[at].index);
         }
-        return Ok(verdict);
+        return verdict;
     }
     if let Some(reason) = unknown {
-        return Ok(verdict.because(Judgement::Unknown, reason));
+        return verdict.because(Judgement::Unknown, reason);
     }
     if observations == 0 {
         let reason = format!(
             "No operation could have returned anything else: of {}, none saw the object after a change of it.",
             counted(operations, "operation")
         );
-        return Ok(verdict.because(Judgement::Unknown, reason));
+        return verdict.because(Judgement::Unknown, reason);
     }
     let sentence = format!(
         "{} on {} judged, {observations} of them saw what was there after a change, and one order explains all.",
         counted(operations, "operation"),
         counted(objects.len() as u64, "key"),
     );
-    Ok(verdict.because(Judgement::Holds, sentence))
+    verdict.because(Judgement::Holds, sentence)
 }
 
 /// A register begins as nil; if that can't be and nobody ever read nil, as 0 where 0 is one of its values, as systems under
@@ -175,7 +225,7 @@ pub(crate) fn tell_core(key: Option<&str>, told: &[Told], failed: usize, core: &
     let more = if left > 0 { format!(" and {} before them", counted(left as u64, "operation")) } else { String::new() };
     let others = match core.others.len() {
         0 => String::new(),
-        count => format!(", whether or not {} under way meanwhile happened", counted(count as u64, "other")),
+        count => format!(", whether or not {} happened", counted(count as u64, "other")),
     };
     let these = if named.len() == 1 && left == 0 { "that".to_owned() } else { format!("these{more}") };
     sentences.push(if core.from_any_state {

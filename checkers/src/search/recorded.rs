@@ -6,7 +6,7 @@ use super::append::AppendCall;
 use super::frontier::Called;
 use super::register::RegisterCall;
 use crate::record::{Datum, RecordedOperation, Recording};
-use crate::{OpIndex, Outcome};
+use crate::{Function, History, OpIndex, Operation, Outcome};
 
 /// One object of a recording.
 #[derive(Clone, Debug)]
@@ -46,6 +46,40 @@ pub(crate) fn objects(recording: &Recording) -> Result<Vec<Object>, String> {
         by_key.entry(operation.key()).or_default().push(operation);
     }
     by_key.into_iter().map(|(key, operations)| object(key, &operations)).collect()
+}
+
+/// The registers of a history, key by key.
+pub(crate) fn objects_of_history(history: &History) -> Vec<Object> {
+    let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
+    for operation in &history.operations {
+        by_key.entry(&operation.key).or_default().push(operation);
+    }
+    let object = |(key, operations): (&str, Vec<&Operation>)| {
+        let mut values: Vec<Option<u64>> = operations.iter().map(|operation| operation.value).collect();
+        values.push(None);
+        values.sort_unstable();
+        values.dedup();
+        let number = |value: Option<u64>| values.binary_search(&value).expect("every value is in") as u32;
+        let (mut calls, mut told) = (Vec::new(), Vec::new());
+        for operation in operations {
+            let call = match (operation.f, operation.outcome) {
+                (_, Outcome::Fail) | (Function::Read, Outcome::Info) => continue,
+                (Function::Read, _) => RegisterCall::Read(number(operation.value)),
+                (Function::Write | Function::Delete, _) => RegisterCall::Write(number(operation.value)),
+            };
+            let did = match operation.f {
+                Function::Read => format!("read {}", crate::explain::value(operation.value)),
+                Function::Write => format!("wrote {}", crate::explain::value(operation.value)),
+                Function::Delete => "deleted it".to_owned(),
+            };
+            told.push(Told { index: operation.index, process: operation.process.to_string(), did });
+            calls.push(Called { call, began: operation.invoked, ended: operation.completed, optional: false });
+        }
+        let values =
+            values.into_iter().map(|value| value.map_or(Datum::Nil, |value| Datum::Exact(value.to_string().into())));
+        Object { key: Some(key.to_owned()), calls: Calls::Register { calls, values: values.collect() }, told }
+    };
+    by_key.into_iter().map(object).collect()
 }
 
 fn object(key: Option<&Datum>, operations: &[&RecordedOperation<'_>]) -> Result<Object, String> {

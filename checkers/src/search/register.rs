@@ -42,3 +42,39 @@ impl SequentialModel for CasRegister {
         a == b
     }
 }
+
+/// A register of which a read may return any of the last versions written.
+#[derive(Clone, Copy, Debug)]
+pub struct LastVersions {
+    /// How many versions: 1 for a register.
+    pub versions: usize,
+}
+
+impl SequentialModel for LastVersions {
+    /// The newest last.
+    type State = Vec<u32>;
+    type Call = RegisterCall;
+
+    fn step(&self, state: &Vec<u32>, call: &RegisterCall) -> Option<Vec<u32>> {
+        match *call {
+            RegisterCall::Read(value) => state.contains(&value).then(|| state.clone()),
+            RegisterCall::Write(value) => {
+                let from = (state.len() + 1).saturating_sub(self.versions);
+                Some(state[from..].iter().copied().chain([value]).collect())
+            }
+            RegisterCall::CompareAndSet(..) => None,
+        }
+    }
+
+    fn effect(&self, call: &RegisterCall) -> Effect {
+        match call {
+            RegisterCall::Read(_) => Effect::Observes,
+            RegisterCall::Write(_) if self.versions == 1 => Effect::Overwrites,
+            RegisterCall::Write(_) | RegisterCall::CompareAndSet(..) => Effect::Changes,
+        }
+    }
+
+    fn is_same(&self, a: &RegisterCall, b: &RegisterCall) -> bool {
+        a == b
+    }
+}
