@@ -16,9 +16,11 @@ mod history;
 pub mod import;
 mod intervals;
 mod key_history;
+mod lattice;
 mod models;
 mod options;
 mod order;
+mod picture;
 pub mod record;
 pub mod registers;
 mod registry;
@@ -35,6 +37,8 @@ pub use history::{
     Event, EventType, Function, History, HistoryBuilder, HistoryError, OpIndex, Operation, Outcome, ProcessId,
     ReadError, read_jsonl,
 };
+pub use lattice::{Lattice, Standing, strongest};
 pub use options::{AvailabilityBounds, Budget, CheckOptions, Stop, StopFn};
+pub use picture::timeline_svg;
 pub use registry::{Checker, UnknownChecker, checkers, find, judge};
 pub use verdict::{Judgement, KindCount, Verdict};

@@ -9,7 +9,7 @@ use crate::search::judge_last_two;
 use crate::{Case, CheckOptions, Verdict};
 
 /// Name of the checker.
-pub(crate) const NAME: &str = "2-atomic";
+pub(crate) const NAME: &str = "two-atomic";
 
 /// Judges a case.
 pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
