@@ -87,8 +87,8 @@ impl Lattice {
             if self.of(model) != Judgement::Holds {
                 continue;
             }
-            for at in 0..MODELS.len() {
-                if weaker.contains(&MODELS[at].0) && self.standings[at].judgement == Judgement::Unknown {
+            for (at, (implied, _)) in MODELS.iter().enumerate() {
+                if weaker.contains(implied) && self.standings[at].judgement == Judgement::Unknown {
                     self.conclude(at, Judgement::Holds, model);
                 }
             }

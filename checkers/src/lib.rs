@@ -11,6 +11,7 @@ mod causal;
 pub mod dsl;
 mod explain;
 pub mod export;
+mod fast;
 mod final_keys;
 mod history;
 pub mod import;
@@ -40,5 +41,6 @@ pub use history::{
 pub use lattice::{Lattice, Standing, strongest};
 pub use options::{AvailabilityBounds, Budget, CheckOptions, Stop, StopFn};
 pub use picture::timeline_svg;
+pub use registers::registers_from_jsonl;
 pub use registry::{Checker, UnknownChecker, checkers, find, judge};
 pub use verdict::{Judgement, KindCount, Verdict};

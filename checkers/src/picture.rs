@@ -48,26 +48,26 @@ fn begin(width: u32, height: u32, title: &str) -> String {
 
 /// Centre of each model's box.
 const PLACES: &[(&str, u32, u32)] = &[
-    ("linearizable", 480, 70),
-    ("two-atomic", 90, 170),
-    ("regular", 245, 170),
-    ("monotonic-quorum-reads", 425, 170),
-    ("sequential", 605, 170),
-    ("causal-convergence", 745, 170),
-    ("causal-memory", 890, 170),
-    ("safe", 245, 270),
-    ("monotonic-writes", 430, 270),
-    ("writes-follow-reads", 595, 270),
-    ("causal", 760, 270),
-    ("pram", 890, 270),
-    ("monotonic-reads", 430, 370),
-    ("read-your-writes", 625, 370),
+    ("linearizable", 560, 70),
+    ("two-atomic", 80, 170),
+    ("regular", 205, 170),
+    ("monotonic-quorum-reads", 345, 170),
+    ("sequential", 490, 170),
+    ("causal-convergence", 790, 170),
+    ("causal-memory", 970, 170),
+    ("safe", 205, 270),
+    ("monotonic-writes", 650, 270),
+    ("writes-follow-reads", 830, 270),
+    ("causal", 960, 270),
+    ("pram", 1060, 270),
+    ("monotonic-reads", 420, 370),
+    ("read-your-writes", 680, 370),
 ];
 
 impl Lattice {
     /// The lattice as a picture: stronger models above weaker ones, green for those that hold, red for those that are broken.
     pub fn to_svg(&self) -> String {
-        let mut svg = begin(970, 450, "Which models hold");
+        let mut svg = begin(1120, 450, "Which models hold");
         let place = |model: &str| PLACES.iter().find(|(name, ..)| *name == model).expect("every model has a place");
         svg += "<text x=\"20\" y=\"28\" font-size=\"16\" font-weight=\"bold\">Models of registers: what this history satisfies</text>\n";
         for (stronger, weaker) in Lattice::implications() {

@@ -6,8 +6,10 @@
 //! [`Recording`] of reads and writes; what is neither is refused with the reason.
 
 mod from_recording;
+mod jsonl;
 
 pub use from_recording::NotRegisters;
+pub use jsonl::registers_from_jsonl;
 
 use crate::table::Interner;
 use crate::{Function, History, OpIndex, Outcome, ProcessId};

@@ -74,7 +74,15 @@ pub(crate) fn zones_by_key(registers: &Registers, nodes: &[Node], impossible: &[
 impl Zones {
     /// Whether no two versions come before each other when reads begin `delta` earlier.
     pub(crate) fn is_atomic(&self, delta: u64) -> bool {
-        let delta = i64::try_from(delta).unwrap_or(NEVER);
+        self.fits(i64::try_from(delta).unwrap_or(NEVER), 0)
+    }
+
+    /// Whether no two versions come before each other, even if what ends when another begins is before that.
+    pub(crate) fn is_strictly_atomic(&self) -> bool {
+        self.fits(0, 1)
+    }
+
+    fn fits(&self, delta: i64, touching: i64) -> bool {
         // The latest and second latest last beginning among versions whose first end is early enough.
         let mut latest = (i64::MIN, usize::MAX);
         let mut second = i64::MIN;
@@ -84,7 +92,7 @@ impl Zones {
         by_begin.sort_unstable();
         let mut next = 0;
         for (begin, at) in by_begin {
-            while next < self.zones.len() && self.zones[next].first_end < begin {
+            while next < self.zones.len() && self.zones[next].first_end < begin + touching {
                 let other = self.zones[next].last_begin(delta);
                 if other > latest.0 {
                     second = latest.0;
@@ -95,7 +103,7 @@ impl Zones {
                 next += 1;
             }
             let other = if latest.1 == at { second } else { latest.0 };
-            if other > self.zones[at].first_end {
+            if other + touching > self.zones[at].first_end {
                 return false;
             }
         }

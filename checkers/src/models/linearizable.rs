@@ -50,6 +50,15 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
             }),
         };
     }
+    if let Some(registers) = &case.registers
+        && case.history.operations.is_empty()
+        && case.faults.is_empty()
+    {
+        let verdict = version_order::judge(NAME, PROMISE, case, options);
+        if verdict.judgement == Judgement::Holds || registers.values.is_some() {
+            return verdict;
+        }
+    }
     let Ok(history) = case.named_history() else {
         return version_order::judge(NAME, PROMISE, case, options);
     };
