@@ -19,6 +19,8 @@ pub struct Case {
     pub phases: Vec<Phase>,
     /// When faults were in force.
     pub faults: Vec<FaultWindow>,
+    /// The transactions, for a history of transactions.
+    pub transactions: Option<crate::transactions::TransactionHistory>,
     /// What was recorded, values as data: for models of other data types than registers.
     pub recording: Option<Recording>,
     /// The registers in compact form, for a history that has no other; looked at first.

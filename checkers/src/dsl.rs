@@ -16,8 +16,11 @@
 //! unreachable n3
 //! ```
 //!
+//! Transactions have lines of their own ([`crate::transactions::notation`]).
+//!
 //! The lines of one process stand in the order of its operations; lines of different processes may stand in any.
 
+use crate::transactions::notation;
 use crate::{Case, Event, EventType, FaultWindow, FinalEntry, FinalState, Function, History, Phase, ProcessId};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -29,6 +32,7 @@ const MILLISECOND: u64 = 1_000_000;
 pub fn case(text: &str) -> Result<Case, String> {
     let mut case = Case::default();
     let mut operations = String::new();
+    let mut transactions = String::new();
     for (at, line) in text.lines().enumerate() {
         let code = line.split('#').next().unwrap_or_default().trim();
         let words: Vec<&str> = code.split_ascii_whitespace().collect();
@@ -45,6 +49,10 @@ pub fn case(text: &str) -> Result<Case, String> {
                 case.final_state.get_or_insert_default().unreachable.push((*node).to_owned());
                 Ok(())
             }
+            _ if notation::is_ours(line) => {
+                transactions.push_str(line);
+                Ok(())
+            }
             _ => {
                 operations.push_str(line);
                 Ok(())
@@ -53,8 +61,12 @@ pub fn case(text: &str) -> Result<Case, String> {
         surroundings.map_err(|problem| format!("line {}: {problem}", at + 1))?;
         // Every line keeps its number.
         operations.push('\n');
+        transactions.push('\n');
     }
     case.history = history(&operations)?;
+    if !transactions.trim().is_empty() {
+        case.transactions = Some(notation::transactions(&transactions)?);
+    }
     Ok(case)
 }
 

@@ -27,6 +27,7 @@ pub mod registers;
 mod registry;
 pub mod search;
 mod table;
+pub mod transactions;
 mod verdict;
 mod version_graph;
 mod version_order;

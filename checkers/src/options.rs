@@ -20,6 +20,8 @@ pub struct CheckOptions {
     pub staleness_ms_max: Option<f64>,
     /// How much work a model may do whose work can explode; beyond it the verdict is `unknown`, with the reason.
     pub budget: Budget,
+    /// How transactions are judged.
+    pub transactions: crate::transactions::TransactionOptions,
 }
 
 impl Default for CheckOptions {
@@ -31,6 +33,7 @@ impl Default for CheckOptions {
             availability: AvailabilityBounds::default(),
             staleness_ms_max: None,
             budget: Budget::default(),
+            transactions: crate::transactions::TransactionOptions::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::models::{
     monotonic_quorum_reads, monotonic_reads, monotonic_writes, pram, read_your_writes, regular, safe, sequential,
     staleness, two_atomic, writes_follow_reads,
 };
+use crate::transactions::{Level, checker::checker};
 use crate::{Case, CheckOptions, Verdict};
 
 /// A checker.
@@ -131,6 +132,21 @@ const CHECKERS: &[Checker] = &[
         source: "Kingsbury, Jepsen: checker/stats and checker/perf",
         check: availability::check,
     },
+    checker::<{ Level::ReadUncommitted as usize }>(),
+    checker::<{ Level::ReadCommitted as usize }>(),
+    checker::<{ Level::SessionReadCommitted as usize }>(),
+    checker::<{ Level::ReadAtomic as usize }>(),
+    checker::<{ Level::SessionReadAtomic as usize }>(),
+    checker::<{ Level::Causal as usize }>(),
+    checker::<{ Level::ConsistentView as usize }>(),
+    checker::<{ Level::ParallelSnapshotIsolation as usize }>(),
+    checker::<{ Level::Prefix as usize }>(),
+    checker::<{ Level::SnapshotIsolation as usize }>(),
+    checker::<{ Level::SessionSnapshotIsolation as usize }>(),
+    checker::<{ Level::StrongSnapshotIsolation as usize }>(),
+    checker::<{ Level::Serializable as usize }>(),
+    checker::<{ Level::SessionSerializable as usize }>(),
+    checker::<{ Level::StrictSerializable as usize }>(),
 ];
 
 /// All checkers.

@@ -9,6 +9,8 @@ mod findings;
 mod list;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+#[cfg(feature = "planted-bugs")]
+mod planted_shrink;
 mod run;
 mod seeds;
 mod shrink;

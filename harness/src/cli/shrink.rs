@@ -203,7 +203,11 @@ fn keep(
         .and_then(|()| write_json(&directory.verdict(), &report))
         .and_then(|()| write_whole(&directory.report(), render_report(&report).as_bytes()));
     written.map_err(|error| error.to_string())?;
-    assert!(simulator.shows(plan, &subject.anomaly).is_some(), "the smaller plan shows what every step showed");
+    // What is handed out replays: read from its file it is the same run, and shows what every step showed.
+    let read = Plan::load(&directory.plan()).map_err(|error| error.to_string())?;
+    let again = simulate(&read, simulator.settings);
+    assert!(read == *plan && again.run_hash() == simulated.run_hash(), "a saved plan is the same run again");
+    assert!(simulator.shows(&read, &subject.anomaly).is_some(), "the smaller plan shows what every step showed");
     Ok((directory, report))
 }
 
