@@ -234,7 +234,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         None => Some(default.hints),
     };
     let sloppy = match fields.get("sloppy") {
-        Some(node) => reader.word(node, "sloppy", "true, false", |word| word.parse().ok()),
+        Some(node) => reader.flag(node, "sloppy"),
         None => Some(default.sloppy),
     };
     let detection = match fields.get("detection") {

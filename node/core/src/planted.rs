@@ -94,9 +94,6 @@ macro_rules! bugs {
 
 #[cfg(feature = "planted-bugs")]
 const WITHOUT_CAMPAIGN: &[Bug] = &[
-    Bug::HintRemovedUnsent,
-    Bug::HintAckRemovesNewer,
-    Bug::HintKeepsOldest,
     Bug::HintCounts,
     Bug::ExpiredHintSent,
     Bug::StandInNotRead,

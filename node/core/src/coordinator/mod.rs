@@ -89,6 +89,16 @@ impl Coordinator {
         }
     }
 
+    /// Whom the reads in work have sent repairs to.
+    #[cfg(test)]
+    pub(crate) fn repairs_sent(&self) -> alloc::vec::Vec<NodeId> {
+        let sent = |operation: &Operation| match &operation.work {
+            Work::Read(read) => read.repair.as_ref().map(|repair| repair.sent.clone()),
+            Work::Write(_) | Work::Scan(_) => None,
+        };
+        self.operations.values().filter_map(sent).flatten().collect()
+    }
+
     /// Requests in work.
     pub(crate) fn in_work(&self) -> usize {
         self.operations.len()

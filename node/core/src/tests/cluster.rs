@@ -280,6 +280,21 @@ impl TestCluster {
         *self.status(node).counters.get(name).unwrap_or_else(|| panic!("no counter {name}"))
     }
 
+    /// The same of one of the node's own counters, without making a status.
+    pub(super) fn counter_now(&self, node: NodeId, name: &str) -> u64 {
+        let replica = self.nodes[&node].replica.as_ref().expect("the node runs");
+        *replica.counters.by_name().get(name).unwrap_or_else(|| panic!("no counter {name}"))
+    }
+
+    /// Whom the only read in work at a node has sent repairs to.
+    pub(super) fn repaired_by(&self, node: NodeId) -> Vec<NodeId> {
+        self.nodes[&node].replica.as_ref().expect("the node runs").coordinator.repairs_sent()
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now / MS
+    }
+
     pub(super) fn events(&self, node: NodeId) -> &[Event] {
         &self.nodes[&node].events
     }
@@ -583,6 +598,12 @@ impl TestCluster {
             let delay = if open { 3 * MS } else { 400 * MS };
             self.schedule(delay, Happening::Connect { from, to });
         }
+    }
+
+    /// Hands a node a message of a peer that never sent it.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn deliver(&mut self, from: NodeId, to: NodeId, message: PeerMessage) {
+        self.schedule(0, Happening::Arrive { from, to, message });
     }
 
     // ---- replicas and their disks

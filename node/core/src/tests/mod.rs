@@ -9,6 +9,7 @@ mod nemesis;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod protocol;
+mod read_repair;
 mod scans;
 mod single;
 mod sloppy;
