@@ -238,7 +238,7 @@ impl Driver {
         // Nothing has been sent on these for long, so nothing that waits for the disk is for them.
         hang_up.into_iter().for_each(|peer| self.links.hang_up(peer));
         if !durable.is_empty() {
-            self.committer.gather(durable);
+            self.committer.gather(&durable);
         }
         if send.is_empty() && reply.is_empty() {
             return;
