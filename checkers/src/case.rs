@@ -1,8 +1,12 @@
 //! All that a checker may look at.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use crate::History;
+use crate::record::Recording;
+use crate::registers::Registers;
+use crate::{History, Judgement, Verdict};
 
 /// What is judged: the history, and what was observed around it.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +19,36 @@ pub struct Case {
     pub phases: Vec<Phase>,
     /// When faults were in force.
     pub faults: Vec<FaultWindow>,
+    /// What was recorded, values as data: for models of other data types than registers.
+    pub recording: Option<Recording>,
+    /// The registers in compact form, for a history that has no other; looked at first.
+    pub registers: Option<Registers>,
+}
+
+/// Why there is nothing to judge for a model of registers.
+#[derive(Clone, Debug)]
+pub(crate) struct NoRegisters(String);
+
+impl NoRegisters {
+    pub(crate) fn verdict(&self, checker: &str) -> Verdict {
+        Verdict::new(checker).because(Judgement::Unknown, self.0.clone())
+    }
+}
+
+impl Case {
+    /// The registers: of the compact history if there is one, else of the history, else of the recording.
+    pub(crate) fn registers(&self) -> Result<Cow<'_, Registers>, NoRegisters> {
+        match (&self.registers, &self.recording) {
+            (Some(registers), _) => Ok(Cow::Borrowed(registers)),
+            (None, Some(recording)) if self.history.operations.is_empty() => {
+                let registers = Registers::from_recording(recording);
+                registers
+                    .map(Cow::Owned)
+                    .map_err(|reason| NoRegisters(format!("This is no history of registers: {reason}.")))
+            }
+            (None, _) => Ok(Cow::Owned(Registers::from_history(&self.history))),
+        }
+    }
 }
 
 /// A phase of a run.

@@ -7,15 +7,22 @@
 //! (`key_history`) -> what is known about the order of versions (`version_graph`, `order`) -> a verdict in sentences.
 
 mod case;
+mod causal;
 pub mod dsl;
 mod explain;
+pub mod export;
 mod final_keys;
 mod history;
+pub mod import;
+mod intervals;
 mod key_history;
 mod models;
 mod options;
 mod order;
+pub mod record;
+pub mod registers;
 mod registry;
+mod table;
 mod verdict;
 mod version_graph;
 mod version_order;
@@ -26,6 +33,6 @@ pub use history::{
     Event, EventType, Function, History, HistoryBuilder, HistoryError, OpIndex, Operation, Outcome, ProcessId,
     ReadError, read_jsonl,
 };
-pub use options::{AvailabilityBounds, CheckOptions};
+pub use options::{AvailabilityBounds, Budget, CheckOptions, Stop, StopFn};
 pub use registry::{Checker, UnknownChecker, checkers, find, judge};
 pub use verdict::{Judgement, KindCount, Verdict};

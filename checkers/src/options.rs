@@ -16,6 +16,8 @@ pub struct CheckOptions {
     pub fault_aftermath: u64,
     /// What the availability checker expects.
     pub availability: AvailabilityBounds,
+    /// How much work a model may do whose work can explode; beyond it the verdict is `unknown`, with the reason.
+    pub budget: Budget,
 }
 
 impl Default for CheckOptions {
@@ -25,7 +27,60 @@ impl Default for CheckOptions {
             tombstones_collected: false,
             fault_aftermath: 2_000_000_000,
             availability: AvailabilityBounds::default(),
+            budget: Budget::default(),
         }
+    }
+}
+
+/// Limits of a model's work, for each verdict.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// Steps, each of some nanoseconds.
+    pub steps_max: u64,
+    /// Bytes for what is remembered beside the history.
+    pub memory_bytes_max: u64,
+    /// Asked every now and then whether to end: a caller with a clock puts its deadline here. Checkers have no clock.
+    #[serde(skip)]
+    pub stop: Option<Stop>,
+}
+
+/// Says whether the time is over.
+pub type Stop = std::sync::Arc<StopFn>;
+
+/// What a [`Stop`] calls.
+pub struct StopFn(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl StopFn {
+    /// A stop that asks this.
+    pub fn new(is_over: impl Fn() -> bool + Send + Sync + 'static) -> Stop {
+        std::sync::Arc::new(StopFn(Box::new(is_over)))
+    }
+}
+
+impl std::fmt::Debug for StopFn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StopFn")
+    }
+}
+
+impl Budget {
+    /// Whether the caller wants an end.
+    pub fn is_over(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| (stop.0)())
+    }
+}
+
+impl PartialEq for Budget {
+    fn eq(&self, other: &Budget) -> bool {
+        (self.steps_max, self.memory_bytes_max, self.stop.is_some())
+            == (other.steps_max, other.memory_bytes_max, other.stop.is_some())
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { steps_max: 20_000_000_000, memory_bytes_max: 2 << 30, stop: None }
     }
 }
 

@@ -3,8 +3,9 @@
 use thiserror::Error;
 
 use crate::models::{
-    acknowledged_writes, availability, convergence, linearizable, monotonic_quorum_reads, monotonic_reads,
-    read_your_writes,
+    acknowledged_writes, availability, causal, causal_convergence, causal_memory, convergence, linearizable,
+    monotonic_quorum_reads, monotonic_reads, monotonic_writes, pram, read_your_writes, regular, safe, sequential,
+    writes_follow_reads,
 };
 use crate::{Case, CheckOptions, Verdict};
 
@@ -39,6 +40,60 @@ const CHECKERS: &[Checker] = &[
         meaning: "After its own acknowledged write a session reads that version or a newer one.",
         source: "Terry et al., Session guarantees for weakly consistent replicated data, 1994",
         check: read_your_writes::check,
+    },
+    Checker {
+        name: monotonic_writes::NAME,
+        meaning: "Who sees a write of a session also sees that session's writes before it, in their order.",
+        source: "Terry et al., Session guarantees for weakly consistent replicated data, 1994",
+        check: monotonic_writes::check,
+    },
+    Checker {
+        name: writes_follow_reads::NAME,
+        meaning: "Who sees a write also sees what its session had read before, and the write is newer than that.",
+        source: "Terry et al., Session guarantees for weakly consistent replicated data, 1994",
+        check: writes_follow_reads::check,
+    },
+    Checker {
+        name: pram::NAME,
+        meaning: "Each session sees the writes of every other session in the order of that session, and its own at once.",
+        source: "Lipton and Sandberg, PRAM: a scalable shared memory, 1988",
+        check: pram::check,
+    },
+    Checker {
+        name: causal::NAME,
+        meaning: "No read returns a version that is causally before another one that its session knew of (CC).",
+        source: "Bouajjani, Enea, Guerraoui and Hamza, On verifying causal consistency, 2017",
+        check: causal::check,
+    },
+    Checker {
+        name: causal_convergence::NAME,
+        meaning: "Causal consistency, and all sessions order concurrent versions alike (CCv, causal+).",
+        source: "Bouajjani, Enea, Guerraoui and Hamza, On verifying causal consistency, 2017",
+        check: causal_convergence::check,
+    },
+    Checker {
+        name: causal_memory::NAME,
+        meaning: "Causal consistency, and each session's reads fit one order of all that it knows of (CM).",
+        source: "Ahamad et al., Causal memory, 1995; Bouajjani et al., On verifying causal consistency, 2017",
+        check: causal_memory::check,
+    },
+    Checker {
+        name: sequential::NAME,
+        meaning: "Each register by itself has one order of all operations that keeps every session's order.",
+        source: "Lamport, How to make a multiprocessor computer that correctly executes multiprocess programs, 1979",
+        check: sequential::check,
+    },
+    Checker {
+        name: safe::NAME,
+        meaning: "A read that overlaps no write returns a version that was not overwritten before it began.",
+        source: "Lamport, On interprocess communication, 1986",
+        check: safe::check,
+    },
+    Checker {
+        name: regular::NAME,
+        meaning: "A read returns a version that was written while it ran, or was not overwritten before it began.",
+        source: "Lamport, On interprocess communication, 1986; Shao et al., Multiwriter consistency conditions, 2011",
+        check: regular::check,
     },
     Checker {
         name: linearizable::NAME,

@@ -184,7 +184,7 @@ impl<'k> VersionGraph<'k> {
             possibly_stale: Vec::new(),
         };
         let finished = if promise.real_time { Finished::new(history, promise.session) } else { Finished::default() };
-        graph.add_visits(promise.session, real_time_writes, &finished);
+        graph.add_visits(promise, real_time_writes, &finished);
         graph.add_initial_family();
         // What the first family says is told. Where writes are visits, visits repeat what is known of writes, in words
         // that are less clear.
@@ -203,12 +203,16 @@ impl<'k> VersionGraph<'k> {
         graph
     }
 
-    fn add_visits(&mut self, promise: SessionPromise, real_time_writes: bool, finished: &Finished) {
+    fn add_visits(&mut self, promise: Promise, real_time_writes: bool, finished: &Finished) {
         let history = self.history;
         let mut operations = history.reads.clone();
+        // Where only sessions order operations, an indeterminate one is still the last of its session.
+        let all_changes = promise.session == SessionPromise::Everything && !promise.real_time;
+        let promise = promise.session;
         if promise != SessionPromise::Reads {
             let changes = history.writes.iter().chain(&history.deletes);
-            operations.extend(changes.filter(|change| history.operation(**change).acknowledged().is_some()));
+            let counts = |change: &&u32| all_changes || history.operation(**change).acknowledged().is_some();
+            operations.extend(changes.filter(counts));
         }
         operations.sort_by_key(|position| (history.operation(*position).process, *position));
         let mut node_of_delete: Vec<(u32, u32)> = Vec::with_capacity(history.deletes.len());
@@ -228,6 +232,12 @@ impl<'k> VersionGraph<'k> {
                 (Function::Delete, _) => {
                     let at = node_of_delete.binary_search_by_key(&position, |(delete, _)| *delete);
                     Some(node_of_delete[at.expect("every delete has a node")].1)
+                }
+                (Function::Write, Some(value)) if operation.completed.is_none() => {
+                    match history.origin(value, u64::MAX) {
+                        Origin::Written(at) => Some(1 + at),
+                        _ => None,
+                    }
                 }
                 (_, Some(value)) => match history.origin_for(operation, value) {
                     Origin::Written(at) => Some(1 + at),

@@ -22,7 +22,7 @@ const CONTRADICTION: &str = "contradiction";
 pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &CheckOptions) -> Verdict {
     let mut verdict = Verdict::new(checker);
     verdict.assumptions.push("Values are unique per key.".to_owned());
-    verdict.assumptions.push(if promise.session == SessionPromise::Everything {
+    verdict.assumptions.push(if promise.session == SessionPromise::Everything && promise.real_time {
         "All clients take their times from one clock.".to_owned()
     } else if options.real_time_writes {
         "A write that was acknowledged or read before another one began is older than it (the clocks of the nodes agree)."

@@ -33,7 +33,7 @@ pub(crate) fn tell_finding(graph: &VersionGraph<'_>, finding: Finding) -> Story 
         let before = past(&mut story, seen, key);
         let (seen_by, read_by) = (seen.process, read.process);
         let again = if seen_by == read_by { "later".to_owned() } else { format!("{read_by} later") };
-        let (first, second) = (at(seen.completed.unwrap_or_default()), at(read.completed.unwrap_or_default()));
+        let (first, second) = (at(seen.completed.unwrap_or(seen.invoked)), at(read.completed.unwrap_or_default()));
         let index = story.mention(read);
         story
             .sentences
@@ -45,7 +45,7 @@ pub(crate) fn tell_finding(graph: &VersionGraph<'_>, finding: Finding) -> Story 
         ));
         return story;
     }
-    let (what, when) = (value(read.value), at(read.completed.unwrap_or_default()));
+    let (what, when) = (value(read.value), at(read.completed.unwrap_or(read.invoked)));
     let index = story.mention(read);
     story.sentences.push(format!("Key {key}: {} read {what} at {when} ({index}).", read.process));
     let reason = match finding {
@@ -168,7 +168,8 @@ fn tell_session(graph: &VersionGraph<'_>, story: &mut Story, edge: &Edge, from: 
         } else if let (true, true, Some(first)) =
             (visit.node == edge.to, graph.promise.is_bound(operation.f == Function::Read), before)
         {
-            let (began, done) = (at(first.completed.unwrap_or_default()), at(operation.completed.unwrap_or_default()));
+            let (began, done) =
+                (at(first.completed.unwrap_or(first.invoked)), at(operation.completed.unwrap_or_default()));
             let (first_index, index) = (story.mention(first), story.mention(operation));
             let (first_did, did) = (did(graph, first), did(graph, operation));
             let process = first.process;
@@ -190,7 +191,7 @@ fn tell_real_time_visits(graph: &VersionGraph<'_>, story: &mut Story, edge: &Edg
     let after = after.min_by_key(|operation| operation.invoked).expect("a real-time edge has a later operation");
     let over = operations(edge.from).filter(|operation| operation.completed < Some(after.invoked));
     let over = over.max_by_key(|operation| operation.completed).expect("a real-time edge has an earlier operation");
-    let (end, begin) = (at(over.completed.unwrap_or_default()), at(after.invoked));
+    let (end, begin) = (at(over.completed.unwrap_or(over.invoked)), at(after.invoked));
     let (over_index, after_index) = (story.mention(over), story.mention(after));
     let who = if over.process == after.process { "it".to_owned() } else { after.process.to_string() };
     let over_did = match over.f {
@@ -244,7 +245,7 @@ fn tell_real_time_writes(graph: &VersionGraph<'_>, story: &mut Story, edge: &Edg
     if witness.process == change.process {
         format!("{claim}: {} {witness_did} and then {change_did}", change.process)
     } else {
-        let (over, begun) = (at(witness.completed.unwrap_or_default()), at(change.invoked));
+        let (over, begun) = (at(witness.completed.unwrap_or(witness.invoked)), at(change.invoked));
         format!(
             "{claim}: {} {witness_did}, which was over at {over}; {} {change_did}, from {begun} on",
             witness.process, change.process

@@ -26,7 +26,7 @@ fn as_expected_without(campaign: &'static str, seed: u64) -> bool {
 }
 
 fn is_found_and_nothing_without_it(bug: Bug) {
-    let case = case(bug);
+    let case = case(bug).expect("it is tested here because a campaign finds it");
     let found = hunt(case).expect("a campaign that ships");
     let (campaign, within, checker) = (case.campaign, case.within, case.checker);
     assert!(found.is_some(), "{}: {checker} did not find it in {within} seeds of {campaign}", bug.name());

@@ -28,6 +28,15 @@ pub(super) const CLUSTER_KEYS: &[KeyDoc] = &[
     ("merkle_interval", "between two Merkle exchanges that a node starts; 0s: none"),
     ("merkle_depth", "each range has a Merkle tree of 2^depth leaves, 0 to 16"),
     ("tombstone_grace", "age at which the mark of a deleted key is removed, up to 365d"),
+    ("hints", "who keeps a write for a replica out of reach: none, or coordinator (default none)"),
+    ("sloppy", "whether the next nodes on the ring stand in for replicas out of reach: true or false (default false)"),
+    ("hint_window", "no new hints for a node that is away for longer (default 3h)"),
+    ("hints_bytes", "bytes of hints that a node keeps for one other, at most (default 33554432)"),
+    ("hint_replay", "records that a node hands over to one other per second, at most (default 40000)"),
+    ("speculative_delay", "after which a read asks a further replica (default: as repair_patience)"),
+    ("speculative_percentile", "the same as a percentile of recent reads, 50 to 99 (default: the delay alone)"),
+    ("detection", "how a silent peer is judged: timeout, or phi (default timeout)"),
+    ("phi_threshold", "suspicion at which a peer is held for dead, 1 to 32 (default 8)"),
 ];
 
 /// `workload`.
@@ -40,7 +49,7 @@ pub(super) const REGISTER_KEYS: &[KeyDoc] = &[
     ("rate", "operations per second of all clients together"),
     ("mix", "weights of the operations, such as {read: 50, write: 45, delete: 5}"),
     ("read_level", "replicas that a read asks: one, two, three, quorum, all, or a number"),
-    ("write_level", "replicas that acknowledge a write or delete: one, two, three, quorum, all, or a number"),
+    ("write_level", "replicas that acknowledge a write or delete: any, one, two, three, quorum, all, or a number"),
     ("sticky", "how many of the clients keep to one node; the others roam (default 0)"),
     ("key_life", "after which all keys are left and fresh ones take their place (default: never)"),
     ("key_choice", "uniform, or zipf for hot keys (default uniform)"),

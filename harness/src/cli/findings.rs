@@ -58,9 +58,12 @@ impl Shortest {
 impl Findings {
     /// Notes what a run found. Whether anything of it is called `stop_on`: a finding's name, or its checker or kind alone.
     pub(super) fn add(&mut self, report: &RunReport, shortest: &Shortest, stop_on: Option<&str>) -> bool {
-        let mut is_awaited = false;
+        // Whoever waits for a finding gets it where the campaign expects it, too.
+        let is_awaited = stop_on.is_some_and(|awaited| {
+            let found = anomalies_of(report).into_iter().map(|found| found.anomaly.to_string());
+            found.chain(names(report)).any(|name| is_called(&name, awaited))
+        });
         for name in names(report) {
-            is_awaited |= stop_on.is_some_and(|awaited| is_called(&name, awaited));
             let finding = self.by_name.entry(name).or_insert_with(|| Finding {
                 count: 0,
                 seeds: Vec::new(),
@@ -142,6 +145,8 @@ mod tests {
         let plan = make_plan(&campaign::load("stale-reads").unwrap(), 4);
         let mut report = simulate(&plan, Settings::default()).report(&plan, String::new(), String::new());
         assert_eq!(names(&report), [""; 0], "what is expected is no finding");
+        let expected = Shortest { faults: 3, operations: 1, seed: 4, directory: String::new() };
+        assert!(Findings::default().add(&report, &expected, Some("stale-read")), "it can be waited for");
         for judged in &mut report.verdicts {
             if judged.verdict.checker == "monotonic-reads" {
                 judged.outcome = Outcome::Violation;

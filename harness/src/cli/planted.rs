@@ -80,8 +80,17 @@ enum Done {
 pub(super) fn run(args: &PlantedArgs) -> ExitCode {
     let cases: Vec<&Case> = match args.bugs.as_slice() {
         [] => CASES.iter().collect(),
-        some => Bug::ALL.into_iter().filter(|bug| some.iter().any(|name| name == bug.name())).map(case).collect(),
+        some => {
+            Bug::ALL.into_iter().filter(|bug| some.iter().any(|name| name == bug.name())).filter_map(case).collect()
+        }
     };
+    let unseen = Bug::WITHOUT_CAMPAIGN.iter().find(|bug| args.bugs.iter().any(|name| name == bug.name()));
+    if let Some(bug) = unseen {
+        let name = bug.name();
+        return failed(&format!(
+            "no campaign can find {name}: `cargo test -p hearsay-core --features planted-bugs` does"
+        ));
+    }
     let began = Instant::now();
     let tasks = tasks(&cases);
     let jobs = args.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);

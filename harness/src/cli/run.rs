@@ -77,7 +77,8 @@ pub(super) struct RunArgs {
     /// Start no further run after so many that were not as expected
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..), requires = "many")]
     pub(super) stop_after: Option<u64>,
-    /// Start no further run after one that found this: a kind such as stale-read, a checker, or both as in the summary
+    /// Start no further run after one that found this, expected or not: a kind such as stale-read, a checker, or both as in
+    /// the summary
     #[arg(long, value_name = "FINDING", requires = "many")]
     pub(super) stop_on: Option<String>,
     /// Keep simulated runs that were as expected, too

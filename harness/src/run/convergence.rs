@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use hearsay_checkers::FinalEntry;
-use hearsay_core::{Key, LocalEntry, NodeId};
+use hearsay_core::{ClusterConfig, Hints, Key, LocalEntry, NodeId, StatusReport};
 
 use super::client::{FOREIGN_VALUE, decode_value};
+use super::proof::Statuses;
 
 /// What every node stores, or why it could not be looked at.
 pub type Scans = BTreeMap<NodeId, Result<Vec<LocalEntry>, String>>;
@@ -41,6 +42,23 @@ pub fn differing(scans: &Scans, replication: usize, tombstones_collected: bool) 
         }
     }
     differing
+}
+
+/// Whether nodes of this cluster keep writes for others.
+pub fn keeps(cluster: &ClusterConfig) -> bool {
+    cluster.sloppy || cluster.hints != Hints::None
+}
+
+/// What nodes keep for others still, as sentences; empty when all of it was handed over.
+pub fn kept(statuses: &Statuses) -> Vec<String> {
+    let told = |(node, status): (&NodeId, &Result<StatusReport, String>)| match status {
+        Ok(status) => match status.counters.get("hints_pending") {
+            None | Some(0) => None,
+            Some(records) => Some(format!("{node} has {records} writes for other nodes that it has not handed over.")),
+        },
+        Err(reason) => Some(format!("{node} does not say what it keeps for others: {reason}.")),
+    };
+    statuses.iter().filter_map(told).collect()
 }
 
 /// The scans as the checkers take them, with the nodes that could not be looked at.
@@ -120,6 +138,31 @@ mod tests {
         all.insert(NodeId(2), Err("timed out".to_owned()));
         assert_eq!(differing(&all, 2, false), ["n2 could not be looked at (timed out)"]);
         assert_eq!(final_entries(&all).1, ["n2: timed out"]);
+    }
+
+    #[test]
+    fn what_is_kept_for_others_is_named_until_it_is_handed_over() {
+        let status = |pending: Option<u64>| {
+            Ok(StatusReport {
+                node: NodeId(1),
+                incarnation: 1,
+                wall: WallTime(0),
+                ready: true,
+                catching_up_from: Vec::new(),
+                peers: Vec::new(),
+                keys: 0,
+                state_digest: [0; 32],
+                merkle_roots: Vec::new(),
+                counters: pending.map(|records| ("hints_pending".to_owned(), records)).into_iter().collect(),
+            })
+        };
+        let mut statuses: Statuses = [(NodeId(1), status(Some(0))), (NodeId(2), status(None))].into_iter().collect();
+        assert_eq!(kept(&statuses), [""; 0]);
+        statuses.insert(NodeId(2), status(Some(3)));
+        statuses.insert(NodeId(3), Err("timed out".to_owned()));
+        let told = kept(&statuses);
+        assert_eq!(told[0], "n2 has 3 writes for other nodes that it has not handed over.");
+        assert_eq!((told.len(), told[1].contains("timed out")), (2, true));
     }
 
     #[test]

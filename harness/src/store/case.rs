@@ -33,7 +33,7 @@ pub fn load_case(path: &Path) -> Result<Case, StoreError> {
     // A run that crashed has no more than its history.
     let observed: Observed = load_json(&run.phases())?.unwrap_or_default();
     let final_state: Option<FinalState> = load_json(&run.final_state())?;
-    Ok(Case { history, final_state, phases: observed.phases, faults: observed.faults })
+    Ok(Case { history, final_state, phases: observed.phases, faults: observed.faults, ..Case::default() })
 }
 
 fn load_history(path: &Path) -> Result<History, StoreError> {

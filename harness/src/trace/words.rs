@@ -38,7 +38,10 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         ClientResponse::Read { value: None, stamp: Some(_) } => format!("{of} is deleted"),
         ClientResponse::Read { value: None, stamp: None } => format!("{of}: nothing"),
         ClientResponse::Failed(error) => error.message.clone(),
-        ClientResponse::Status(_) | ClientResponse::Entries { .. } | ClientResponse::Replicas(_) => "answer".to_owned(),
+        ClientResponse::Status(_)
+        | ClientResponse::Entries { .. }
+        | ClientResponse::Replicas(_)
+        | ClientResponse::Rows { .. } => "answer".to_owned(),
     }
 }
 

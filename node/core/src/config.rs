@@ -21,6 +21,28 @@ pub enum ReadRepair {
     None,
 }
 
+/// Who keeps a write for a replica that is out of reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hints {
+    /// Nobody: read repair and anti-entropy bring it up to date.
+    #[default]
+    None,
+    /// The coordinator of the write. Its hint counts toward no level but `any`.
+    Coordinator,
+}
+
+/// How a node judges whether a peer is alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Detection {
+    /// Silence of a fixed length.
+    #[default]
+    Timeout,
+    /// Phi-accrual: silence that is improbable after what was heard before.
+    Phi,
+}
+
 /// The configuration of a cluster. Every duration is in milliseconds on the monotonic clock, but the grace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -50,6 +72,25 @@ pub struct ClusterConfig {
     pub merkle_depth: u8,
     /// Age in milliseconds of the wall clock at which a tombstone is removed.
     pub tombstone_grace_ms: u64,
+    /// Hinted handoff.
+    pub hints: Hints,
+    /// Sloppy quorums: the next nodes on the ring stand in for replicas that are held for dead, count toward levels, and
+    /// hand over once these are back.
+    pub sloppy: bool,
+    /// No new hints for a node that has been out of reach for longer, in milliseconds of the wall clock.
+    pub hint_window_ms: u64,
+    /// Most bytes of hints and stand-in copies that a node keeps for one other.
+    pub hints_bytes_max: u64,
+    /// Records that a node hands over to one other per second, at most.
+    pub hint_replay_per_s: u32,
+    /// How long a read waits for a replica before it asks a further one. `None`: `repair_patience_ms`.
+    pub speculative_delay_ms: Option<u64>,
+    /// The same, as a percentile (50 to 99) of the node's recent reads, but at most the delay. `None`: the delay alone.
+    pub speculative_percentile: Option<u8>,
+    /// Failure detection.
+    pub detection: Detection,
+    /// With `detection: phi`, a peer is held for dead at this suspicion: 10^-phi is the chance that it is a mistake.
+    pub phi_threshold: u8,
 }
 
 impl Default for ClusterConfig {
@@ -67,6 +108,15 @@ impl Default for ClusterConfig {
             merkle_interval_ms: 2_000,
             merkle_depth: 6,
             tombstone_grace_ms: 10 * 24 * 3600 * 1000,
+            hints: Hints::None,
+            sloppy: false,
+            hint_window_ms: 3 * 3600 * 1000,
+            hints_bytes_max: 32 << 20,
+            hint_replay_per_s: 40_000,
+            speculative_delay_ms: None,
+            speculative_percentile: None,
+            detection: Detection::Timeout,
+            phi_threshold: 8,
         }
     }
 }
@@ -80,6 +130,10 @@ impl ClusterConfig {
     pub const VNODES_MAX: u16 = 256;
     /// Deepest Merkle tree.
     pub const MERKLE_DEPTH_MAX: u8 = 16;
+    /// Most of `hints_bytes_max`.
+    pub const HINTS_BYTES_MAX: u64 = 1 << 32;
+    /// Highest `phi_threshold`.
+    pub const PHI_THRESHOLD_MAX: u8 = 32;
 
     /// Checks everything that a protocol relies on. The first mistake is answered.
     ///
@@ -132,6 +186,26 @@ impl ClusterConfig {
                 self.heartbeat_interval_ms,
                 self.heartbeat_interval_ms.saturating_mul(2)
             )
+        })?;
+        check(self.hints_bytes_max > 0 && self.hints_bytes_max <= Self::HINTS_BYTES_MAX, &|| {
+            format!(
+                "hints_bytes_max is {}: choose a number from 1 to {}, or switch hints and sloppy off",
+                self.hints_bytes_max,
+                Self::HINTS_BYTES_MAX
+            )
+        })?;
+        check(self.hint_replay_per_s > 0, &|| {
+            "hint_replay_per_s is 0: hints would never be handed over, choose at least 1".into()
+        })?;
+        check(self.speculative_delay_ms != Some(0), &|| {
+            "speculative_delay_ms is 0: every read would ask every replica, choose at least 1".into()
+        })?;
+        check(self.speculative_percentile.is_none_or(|percentile| (50..=99).contains(&percentile)), &|| {
+            let percentile = self.speculative_percentile.unwrap_or_default();
+            format!("speculative_percentile is {percentile}: choose a number from 50 to 99, or leave it out")
+        })?;
+        check((1..=Self::PHI_THRESHOLD_MAX).contains(&self.phi_threshold), &|| {
+            format!("phi_threshold is {}: choose a number from 1 to {}", self.phi_threshold, Self::PHI_THRESHOLD_MAX)
         })?;
         // A tombstone that expires while its delete is still under way would be refused by the replicas it reaches last.
         check(self.tombstone_grace_ms >= self.request_timeout_ms, &|| {
@@ -197,6 +271,11 @@ mod tests {
             (|c| c.heartbeat_interval_ms = 0, "heartbeat_interval_ms is 0"),
             (|c| c.heartbeat_timeout_ms = 300, "raise it to at least 500"),
             (|c| c.tombstone_grace_ms = 10, "raise the grace"),
+            (|c| c.hints_bytes_max = 0, "hints_bytes_max is 0"),
+            (|c| c.hint_replay_per_s = 0, "never be handed over"),
+            (|c| c.speculative_delay_ms = Some(0), "ask every replica"),
+            (|c| c.speculative_percentile = Some(100), "from 50 to 99"),
+            (|c| c.phi_threshold = 0, "from 1 to 32"),
             (|c| c.members.retain(|id| id.0 != 1), "n1 is not among the members"),
         ];
         for (mistake, expected) in table {

@@ -22,6 +22,7 @@ mod config;
 mod coordinator;
 mod counters;
 mod failure_detector;
+mod hints;
 mod io;
 mod marks;
 pub mod merkle;
@@ -41,10 +42,11 @@ mod timers;
 mod types;
 
 pub use api::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Level, LocalEntry, PeerStatus, StatusReport,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, KeyBound, KeyRange, Level, LocalEntry, PeerStatus,
+    ReadOptions, Row, StatusReport, WriteOptions,
 };
 pub use cluster::Cluster;
-pub use config::{ClusterConfig, ConfigError, ReadRepair};
+pub use config::{ClusterConfig, ConfigError, Detection, Hints, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
 #[cfg(feature = "planted-bugs")]

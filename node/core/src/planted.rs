@@ -72,6 +72,9 @@ macro_rules! bugs {
             /// All of them.
             pub const ALL: [Bug; [$(Bug::$bug),+].len()] = [$(Bug::$bug),+];
 
+            /// Those that the tests of this crate find and no campaign can: its clients never ask what shows them.
+            pub const WITHOUT_CAMPAIGN: &[Bug] = WITHOUT_CAMPAIGN;
+
             /// What it is called on command lines and in reports.
             pub fn name(self) -> &'static str {
                 match self {
@@ -88,6 +91,20 @@ macro_rules! bugs {
         }
     };
 }
+
+#[cfg(feature = "planted-bugs")]
+const WITHOUT_CAMPAIGN: &[Bug] = &[
+    Bug::HintRemovedUnsent,
+    Bug::HintAckRemovesNewer,
+    Bug::HintKeepsOldest,
+    Bug::HintCounts,
+    Bug::ExpiredHintSent,
+    Bug::StandInNotRead,
+    Bug::StandInCountsAsPrimary,
+    Bug::ExpiredTombstoneSpread,
+    Bug::SpeculativeCountsTwice,
+    Bug::NoShortReadProtection,
+];
 
 #[cfg(feature = "planted-bugs")]
 bugs! {
@@ -137,6 +154,26 @@ bugs! {
     EmptyNodeAnswers = "empty-node-answers",
     /// a node that was once held for dead is never used again
     DeadForEver = "dead-for-ever",
+    /// a hint is removed when it is sent, not when its owner has it on the disk
+    HintRemovedUnsent = "hint-removed-unsent",
+    /// the acknowledgement of a hint removes the newer one that came meanwhile
+    HintAckRemovesNewer = "hint-ack-removes-newer",
+    /// a second hint for a key does not replace the first
+    HintKeepsOldest = "hint-keeps-oldest",
+    /// a hint counts toward every level
+    HintCounts = "hint-counts",
+    /// a hint is handed over however old it is
+    ExpiredHintSent = "expired-hint-sent",
+    /// what a stand-in took is not read
+    StandInNotRead = "stand-in-not-read",
+    /// a stand-in counts as one of the key's own replicas
+    StandInCountsAsPrimary = "stand-in-counts-as-primary",
+    /// read repair spreads expired tombstones
+    ExpiredTombstoneSpread = "expired-tombstone-spread",
+    /// the answer of a replica counts twice once a further one was asked
+    SpeculativeCountsTwice = "speculative-counts-twice",
+    /// what a replica left out of a page because of its limit counts as not stored
+    NoShortReadProtection = "no-short-read-protection",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

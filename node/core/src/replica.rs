@@ -31,6 +31,7 @@ use crate::config::no_member;
 use crate::coordinator::Coordinator;
 use crate::counters::Counters;
 use crate::failure_detector::{FULL_MESH_MAX, FailureDetector, Round, Traffic};
+use crate::hints::{HandOver, HintQueues};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::ring::Ring;
 use crate::rng::sub_stream;
@@ -38,8 +39,8 @@ use crate::store::Store;
 use crate::table::Table;
 use crate::timers::{Timer, Timers};
 use crate::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Event, Input,
-    Key, Lane, Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send, Time, Value, Version,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Detection, Event,
+    Input, Key, Lane, Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send, Time, Value, Version,
     planted, store_codec,
 };
 
@@ -60,6 +61,9 @@ pub struct Replica {
     pub(crate) detector: FailureDetector,
     pub(crate) coordinator: Coordinator,
     pub(crate) sync: AntiEntropy,
+    /// What is kept for others.
+    pub(crate) hints: HintQueues,
+    pub(crate) hand_over: HandOver,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     /// Neighbours that this node has not compared itself with yet; empty when it is ready.
@@ -144,6 +148,11 @@ impl Replica {
                 counters.recovered_not_owned += 1;
             }
         }
+        let mut hints =
+            HintQueues::new(config.hints_bytes_max, config.hint_window_ms, config.tombstone_grace_ms, planted);
+        for (owner, key, held) in content.hints {
+            hints.recover(owner, key, held);
+        }
         let (interval_ms, timeout_ms) = (config.heartbeat_interval_ms, config.heartbeat_timeout_ms);
         let mut detector = if config.members.len() <= FULL_MESH_MAX {
             let others = config.members.iter().copied().filter(|member| *member != identity);
@@ -151,6 +160,9 @@ impl Replica {
         } else {
             FailureDetector::of_neighbours(&neighbours, interval_ms, timeout_ms, now.time)
         };
+        if config.detection == Detection::Phi {
+            detector = detector.with_phi(config.phi_threshold);
+        }
         detector.planted = planted;
         let caught_up = content.caught_up == Some(fingerprint) || planted!(planted, EmptyNodeAnswers);
         let sync = AntiEntropy::new(
@@ -172,6 +184,8 @@ impl Replica {
             store,
             detector,
             sync,
+            hints,
+            hand_over: HandOver::default(),
             timers: Timers::default(),
             counters,
             now,
@@ -201,6 +215,7 @@ impl Replica {
             }
             replica.begin_catching_up();
         }
+        replica.begin_hand_over();
         // The first heartbeats go out at once, so that the driver makes the links; later ones at a phase of their own, so that
         // nodes started together do not speak together.
         replica.send_heartbeats();
@@ -241,10 +256,17 @@ impl Replica {
     fn on_client(&mut self, request_id: RequestId, request: ClientRequest) {
         let response = match request {
             ClientRequest::Put { key, value, level } => {
-                return self.coordinate_write(request_id, key, Some(value), level);
+                return self.coordinate_write(request_id, key, Some(value), level.into());
             }
-            ClientRequest::Delete { key, level } => return self.coordinate_write(request_id, key, None, level),
-            ClientRequest::Get { key, level } => return self.coordinate_read(request_id, key, level),
+            ClientRequest::Delete { key, level } => return self.coordinate_write(request_id, key, None, level.into()),
+            ClientRequest::PutWith { key, value, options } => {
+                return self.coordinate_write(request_id, key, value, options);
+            }
+            ClientRequest::Get { key, level } => return self.coordinate_read(request_id, key, level.into()),
+            ClientRequest::GetWith { key, options } => return self.coordinate_read(request_id, key, options),
+            ClientRequest::Scan { range, limit, level } => {
+                return self.coordinate_scan(request_id, range, limit, level);
+            }
             ClientRequest::Status => ClientResponse::Status(self.status()),
             ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
             ClientRequest::LocalScan { limit: 0, .. } => {
@@ -290,6 +312,18 @@ impl Replica {
                 self.on_read_reply(from, operation, answer);
             }
             PeerMessage::Sync(message) => self.on_sync(from, message),
+            PeerMessage::StandInWrite { operation, owner, key, version } => {
+                self.on_stand_in_write(from, operation, owner, key, version);
+            }
+            PeerMessage::StandInRead { operation, owner, key, digest_only } => {
+                self.on_stand_in_read(from, operation, owner, &key, digest_only);
+            }
+            PeerMessage::Merge { operation, entries } => self.on_merge(from, operation, entries),
+            PeerMessage::MergeAck { operation, foreign } => self.on_merge_ack(from, operation, &foreign),
+            PeerMessage::Scan { operation, range, limit } => self.on_scan(from, operation, &range, limit),
+            PeerMessage::ScanReply { operation, from: begin, answer } => {
+                self.on_scan_reply(from, operation, begin, answer);
+            }
         }
     }
 
@@ -343,6 +377,9 @@ impl Replica {
         }
         self.detector.on_link(peer, state, self.now.time, &mut self.counters, &mut self.output.events);
         self.on_sync_link(peer, state);
+        if state == Link::Up {
+            self.on_owner_linked(peer);
+        }
     }
 
     fn on_deadline(&mut self) {
@@ -354,8 +391,11 @@ impl Replica {
                 }
                 Timer::Sweep => {
                     self.store.sweep(self.now.wall, &mut self.output.durable, &mut self.counters);
+                    self.sweep_hints();
                     self.timers.set(self.now.time.plus_ms(SWEEP_INTERVAL_MS), Timer::Sweep);
                 }
+                Timer::HandOff(owner) => self.on_hand_over_timer(owner),
+                Timer::Unacknowledged(operation) => self.on_unacknowledged(operation),
                 Timer::Patience(operation) => self.on_patience(operation),
                 Timer::RequestTimeout(operation) => self.on_request_timeout(operation),
             }

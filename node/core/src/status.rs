@@ -18,6 +18,13 @@ impl Replica {
         counters.extend(self.sync.counters().by_name().map(|(name, count)| (name.into(), count)));
         counters.extend(self.marks().hits().map(|(mark, count)| (format!("mark_{}", mark.name()), count)));
         counters.insert("requests_in_work".into(), self.coordinator.in_work() as u64);
+        let (mut records, mut bytes) = (0, 0);
+        for (owner, queued, queued_bytes) in self.hints.pending() {
+            counters.insert(format!("hints_pending_{owner}"), queued);
+            records += queued;
+            bytes += queued_bytes;
+        }
+        counters.extend([("hints_pending".into(), records), ("hints_pending_bytes".into(), bytes)]);
         StatusReport {
             node: self.identity,
             incarnation: self.incarnation,

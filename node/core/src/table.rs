@@ -24,7 +24,7 @@ use core::ops::Bound;
 
 use crate::merkle::{EMPTY, Hash, MerkleTree};
 use crate::ring::{RangeId, Token, TokenRange};
-use crate::{Key, Planted, Version, planted};
+use crate::{Key, KeyRange, Planted, Version, planted};
 
 /// Digest of a key with its version, or with its absence.
 pub type Digest = [u8; 16];
@@ -264,6 +264,17 @@ impl Table {
     pub fn scan<'a>(&'a self, after: Option<&Key>) -> impl Iterator<Item = (&'a Key, &'a Version)> + use<'a> {
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
         let keys = self.keys.range::<Key, _>((begin, Bound::Unbounded));
+        keys.map(|key| (key, self.get(key).expect("both orders hold the same keys")))
+    }
+
+    /// Keys of a range in the order of their bytes, with their versions.
+    pub fn scan_range<'a>(&'a self, range: &KeyRange) -> impl Iterator<Item = (&'a Key, &'a Version)> + use<'a> {
+        let from = Bound::Included(Key(range.from.0.clone()));
+        let to = range.to.as_ref().map_or(Bound::Unbounded, |to| Bound::Excluded(Key(to.0.clone())));
+        // A range that ends before it begins is empty, not a panic.
+        let turned = range.to.as_ref().is_some_and(|to| *to <= range.from);
+        let keys = (!turned).then(|| self.keys.range::<Key, _>((from, to)));
+        let keys = keys.into_iter().flatten();
         keys.map(|key| (key, self.get(key).expect("both orders hold the same keys")))
     }
 

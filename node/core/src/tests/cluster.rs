@@ -65,6 +65,8 @@ struct SimNode {
     /// Added to the wall clock, in nanoseconds.
     skew: i64,
     events: Vec<Event>,
+    /// Outputs made so far.
+    outputs: u64,
 }
 
 /// Where a cluster is told to be unkind.
@@ -88,6 +90,13 @@ pub(super) struct TestCluster {
     cut: BTreeSet<(NodeId, NodeId)>,
     writes_sent: BTreeMap<(NodeId, NodeId, OperationId), (Key, Version)>,
     reads_sent: BTreeMap<(NodeId, NodeId, OperationId), Key>,
+    /// (coordinator, stand-in, operation): for whom, and what.
+    stand_ins_sent: BTreeMap<(NodeId, NodeId, OperationId), (NodeId, Key, Version)>,
+    merges_sent: BTreeMap<(NodeId, NodeId, OperationId), Vec<(Key, Version)>>,
+    /// Messages released so far, by kind.
+    pub(super) sent: BTreeMap<&'static str, u64>,
+    /// Planted in every node that starts from now on.
+    pub(super) planted: Planted,
     requests: BTreeMap<RequestId, (NodeId, u64)>,
     pub(super) replies: BTreeMap<RequestId, ClientResponse>,
     /// Every output, for comparing two runs.
@@ -96,6 +105,10 @@ pub(super) struct TestCluster {
 
 impl TestCluster {
     pub(super) fn new(config: ClusterConfig, seed: u64) -> TestCluster {
+        TestCluster::planted(config, seed, Planted::NONE)
+    }
+
+    pub(super) fn planted(config: ClusterConfig, seed: u64, planted: Planted) -> TestCluster {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         let mut cluster = TestCluster {
@@ -112,6 +125,10 @@ impl TestCluster {
             cut: BTreeSet::new(),
             writes_sent: BTreeMap::new(),
             reads_sent: BTreeMap::new(),
+            stand_ins_sent: BTreeMap::new(),
+            merges_sent: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            planted,
             requests: BTreeMap::new(),
             replies: BTreeMap::new(),
             trace: blake3::Hasher::new(),
@@ -119,8 +136,16 @@ impl TestCluster {
         };
         for node in cluster.members() {
             let (disk, pending) = (Disk::default(), VecDeque::new());
-            let node_state =
-                SimNode { replica: None, start: 0, disk, pending, armed: None, skew: 0, events: Vec::new() };
+            let node_state = SimNode {
+                replica: None,
+                start: 0,
+                disk,
+                pending,
+                armed: None,
+                skew: 0,
+                events: Vec::new(),
+                outputs: 0,
+            };
             cluster.nodes.insert(node, node_state);
         }
         for node in cluster.members() {
@@ -131,7 +156,11 @@ impl TestCluster {
 
     /// A cluster that has caught up.
     pub(super) fn ready(config: ClusterConfig, seed: u64) -> TestCluster {
-        let mut cluster = TestCluster::new(config, seed);
+        TestCluster::ready_planted(config, seed, Planted::NONE)
+    }
+
+    pub(super) fn ready_planted(config: ClusterConfig, seed: u64, planted: Planted) -> TestCluster {
+        let mut cluster = TestCluster::planted(config, seed, planted);
         cluster.run_until("every node is ready", 30_000, |cluster| {
             cluster.members().iter().all(|node| cluster.is_ready(*node))
         });
@@ -169,7 +198,8 @@ impl TestCluster {
         let entries = state.disk.entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let recovered = RecoveredState { entries };
         let (replica, output) =
-            Replica::boot(self.config.clone(), node, incarnation, recovered, seed, now).expect("boot");
+            Replica::boot_planted(self.planted, self.config.clone(), node, incarnation, recovered, seed, now)
+                .expect("boot");
         state.replica = Some(replica);
         self.take(node, output);
     }
@@ -259,6 +289,24 @@ impl TestCluster {
         self.nodes[&node].disk.version(key)
     }
 
+    /// What a node's disk keeps for another.
+    pub(super) fn kept_on_disk(&self, node: NodeId, owner: NodeId, key: &Key) -> Option<Version> {
+        let store_key = store_codec::hint_key(owner, key);
+        let value = self.nodes[&node].disk.entries.get(&store_key)?;
+        let content = store_codec::decode(RecoveredState { entries: alloc::vec![(store_key, value.clone())] });
+        Some(content.expect("own entry").hints.remove(0).2.version)
+    }
+
+    fn kept_by_anyone(&self, node: NodeId, key: &Key) -> Option<Version> {
+        self.members().into_iter().filter_map(|owner| self.kept_on_disk(node, owner, key)).max()
+    }
+
+    /// Records kept for others, in the memory of the running nodes.
+    pub(super) fn pending(&self) -> u64 {
+        let running = self.nodes.values().filter_map(|state| state.replica.as_ref());
+        running.flat_map(|replica| replica.hints.pending()).map(|(_, records, _)| records).sum()
+    }
+
     pub(super) fn replicas(&self, key: &Key) -> Vec<NodeId> {
         let config = &self.config;
         ring::Ring::new(&config.members, config.vnodes, config.replication).replicas(key).to_vec()
@@ -293,6 +341,27 @@ impl TestCluster {
 
     pub(super) fn heal(&mut self) {
         self.cut.clear();
+    }
+
+    /// What `from` sends on its link to `to` is lost from now on, while the link seems to live.
+    pub(super) fn lose_silently(&mut self, from: NodeId, to: NodeId) {
+        self.cut.insert((from, to));
+    }
+
+    pub(super) fn find_again(&mut self, from: NodeId, to: NodeId) {
+        self.cut.remove(&(from, to));
+    }
+
+    pub(super) fn links_of(&self, node: NodeId) -> Vec<NodeId> {
+        let ends = self.links.iter().filter(|(a, b)| *a == node || *b == node);
+        ends.map(|(a, b)| if *a == node { *b } else { *a }).collect()
+    }
+
+    /// These members, which are down, are members no longer. All others must be down, too.
+    pub(super) fn leave(&mut self, gone: &[NodeId]) {
+        assert!(self.nodes.values().all(|state| state.replica.is_none()), "a running node knows the former members");
+        self.config.members.retain(|node| !gone.contains(node));
+        self.nodes.retain(|node, _| !gone.contains(node));
     }
 
     // ---- clients
@@ -338,6 +407,18 @@ impl TestCluster {
     }
 
     // ---- time
+
+    /// Runs until `node` has made so many outputs from now on, or `over` holds; whether the latter.
+    pub(super) fn run_outputs(&mut self, node: NodeId, outputs: u64, over: impl Fn(&TestCluster) -> bool) -> bool {
+        let until = self.nodes[&node].outputs + outputs;
+        while self.nodes[&node].outputs < until {
+            if over(self) {
+                return true;
+            }
+            self.step();
+        }
+        false
+    }
 
     pub(super) fn run_ms(&mut self, ms: u64) {
         let until = self.now + ms * MS;
@@ -395,6 +476,16 @@ impl TestCluster {
                     }
                     if let PeerMessage::Read { operation, key, .. } = &message {
                         self.reads_sent.insert((from, to, *operation), key.clone());
+                    }
+                    if let PeerMessage::StandInWrite { operation, owner, key, version } = &message {
+                        let what = (*owner, key.clone(), version.clone());
+                        self.stand_ins_sent.insert((from, to, *operation), what);
+                    }
+                    if let PeerMessage::StandInRead { operation, key, .. } = &message {
+                        self.reads_sent.insert((from, to, *operation), key.clone());
+                    }
+                    if let PeerMessage::Merge { operation, entries } = &message {
+                        self.merges_sent.insert((from, to, *operation), entries.clone());
                     }
                     // The frame goes over the wire and back, as it would.
                     let frame = codec::encode(&message);
@@ -484,6 +575,7 @@ impl TestCluster {
         let delay = if output.durable.is_empty() { 0 } else { self.rng.random_range(MS / 2..3 * MS) };
         let state = self.nodes.get_mut(&node).expect("member");
         let at = state.pending.back().map_or(0, |last| last.at).max(self.now + delay);
+        state.outputs += 1;
         state.pending.push_back(Pending { output, at });
         let start = state.start;
         let deadline = state.replica.as_ref().and_then(Replica::next_deadline).map(|time| time.0.max(self.now));
@@ -512,6 +604,7 @@ impl TestCluster {
                 state.events.push(event);
             }
             for send in output.send {
+                *self.sent.entry(kind(&send.message)).or_default() += 1;
                 self.check_durable(node, &send);
                 self.transmit(node, send.to, send.message);
             }
@@ -524,20 +617,53 @@ impl TestCluster {
     /// What a message states must be on the disk when it leaves.
     fn check_durable(&self, node: NodeId, send: &Send) {
         let holds = |key: &Key, version: &Version| self.on_disk(node, key).is_some_and(|stored| stored >= *version);
+        let gone = |version: &Version| {
+            let expired = version.stamp.0 + self.config.tombstone_grace_ms * MS < EPOCH_NS + self.now;
+            version.value.is_none() && expired
+        };
         match &send.message {
             PeerMessage::WriteAck { operation } => {
-                let (key, version) = &self.writes_sent[&(send.to, node, *operation)];
-                let expired = version.stamp.0 + self.config.tombstone_grace_ms * MS < EPOCH_NS + self.now;
-                let gone = version.value.is_none() && expired;
-                assert!(gone || holds(key, version), "seed {}: {node} acknowledged before durable", self.seed);
+                let asked = (send.to, node, *operation);
+                if let Some((owner, key, version)) = self.stand_ins_sent.get(&asked) {
+                    let kept = self.kept_on_disk(node, *owner, key).is_some_and(|kept| kept >= *version);
+                    assert!(kept, "seed {}: {node} stood in before durable", self.seed);
+                    return;
+                }
+                let (key, version) = &self.writes_sent[&asked];
+                assert!(gone(version) || holds(key, version), "seed {}: {node} acknowledged before durable", self.seed);
+            }
+            PeerMessage::MergeAck { operation, foreign } => {
+                let entries = &self.merges_sent[&(send.to, node, *operation)];
+                let own = entries.iter().enumerate().filter(|(place, _)| !foreign.contains(&(*place as u32)));
+                for (_, (key, version)) in own {
+                    assert!(gone(version) || holds(key, version), "seed {}: {node} merged before durable", self.seed);
+                }
             }
             PeerMessage::ReadReply { operation, answer: ReadAnswer::Full(Some(version)) } => {
                 let key = &self.reads_sent[&(send.to, node, *operation)];
+                let kept = self.kept_by_anyone(node, key).is_some_and(|kept| kept >= *version);
                 let gone = version.value.is_none();
-                assert!(gone || holds(key, version), "seed {}: {node} answered before durable", self.seed);
+                assert!(gone || kept || holds(key, version), "seed {}: {node} answered before durable", self.seed);
             }
             _ => {}
         }
+    }
+}
+
+fn kind(message: &PeerMessage) -> &'static str {
+    match message {
+        PeerMessage::Heartbeat => "heartbeat",
+        PeerMessage::Write { .. } => "write",
+        PeerMessage::WriteAck { .. } => "write_ack",
+        PeerMessage::Read { .. } => "read",
+        PeerMessage::ReadReply { .. } => "read_reply",
+        PeerMessage::Sync(_) => "sync",
+        PeerMessage::StandInWrite { .. } => "stand_in_write",
+        PeerMessage::StandInRead { .. } => "stand_in_read",
+        PeerMessage::Merge { .. } => "merge",
+        PeerMessage::MergeAck { .. } => "merge_ack",
+        PeerMessage::Scan { .. } => "scan",
+        PeerMessage::ScanReply { .. } => "scan_reply",
     }
 }
 

@@ -1,6 +1,12 @@
 //! Tests of whole replicas: tables of (inputs -> outputs) for one, and simulated clusters of several.
 
 mod cluster;
+mod hints;
+mod levels;
 mod nemesis;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod protocol;
+mod scans;
 mod single;
+mod sloppy;
