@@ -19,6 +19,8 @@ pub struct Case {
     pub phases: Vec<Phase>,
     /// When faults were in force.
     pub faults: Vec<FaultWindow>,
+    /// The transactions, for a history of transactions.
+    pub transactions: Option<crate::transactions::TransactionHistory>,
     /// What was recorded, values as data: for models of other data types than registers.
     pub recording: Option<Recording>,
     /// The registers in compact form, for a history that has no other; looked at first.
@@ -48,6 +50,16 @@ impl Case {
             }
             (None, _) => Ok(Cow::Owned(Registers::from_history(&self.history))),
         }
+    }
+}
+
+impl Case {
+    /// The history with names: as it is, or of the registers if there is none.
+    pub(crate) fn named_history(&self) -> Result<Cow<'_, History>, NoRegisters> {
+        if !self.history.operations.is_empty() || (self.recording.is_none() && self.registers.is_none()) {
+            return Ok(Cow::Borrowed(&self.history));
+        }
+        self.registers()?.to_history().map(Cow::Owned).map_err(NoRegisters)
     }
 }
 

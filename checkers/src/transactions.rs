@@ -1,0 +1,40 @@
+//! Transactions: which isolation levels a history of transactions satisfies, which it breaks, and why.
+//!
+//! The way of a history: [`TransactionHistory`] (lists that are appended to, registers that are written, or both) -> what
+//! was read from whom and in which order versions followed each other (`lists`, `registers`) -> a graph of dependencies
+//! (`graph`, `precedence`) -> cycles (`cycles`) -> levels ([`Level`]) with sentences (`story`) and a picture.
+//!
+//! Sources: Adya, Weak consistency, 1999 (phenomena); Cerone, Bernardi and Gotsman 2015 and Cerone and Gotsman 2018 (levels
+//! by allowed cycles); Biswas and Enea 2019 and Moldt et al. 2025 (polynomial levels of registers); Kingsbury and Alvaro,
+//! Elle, 2020 (inferring the order of versions from lists, explanations).
+//!
+//! Invariants: values are unique per key (where they are not, the verdict is unknown); what is violated is violated under
+//! every order of versions that the history allows; what holds has an order of versions that shows it. Predicates are left
+//! out: reads are of single keys, so repeatable read and serializability are the same here.
+
+mod analysis;
+mod axioms;
+pub(crate) mod checker;
+mod convert;
+mod cycles;
+mod graph;
+mod history;
+mod intern;
+mod level;
+mod lists;
+pub mod notation;
+mod observed;
+mod picture;
+mod precedence;
+mod registers;
+mod search;
+mod story;
+
+pub use analysis::{Analysis, Finding, FindingEdge, LevelVerdict, TransactionOptions, analyse};
+pub use convert::TransactionsError;
+pub use history::{
+    HistoryTooLarge, Key, List, MicroOp, Transaction, TransactionHistory, TransactionHistoryBuilder, TransactionId,
+    Value,
+};
+pub use level::{Anomaly, Level, Scope};
+pub use picture::anomaly_svg;
