@@ -82,7 +82,8 @@ tests! {
 /// What is left of its campaign is small, replays, and does not fail without the bug.
 fn shrinks_to_the_bone(bug: Bug) {
     let budget = Budget { until: None, trials_max: 400 };
-    let shrunk = shrink_planted(case(bug), FIRST_SEED, 1, budget).expect("the first seed finds it");
+    let shrunk =
+        shrink_planted(case(bug).expect("it has a case"), FIRST_SEED, 1, budget).expect("the first seed finds it");
     let ShrunkBug { before, after, plan, replays, needs_bug, anomaly, .. } = shrunk;
     assert!(before.faults >= 10 && before.operations > 10_000, "{before:?}");
     assert!(after.faults <= 5 && after.operations <= 20, "{}: {anomaly} needs {after:?}", bug.name());
