@@ -213,11 +213,15 @@ fn stopped(code: quinn::VarInt) -> String {
 fn check_lengths(request: &ClientRequest) -> Result<(), RequestError> {
     let (key, value) = match request {
         ClientRequest::Put { key, value, .. } => (Some(key), Some(value)),
-        ClientRequest::Get { key, .. } | ClientRequest::Delete { key, .. } | ClientRequest::Locate { key } => {
-            (Some(key), None)
-        }
+        ClientRequest::PutWith { key, value, .. } => (Some(key), value.as_ref()),
+        ClientRequest::Get { key, .. }
+        | ClientRequest::GetWith { key, .. }
+        | ClientRequest::Delete { key, .. }
+        | ClientRequest::Locate { key } => (Some(key), None),
         ClientRequest::LocalScan { after, .. } => (after.as_ref(), None),
-        ClientRequest::Status => (None, None),
+        ClientRequest::Write { key, value, .. } => (Some(key), value.as_ref()),
+        // Too long a bound of a scan the node refuses itself.
+        ClientRequest::Status | ClientRequest::Repair | ClientRequest::Scan { .. } => (None, None),
     };
     let too_long = |what, length, limit| {
         Err(RequestError::NotSent(format!("the {what} has {length} bytes, the limit is {limit}")))

@@ -3,19 +3,26 @@
 //! The driver gathers batches and gets a ticket for each; while one commit is under way the next group gathers. Tickets
 //! become durable in order. After a failed commit nothing becomes durable any more: the driver must stop without releasing
 //! what waits.
+//!
+//! A commit costs much and a batch in it little, so a group may wait for others to join it: those whose batches the last
+//! commit has made durable will write again within moments. With less than half of what is in work gathered, the thread waits
+//! for the half, at most [`GATHER_WITHIN`]; so two groups of one size take turns, one on the disk and one on the wire. A writer
+//! that is alone never waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hearsay_core::WriteBatch;
 use tokio::sync::Notify;
 
 use crate::counters::Counters;
+use crate::group::Group;
 use crate::store::{Store, StoreError};
 
-/// Most batches of one group: bounds how long a commit can take.
-const GROUP_BATCHES_MAX: usize = 8_192;
+/// How long a group may wait for the half of what is in work: about what a commit takes on a good disk.
+const GATHER_WITHIN: Duration = Duration::from_micros(250);
 
 /// Orders the batches: a ticket is durable when all lower ones are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +37,10 @@ impl Ticket {
 
 #[derive(Debug, Default)]
 struct Gathered {
-    batches: Vec<WriteBatch>,
+    /// Bounded by the outputs that the driver lets wait for the disk.
+    group: Group,
+    /// Batches at which the thread wants to be woken; 0 while it is at work.
+    wanted: usize,
     closing: bool,
 }
 
@@ -51,8 +61,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(crate) struct Committer {
     shared: Arc<Shared>,
-    /// Batches of the driver's current turn, not yet handed over: one lock and one wake-up a turn.
-    turn: Vec<WriteBatch>,
+    /// Batches of the driver's current turn, not yet handed over: one lock and at most one wake-up a turn.
+    turn: Group,
     last: Ticket,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,24 +70,25 @@ pub(crate) struct Committer {
 impl Committer {
     /// Starts the thread, which owns the store until [`Committer::finish`].
     pub(crate) fn start(mut store: Store, counters: Arc<Counters>) -> std::io::Result<Committer> {
-        Committer::start_with(counters, move |group| store.apply(group))
+        Committer::start_with(counters, GATHER_WITHIN, move |group| store.apply(group))
     }
 
-    /// As [`Committer::start`], with any disk.
+    /// As [`Committer::start`], with any disk, and another bound on how long a group waits for others to join it.
     pub(crate) fn start_with(
         counters: Arc<Counters>,
-        apply: impl FnMut(&[WriteBatch]) -> Result<(), StoreError> + Send + 'static,
+        gather_within: Duration,
+        apply: impl FnMut(&Group) -> Result<(), StoreError> + Send + 'static,
     ) -> std::io::Result<Committer> {
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new().name("commit".into()).stack_size(512 << 10).spawn({
             let shared = Arc::clone(&shared);
-            move || commit_loop(&shared, &counters, apply)
+            move || commit_loop(&shared, &counters, gather_within, apply)
         })?;
-        Ok(Committer { shared, turn: Vec::new(), last: Ticket(0), thread: Some(thread) })
+        Ok(Committer { shared, turn: Group::default(), last: Ticket(0), thread: Some(thread) })
     }
 
     /// Takes a batch into the group that gathers.
-    pub(crate) fn gather(&mut self, batch: WriteBatch) -> Ticket {
+    pub(crate) fn gather(&mut self, batch: &WriteBatch) -> Ticket {
         self.turn.push(batch);
         self.last = Ticket(self.last.0 + 1);
         self.last
@@ -90,11 +101,17 @@ impl Committer {
 
     /// Hands the turn's batches to the thread.
     pub(crate) fn submit(&mut self) {
-        if self.turn.is_empty() {
+        if self.turn.len() == 0 {
             return;
         }
-        lock(&self.shared.gathered).batches.append(&mut self.turn);
-        self.shared.filled.notify_one();
+        let mut gathered = lock(&self.shared.gathered);
+        let before = gathered.group.len();
+        gathered.group.append(&mut self.turn);
+        let wakes = before < gathered.wanted && gathered.wanted <= gathered.group.len();
+        drop(gathered);
+        if wakes {
+            self.shared.filled.notify_one();
+        }
     }
 
     /// Whether the batch of `ticket`, and all before, are durable.
@@ -115,8 +132,7 @@ impl Committer {
     /// Commits what was gathered and closes the store.
     pub(crate) fn finish(&mut self) -> Result<(), StoreError> {
         self.submit();
-        lock(&self.shared.gathered).closing = true;
-        self.shared.filled.notify_one();
+        self.shared.close();
         if let Some(thread) = self.thread.take()
             && let Err(panic) = thread.join()
         {
@@ -128,27 +144,44 @@ impl Committer {
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        lock(&self.shared.gathered).closing = true;
-        self.shared.filled.notify_one();
+        self.shared.close();
     }
 }
 
-fn commit_loop(shared: &Shared, counters: &Counters, mut apply: impl FnMut(&[WriteBatch]) -> Result<(), StoreError>) {
-    loop {
-        let group: Vec<WriteBatch> = {
-            let mut gathered = lock(&shared.gathered);
-            loop {
-                if !gathered.batches.is_empty() {
-                    let size = gathered.batches.len().min(GROUP_BATCHES_MAX);
-                    let rest = gathered.batches.split_off(size);
-                    break std::mem::replace(&mut gathered.batches, rest);
-                }
-                if gathered.closing {
-                    return;
-                }
-                gathered = shared.filled.wait(gathered).unwrap_or_else(PoisonError::into_inner);
-            }
+impl Shared {
+    fn close(&self) {
+        lock(&self.gathered).closing = true;
+        self.filled.notify_one();
+    }
+
+    /// Exchanges `done`, the group that was committed last, for the next one; false when there is none and never will be.
+    fn next_group(&self, done: &mut Group, gather_within: Duration) -> bool {
+        let mut gathered = lock(&self.gathered);
+        let half = (gathered.group.len() + done.len()) / 2;
+        done.clear();
+        // Woken by the driver no sooner than there are as many: not by each batch.
+        let short = |gathered: &mut Gathered| gathered.group.len() < gathered.wanted && !gathered.closing;
+        gathered.wanted = half;
+        gathered = match self.filled.wait_timeout_while(gathered, gather_within, short) {
+            Ok((gathered, _)) => gathered,
+            Err(poisoned) => poisoned.into_inner().0,
         };
+        gathered.wanted = 1;
+        gathered = self.filled.wait_while(gathered, short).unwrap_or_else(PoisonError::into_inner);
+        gathered.wanted = 0;
+        done.append(&mut gathered.group);
+        done.len() > 0
+    }
+}
+
+fn commit_loop(
+    shared: &Shared,
+    counters: &Counters,
+    gather_within: Duration,
+    mut apply: impl FnMut(&Group) -> Result<(), StoreError>,
+) {
+    let mut group = Group::default();
+    while shared.next_group(&mut group, gather_within) {
         if let Err(error) = apply(&group) {
             *lock(&shared.failure) = Some(error);
             shared.progress.notify_one();
@@ -171,19 +204,46 @@ mod tests {
         WriteBatch { puts: vec![(vec![key], vec![])], deletes: vec![] }
     }
 
-    /// A disk that takes each group only when told to.
-    fn gated() -> (Committer, mpsc::Receiver<usize>, mpsc::Sender<bool>, Arc<Counters>) {
-        let (began, begun) = mpsc::channel();
-        let (allow, allowed) = mpsc::channel();
-        let counters = Arc::new(Counters::default());
-        let committer = Committer::start_with(Arc::clone(&counters), move |group: &[WriteBatch]| {
-            began.send(group.len()).unwrap();
-            match allowed.recv() {
-                Ok(true) => Ok(()),
-                _ => Err(StoreError::Directory("disk".into(), std::io::ErrorKind::StorageFull.into())),
-            }
-        });
-        (committer.unwrap(), begun, allow, counters)
+    /// A disk that takes each group only when told to, behind a thread that waits for the half of what is in work for so long.
+    struct Gated {
+        committer: Committer,
+        begun: mpsc::Receiver<usize>,
+        allow: mpsc::Sender<bool>,
+        counters: Arc<Counters>,
+    }
+
+    impl Gated {
+        fn new(gather_within: Duration) -> Gated {
+            let (began, begun) = mpsc::channel();
+            let (allow, allowed) = mpsc::channel();
+            let counters = Arc::new(Counters::default());
+            let committer = Committer::start_with(Arc::clone(&counters), gather_within, move |group: &Group| {
+                began.send(group.len()).unwrap();
+                match allowed.recv() {
+                    Ok(true) => Ok(()),
+                    _ => Err(StoreError::Directory("disk".into(), std::io::ErrorKind::StorageFull.into())),
+                }
+            });
+            Gated { committer: committer.unwrap(), begun, allow, counters }
+        }
+
+        fn gather(&mut self, batches: u8) -> Vec<Ticket> {
+            let tickets = (0..batches).map(|key| self.committer.gather(&batch(key))).collect();
+            self.committer.submit();
+            tickets
+        }
+
+        /// The disk is at work on `first` batches, and `second` wait.
+        fn at_work(gather_within: Duration, first: u8, second: u8) -> Gated {
+            let mut gated = Gated::new(gather_within);
+            gated.gather(1);
+            assert_eq!(gated.begun.recv(), Ok(1));
+            gated.gather(first);
+            gated.allow.send(true).unwrap();
+            assert_eq!(gated.begun.recv(), Ok(usize::from(first)));
+            gated.gather(second);
+            gated
+        }
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -192,36 +252,74 @@ mod tests {
 
     #[test]
     fn the_next_group_gathers_while_one_commits() {
-        let (mut committer, begun, allow, counters) = gated();
-        let first = committer.gather(batch(1));
-        committer.submit();
-        assert_eq!(begun.recv().unwrap(), 1);
-        let later: Vec<Ticket> = (2..=5).map(|key| committer.gather(batch(key))).collect();
-        committer.submit();
-        assert!(!committer.is_durable(first));
-        allow.send(true).unwrap();
-        assert_eq!(begun.recv().unwrap(), 4, "all that gathered during the first commit goes into the second");
-        runtime().block_on(committer.progress());
-        assert!(committer.is_durable(first));
-        assert!(!committer.is_durable(later[0]));
-        allow.send(true).unwrap();
-        committer.finish().unwrap();
-        assert!(committer.is_durable(later[3]));
-        assert_eq!((counters.store_commits.count(), counters.store_batches.count()), (2, 5));
+        let mut gated = Gated::new(GATHER_WITHIN);
+        let first = gated.gather(1)[0];
+        assert_eq!(gated.begun.recv(), Ok(1));
+        let later = gated.gather(4);
+        assert!(!gated.committer.is_durable(first));
+        gated.allow.send(true).unwrap();
+        assert_eq!(gated.begun.recv(), Ok(4), "all that gathered during the first commit goes into the second");
+        runtime().block_on(gated.committer.progress());
+        assert!(gated.committer.is_durable(first));
+        assert!(!gated.committer.is_durable(later[0]));
+        gated.allow.send(true).unwrap();
+        gated.committer.finish().unwrap();
+        assert!(gated.committer.is_durable(later[3]));
+        assert_eq!((gated.counters.store_commits.count(), gated.counters.store_batches.count()), (2, 5));
     }
 
     #[test]
     fn after_a_failure_nothing_becomes_durable() {
-        let (mut committer, begun, allow, _) = gated();
-        let first = committer.gather(batch(1));
-        committer.submit();
-        assert_eq!(begun.recv().unwrap(), 1);
-        let second = committer.gather(batch(2));
-        committer.submit();
-        allow.send(false).unwrap();
-        drop(allow);
-        runtime().block_on(committer.progress());
-        assert!(committer.finish().is_err());
-        assert!(!committer.is_durable(first) && !committer.is_durable(second));
+        let mut gated = Gated::new(GATHER_WITHIN);
+        let first = gated.gather(1)[0];
+        assert_eq!(gated.begun.recv(), Ok(1));
+        let second = gated.gather(1)[0];
+        gated.allow.send(false).unwrap();
+        drop(gated.allow);
+        runtime().block_on(gated.committer.progress());
+        assert!(gated.committer.finish().is_err());
+        assert!(!gated.committer.is_durable(first) && !gated.committer.is_durable(second));
+    }
+
+    /// For ever, as far as a test goes.
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn a_small_group_waits_for_the_half_of_what_is_in_work() {
+        let mut gated = Gated::at_work(LONG, 8, 2);
+        gated.allow.send(true).unwrap();
+        runtime().block_on(gated.committer.progress());
+        gated.gather(2);
+        gated.gather(6);
+        assert_eq!(gated.begun.recv(), Ok(10), "not the 2 or the 4 that were there before the half of 10 or more was");
+        // One that writes alone, and writes again once it hears, never waits.
+        for _ in 0..2 {
+            gated.allow.send(true).unwrap();
+            runtime().block_on(gated.committer.progress());
+            gated.gather(10);
+            assert_eq!(gated.begun.recv(), Ok(10));
+        }
+    }
+
+    #[test]
+    fn a_writer_that_is_alone_never_waits() {
+        let mut gated = Gated::new(LONG);
+        for _ in 0..3 {
+            gated.gather(1);
+            assert_eq!(gated.begun.recv(), Ok(1));
+            gated.allow.send(true).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_wait_for_the_half_ends_with_its_time_and_with_the_store() {
+        let gated = Gated::at_work(Duration::ZERO, 8, 2);
+        gated.allow.send(true).unwrap();
+        assert_eq!(gated.begun.recv(), Ok(2), "those who were answered may write no more");
+        let mut gated = Gated::at_work(LONG, 8, 2);
+        gated.allow.send(true).unwrap();
+        gated.allow.send(true).unwrap();
+        gated.committer.finish().unwrap();
+        assert_eq!(gated.counters.store_batches.count(), 11);
     }
 }

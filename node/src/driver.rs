@@ -210,7 +210,7 @@ impl Driver {
         asker.answer(ClientResponse::Failed(ClientError { kind: ClientErrorKind::Unavailable, message }));
     }
 
-    fn judge(&mut self, offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict>) {
+    fn judge(&mut self, offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict<quinn::Connection>>) {
         let peer = offer.peer;
         let (decision, changes) = self.links.offer(offer);
         self.change(changes);
@@ -238,7 +238,7 @@ impl Driver {
         // Nothing has been sent on these for long, so nothing that waits for the disk is for them.
         hang_up.into_iter().for_each(|peer| self.links.hang_up(peer));
         if !durable.is_empty() {
-            self.committer.gather(durable);
+            self.committer.gather(&durable);
         }
         if send.is_empty() && reply.is_empty() {
             return;

@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
-use hearsay_core::{ClientRequest, ClusterConfig, Key, Level, NodeId, Now, RecoveredState, Value, WriteBatch};
+use hearsay_core::{ClientRequest, ClusterConfig, Key, Level, NodeId, Now, RecoveredState, Value};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::certificates::Authority;
+use crate::group::Group;
 use crate::logs::Brake;
 use crate::tls;
 use crate::transport::hello::{Hello, config_digest};
@@ -50,7 +51,7 @@ impl Rig {
         });
         let (disk, allowed) = std_mpsc::channel();
         let (began, groups) = std_mpsc::channel();
-        let committer = Committer::start_with(Arc::clone(&counters), move |group: &[WriteBatch]| {
+        let committer = Committer::start_with(Arc::clone(&counters), Duration::ZERO, move |group: &Group| {
             let _ = began.send(group.len());
             match allowed.recv() {
                 Ok(true) => Ok(()),

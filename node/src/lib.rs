@@ -23,6 +23,7 @@ mod commit;
 pub mod config;
 pub mod counters;
 mod driver;
+mod group;
 pub mod logs;
 pub mod names;
 pub mod node;

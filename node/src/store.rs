@@ -3,7 +3,7 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `replica` | the replica's key | checksum; its value |
-//! | `journal` | number of the group, counting up | checksum; what the group changes, in order (see [`encode`]) |
+//! | `journal` | number of the group, counting up | checksum; what the group changes, in order (see [`crate::group`]) |
 //!
 //! A group goes into the journal, as one entry at its end: that copies, checksums and writes a handful of pages, where changing
 //! each key's own leaf takes one page per key. When the journal is full, it and the group are folded into the table with the
@@ -21,17 +21,17 @@ use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use hearsay_core::{RecoveredState, WriteBatch};
+use hearsay_core::RecoveredState;
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
     TableError, WriteTransaction,
 };
 
+use crate::group::{Change, Group, decode, encode};
+
 /// The first 8 bytes of [`checksum`].
 type Checksum = u64;
 const TABLE: TableDefinition<'static, &[u8], (Checksum, &[u8])> = TableDefinition::new("replica");
-/// A change of one key: its new value, or `None` for a deletion.
-type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 const JOURNAL: TableDefinition<'static, u64, (Checksum, &[u8])> = TableDefinition::new("journal");
 /// Bytes of all groups in the journal above which it is folded: bounds what a boot and a fold hold in memory.
 const JOURNAL_BYTES_MAX: usize = 1 << 20;
@@ -87,42 +87,6 @@ fn make(directory: &Path, file: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What a group changes, in its order.
-fn changes(group: &[WriteBatch]) -> impl Iterator<Item = Change<'_>> {
-    group.iter().flat_map(|batch| {
-        let puts = batch.puts.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice())));
-        puts.chain(batch.deletes.iter().map(|key| (key.as_slice(), None)))
-    })
-}
-
-/// Says that a change is a deletion, where the length of a value would stand.
-const DELETION: u32 = u32::MAX;
-
-/// Each change as the length of its key, the length of its value or [`DELETION`] (4 bytes each, small end first), key, value.
-fn encode<'a>(changes: impl Iterator<Item = Change<'a>>) -> Vec<u8> {
-    let length =
-        |bytes: &[u8]| u32::try_from(bytes.len()).ok().filter(|length| *length < DELETION).expect("below 4 GiB");
-    let mut encoded = Vec::new();
-    for (key, value) in changes {
-        encoded.extend_from_slice(&length(key).to_le_bytes());
-        encoded.extend_from_slice(&value.map_or(DELETION, length).to_le_bytes());
-        encoded.extend_from_slice(key);
-        encoded.extend_from_slice(value.unwrap_or_default());
-    }
-    encoded
-}
-
-/// The first change in what [`encode`] has made, and the rest.
-fn decode(encoded: &[u8]) -> Option<(Change<'_>, &[u8])> {
-    let (key_length, rest) = encoded.split_first_chunk()?;
-    let (value_length, rest) = rest.split_first_chunk()?;
-    let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*key_length) as usize)?;
-    match u32::from_le_bytes(*value_length) {
-        DELETION => Some(((key, None), rest)),
-        length => rest.split_at_checked(length as usize).map(|(value, rest)| ((key, Some(value)), rest)),
-    }
-}
-
 fn checksum(encoded: &[u8]) -> Checksum {
     let hash = blake3::hash(encoded);
     let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash is longer");
@@ -131,7 +95,9 @@ fn checksum(encoded: &[u8]) -> Checksum {
 
 /// Of an entry of the table.
 fn entry_checksum(key: &[u8], value: &[u8]) -> Checksum {
-    checksum(&encode(std::iter::once((key, Some(value)))))
+    let mut encoded = Vec::new();
+    encode((key, Some(value)), &mut encoded);
+    checksum(&encoded)
 }
 
 /// Hands on every change of a group in the journal, if they are what was written.
@@ -223,8 +189,8 @@ impl Store {
     ///
     /// # Errors
     /// The disk refused; nothing of the group may be taken for durable.
-    pub(crate) fn apply(&mut self, group: &[WriteBatch]) -> Result<(), StoreError> {
-        self.write(&encode(changes(group))).map_err(|error| refusal(self.path.clone(), "written", error))
+    pub(crate) fn apply(&mut self, group: &Group) -> Result<(), StoreError> {
+        self.write(group.encoded()).map_err(|error| refusal(self.path.clone(), "written", error))
     }
 
     fn write(&mut self, encoded: &[u8]) -> Result<(), redb::Error> {
@@ -302,12 +268,19 @@ fn fold(writing: &WriteTransaction, number: u64, group: (Checksum, &[u8])) -> Re
 
 #[cfg(test)]
 mod tests {
+    use hearsay_core::WriteBatch;
     use proptest::prelude::*;
 
     use super::*;
 
     fn put(key: &str, value: &str) -> WriteBatch {
         WriteBatch { puts: vec![(key.into(), value.into())], deletes: vec![] }
+    }
+
+    fn group(batches: &[WriteBatch]) -> Group {
+        let mut group = Group::default();
+        batches.iter().for_each(|batch| group.push(batch));
+        group
     }
 
     #[test]
@@ -317,7 +290,7 @@ mod tests {
         let (mut store, recovered) = Store::open(&data).unwrap();
         assert!(recovered.entries.is_empty());
         let deletion = WriteBatch { puts: vec![("c".into(), "3".into())], deletes: vec!["b".into(), "absent".into()] };
-        store.apply(&[put("a", "old"), put("b", "2"), put("a", "new"), deletion]).unwrap();
+        store.apply(&group(&[put("a", "old"), put("b", "2"), put("a", "new"), deletion])).unwrap();
         drop(store);
         let (_store, recovered) = Store::open(&data).unwrap();
         assert_eq!(recovered.entries, [("a".into(), "new".into()), ("c".into(), "3".into())]);
@@ -345,9 +318,9 @@ mod tests {
             for groups in boots {
                 let (mut store, recovered) = Store::open_with(directory.path(), journal_bytes_max).unwrap();
                 prop_assert_eq!(recovered.entries, model.clone().into_iter().collect::<Vec<_>>());
-                for group in groups {
-                    store.apply(&group).unwrap();
-                    for batch in group {
+                for batches in groups {
+                    store.apply(&group(&batches)).unwrap();
+                    for batch in batches {
                         model.extend(batch.puts);
                         batch.deletes.iter().for_each(|key| drop(model.remove(key)));
                     }
@@ -374,7 +347,7 @@ mod tests {
         let (mut store, _) = Store::open_with(directory.path(), 4_000).unwrap();
         for number in 0..60_u32 {
             let value = "v".repeat(200 + number as usize);
-            store.apply(&[put(&format!("key-{:03}", number * 7 % 50), &value)]).unwrap();
+            store.apply(&group(&[put(&format!("key-{:03}", number * 7 % 50), &value)])).unwrap();
         }
         assert!(store.journal_bytes > 0);
         drop(store);

@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use hearsay_tests::{Workplace, small_campaign};
 
-use hearsay::planted::{CASES, case, hunt, is_as_expected, seeds};
+use hearsay::planted::{CASES, FIRST_SEED, ShrunkBug, case, hunt, is_as_expected, seeds, shrink_planted};
+use hearsay::shrink::Budget;
 use hearsay_core::Bug;
 
 /// Runs without a bug that were made already: campaigns are shared.
@@ -26,7 +27,7 @@ fn as_expected_without(campaign: &'static str, seed: u64) -> bool {
 }
 
 fn is_found_and_nothing_without_it(bug: Bug) {
-    let case = case(bug);
+    let case = case(bug).expect("it is tested here because a campaign finds it");
     let found = hunt(case).expect("a campaign that ships");
     let (campaign, within, checker) = (case.campaign, case.within, case.checker);
     assert!(found.is_some(), "{}: {checker} did not find it in {within} seeds of {campaign}", bug.name());
@@ -76,6 +77,43 @@ tests! {
     tombstone_dropped_early = TombstoneDroppedEarly,
     empty_node_answers = EmptyNodeAnswers,
     dead_for_ever = DeadForEver,
+    hint_removed_unsent = HintRemovedUnsent,
+    hint_ack_removes_newer = HintAckRemovesNewer,
+    hint_keeps_oldest = HintKeepsOldest,
+}
+
+/// What is left of its campaign is small, replays, and does not fail without the bug.
+fn shrinks_to_the_bone(bug: Bug) {
+    let budget = Budget { until: None, trials_max: 700 };
+    let shrunk = shrink_planted(case(bug).expect("a campaign finds it"), FIRST_SEED, 1, budget)
+        .expect("the first seed finds it");
+    let ShrunkBug { before, after, plan, replays, needs_bug, anomaly, .. } = shrunk;
+    assert!(before.faults >= 10 && before.operations > 10_000, "{before:?}");
+    assert!(after.faults <= 5 && after.operations <= 20, "{}: {anomaly} needs {after:?}", bug.name());
+    assert!(replays, "{}: {anomaly} does not come again:\n{}", bug.name(), plan.to_yaml());
+    assert!(needs_bug, "{anomaly} comes without {}, too:\n{}", bug.name(), plan.to_yaml());
+}
+
+macro_rules! shrinking_tests {
+    ($($name:ident = $bug:ident,)+) => {
+        $(#[test]
+        fn $name() {
+            shrinks_to_the_bone(Bug::$bug);
+        })+
+    };
+}
+
+// The quickest third: `hearsay planted --shrink` takes all of them.
+shrinking_tests! {
+    an_early_acknowledgement_shrinks = AcknowledgeBeforeDurable,
+    a_time_out_called_failure_shrinks = TimeoutReportedAsFailed,
+    a_retry_under_a_new_stamp_shrinks = RetryRestamped,
+    a_delete_that_keeps_its_stamp_shrinks = DeleteKeepsStamp,
+    a_downgraded_read_shrinks = DowngradedRead,
+    a_tree_that_misses_deletes_shrinks = MerkleMissesDeletes,
+    a_tree_without_its_last_children_shrinks = MerkleLastChildSkipped,
+    an_exchange_that_merges_nothing_shrinks = ExchangeMergesNothing,
+    a_node_that_answers_empty_shrinks = EmptyNodeAnswers,
 }
 
 /// Durability is lost without a power cut: what a killed node reads back is older than what it acknowledged.

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 /// What can be written for a level.
 pub const LEVELS_ALLOWED: &str = "one, two, three, quorum, all, or a number from 1 to 255";
 
-/// How many replicas must take part. Written `one`, `two`, `three`, `quorum`, `all` or as a plain number.
+/// What can be written for the level of writes.
+pub const WRITE_LEVELS_ALLOWED: &str = "any, one, two, three, quorum, all, or a number from 1 to 255";
+
+/// How many replicas must take part. Written `one`, `two`, `three`, `quorum`, `all`, as a plain number, or, of writes, `any`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Level {
@@ -24,6 +27,8 @@ pub enum Level {
     All,
     /// A plain R or W.
     Count(u8),
+    /// Writes only: one replica, or a hint for one.
+    Any,
 }
 
 impl Level {
@@ -36,6 +41,7 @@ impl Level {
             Level::Quorum => replication / 2 + 1,
             Level::All => replication,
             Level::Count(count) => count,
+            Level::Any => 1,
         }
     }
 }
@@ -49,6 +55,7 @@ impl fmt::Display for Level {
             Level::Quorum => f.write_str("quorum"),
             Level::All => f.write_str("all"),
             Level::Count(count) => write!(f, "{count}"),
+            Level::Any => f.write_str("any"),
         }
     }
 }
@@ -62,9 +69,10 @@ impl FromStr for Level {
             "three" => Ok(Level::Three),
             "quorum" => Ok(Level::Quorum),
             "all" => Ok(Level::All),
+            "any" => Ok(Level::Any),
             number => match number.parse() {
                 Ok(count) if count > 0 => Ok(Level::Count(count)),
-                _ => Err(format!("`{text}` is no level; allowed: {LEVELS_ALLOWED}")),
+                _ => Err(format!("`{text}` is no level; allowed: {WRITE_LEVELS_ALLOWED}")),
             },
         }
     }
@@ -89,14 +97,21 @@ mod tests {
 
     #[test]
     fn names_and_numbers_round_trip() {
-        for level in
-            [Level::One, Level::Two, Level::Three, Level::Quorum, Level::All, Level::Count(1), Level::Count(255)]
-        {
+        for level in [
+            Level::One,
+            Level::Two,
+            Level::Three,
+            Level::Quorum,
+            Level::All,
+            Level::Any,
+            Level::Count(1),
+            Level::Count(255),
+        ] {
             assert_eq!(level.to_string().parse(), Ok(level));
         }
         for bad in ["", "0", "256", "-1", "Quorum", "qurom"] {
             let message = bad.parse::<Level>().expect_err(bad);
-            assert!(message.ends_with(LEVELS_ALLOWED), "{message}");
+            assert!(message.ends_with(WRITE_LEVELS_ALLOWED), "{message}");
         }
     }
 

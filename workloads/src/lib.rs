@@ -15,7 +15,7 @@ mod workload;
 pub use action::{ACTIONS_ALLOWED, Action, KEY_LENGTH_MAX};
 pub use campaigns::{campaign, campaigns};
 pub use expectation::Expectation;
-pub use level::{LEVELS_ALLOWED, Level};
+pub use level::{LEVELS_ALLOWED, Level, WRITE_LEVELS_ALLOWED};
 pub use register::{KeyChoice, Mix, RegisterSpec};
 pub use stream::stream;
 pub use workload::{GeneratedOperation, OPERATIONS_MAX, WorkloadSpec};

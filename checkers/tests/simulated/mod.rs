@@ -21,15 +21,15 @@ pub(crate) enum Isolation {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
-    pub(crate) isolation: Isolation,
-    pub(crate) lists: bool,
-    pub(crate) transactions: usize,
-    pub(crate) operations: usize,
-    pub(crate) processes: usize,
-    pub(crate) keys: usize,
+    pub isolation: Isolation,
+    pub lists: bool,
+    pub transactions: usize,
+    pub operations: usize,
+    pub processes: usize,
+    pub keys: usize,
     /// Writes of a key, after which a new key takes its place.
-    pub(crate) writes_per_key: usize,
-    pub(crate) seed: u64,
+    pub writes_per_key: usize,
+    pub seed: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -40,11 +40,11 @@ pub(crate) enum Op {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Txn {
-    pub(crate) process: usize,
-    pub(crate) invoked: u64,
-    pub(crate) completed: u64,
-    pub(crate) outcome: Outcome,
-    pub(crate) ops: Vec<Op>,
+    pub process: usize,
+    pub invoked: u64,
+    pub completed: u64,
+    pub outcome: Outcome,
+    pub ops: Vec<Op>,
 }
 
 /// A step of splitmix64.

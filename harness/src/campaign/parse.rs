@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hearsay_core::{ClusterConfig, NodeId, ReadRepair};
+use hearsay_core::{ClusterConfig, Conflict, Detection, Hints, NodeId, ReadRepair};
 use hearsay_workloads::{
-    Expectation, KeyChoice, LEVELS_ALLOWED, Level, Mix, OPERATIONS_MAX, RegisterSpec, WorkloadSpec,
+    Expectation, KeyChoice, LEVELS_ALLOWED, Level, Mix, OPERATIONS_MAX, RegisterSpec, WRITE_LEVELS_ALLOWED,
+    WorkloadSpec,
 };
 
 use super::keys::{CAMPAIGN_KEYS, CLUSTER_KEYS, MIX_KEYS, PHASES_KEYS, REGISTER_KEYS, WORKLOAD_KEYS};
@@ -131,6 +132,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
     let timeout_default_ms = default.heartbeat_timeout_ms.max(3 * interval_default_ms);
     let heartbeat_timeout_ms = duration("heartbeat_timeout", timeout_default_ms, 10, DURATION_MAX_MS);
     let merkle_interval_ms = duration("merkle_interval", default.merkle_interval_ms, 0, DURATION_MAX_MS);
+    let exchange_interval_ms = duration("exchange_interval", default.exchange_interval_ms, 0, DURATION_MAX_MS);
     let tombstone_grace_ms = duration("tombstone_grace", default.tombstone_grace_ms, 1, YEAR_MS);
     if let (Some(interval_ms), Some(timeout_ms)) = (heartbeat_interval_ms, heartbeat_timeout_ms)
         && timeout_ms < 2 * interval_ms
@@ -168,6 +170,16 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         Some(node) => reader.number(node, "merkle_depth", 0..=ClusterConfig::MERKLE_DEPTH_MAX.into()),
         None => Some(default.merkle_depth),
     };
+    let merkle_fan_out = match fields.get("merkle_fan_out") {
+        Some(node) => reader.word(node, "merkle_fan_out", "2, 4, 8, 16", |word| {
+            word.parse().ok().filter(|fan_out| matches!(fan_out, 2 | 4 | 8 | 16))
+        }),
+        None => Some(default.merkle_fan_out),
+    };
+    let merkle_bytes_per_s = match fields.get("merkle_bytes_per_s") {
+        Some(node) => reader.number(node, "merkle_bytes_per_s", 0..=1_000_000_000_000),
+        None => Some(default.merkle_bytes_per_s),
+    };
     let read_repair = match fields.get("read_repair") {
         Some(node) => reader.word(node, "read_repair", "blocking, async, none", |word| match word {
             "blocking" => Some(ReadRepair::Blocking),
@@ -176,6 +188,62 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
             _ => None,
         }),
         None => Some(default.read_repair),
+    };
+    let conflict = match fields.get("conflict") {
+        Some(node) => reader.word(node, "conflict", "lww, dcc", |word| match word {
+            "lww" => Some(Conflict::Lww),
+            "dcc" => Some(Conflict::Dcc),
+            _ => None,
+        }),
+        None => Some(default.conflict),
+    };
+    let dot_log_max = match fields.get("dot_log_max") {
+        Some(node) => reader.number(node, "dot_log_max", 1..=100_000_000),
+        None => Some(default.dot_log_max),
+    };
+    let hint_window_ms = match fields.get("hint_window") {
+        Some(node) => reader.duration_ms(node, "hint_window", 1..=YEAR_MS),
+        None => Some(default.hint_window_ms),
+    };
+    let hints_bytes_max = match fields.get("hints_bytes") {
+        Some(node) => reader.number(node, "hints_bytes", 1..=ClusterConfig::HINTS_BYTES_MAX),
+        None => Some(default.hints_bytes_max),
+    };
+    let hint_replay_per_s = match fields.get("hint_replay") {
+        Some(node) => reader.number(node, "hint_replay", 1..=1_000_000),
+        None => Some(default.hint_replay_per_s),
+    };
+    let speculative_delay_ms = match fields.get("speculative_delay") {
+        Some(node) => Some(reader.duration_ms(node, "speculative_delay", 1..=DURATION_MAX_MS)?),
+        None => None,
+    };
+    let speculative_percentile = match fields.get("speculative_percentile") {
+        Some(node) => Some(reader.number(node, "speculative_percentile", 50..=99)?),
+        None => None,
+    };
+    let phi_threshold = match fields.get("phi_threshold") {
+        Some(node) => reader.number(node, "phi_threshold", 1..=ClusterConfig::PHI_THRESHOLD_MAX.into()),
+        None => Some(default.phi_threshold),
+    };
+    let hints = match fields.get("hints") {
+        Some(node) => reader.word(node, "hints", "none, coordinator", |word| match word {
+            "none" => Some(Hints::None),
+            "coordinator" => Some(Hints::Coordinator),
+            _ => None,
+        }),
+        None => Some(default.hints),
+    };
+    let sloppy = match fields.get("sloppy") {
+        Some(node) => reader.flag(node, "sloppy"),
+        None => Some(default.sloppy),
+    };
+    let detection = match fields.get("detection") {
+        Some(node) => reader.word(node, "detection", "timeout, phi", |word| match word {
+            "timeout" => Some(Detection::Timeout),
+            "phi" => Some(Detection::Phi),
+            _ => None,
+        }),
+        None => Some(default.detection),
     };
     let config = ClusterConfig {
         members: (1..=nodes?).map(NodeId).collect(),
@@ -190,6 +258,20 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         merkle_interval_ms: merkle_interval_ms?,
         merkle_depth: merkle_depth?,
         tombstone_grace_ms: tombstone_grace_ms?,
+        conflict: conflict?,
+        merkle_fan_out: merkle_fan_out?,
+        merkle_bytes_per_s: merkle_bytes_per_s?,
+        exchange_interval_ms: exchange_interval_ms?,
+        dot_log_max: dot_log_max?,
+        hints: hints?,
+        sloppy: sloppy?,
+        hint_window_ms: hint_window_ms?,
+        hints_bytes_max: hints_bytes_max?,
+        hint_replay_per_s: hint_replay_per_s?,
+        speculative_delay_ms,
+        speculative_percentile,
+        detection: detection?,
+        phi_threshold: phi_threshold?,
     };
     // The checks above point at the line; the node has the last word.
     if let Err(error) = config.validate()
@@ -288,7 +370,9 @@ fn read_level(
     reader: &mut Reader,
 ) -> Option<Level> {
     let node = fields.need(key, reader)?;
-    let level: Level = reader.word(node, key, LEVELS_ALLOWED, |word| word.parse().ok())?;
+    let allowed = if key == "write_level" { WRITE_LEVELS_ALLOWED } else { LEVELS_ALLOWED };
+    let fits = |level: &Level| *level != Level::Any || key == "write_level";
+    let level: Level = reader.word(node, key, allowed, |word| word.parse().ok().filter(fits))?;
     let Some(replication) = cluster.map(|cluster| cluster.replication) else { return Some(level) };
     if level.needed(replication) > replication {
         let needed = level.needed(replication);

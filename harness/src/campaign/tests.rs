@@ -211,7 +211,21 @@ fn every_knob_of_the_cluster_can_be_set() {
   heartbeat_timeout: 3s
   merkle_interval: 0s
   merkle_depth: 3
+  merkle_fan_out: 4
+  merkle_bytes_per_s: 5000
+  exchange_interval: 1s
+  dot_log_max: 77
+  conflict: lww
   tombstone_grace: 2d
+  hints: coordinator
+  sloppy: true
+  hint_window: 1h
+  hints_bytes: 1000
+  hint_replay: 50
+  speculative_delay: 20ms
+  speculative_percentile: 95
+  detection: phi
+  phi_threshold: 4
 ";
     let text = BASE.replace("  replication: 3\n", &format!("  replication: 3\n{knobs}"));
     let campaign = parse("my.yaml", &text).expect("it is right");
@@ -227,7 +241,21 @@ fn every_knob_of_the_cluster_can_be_set() {
         heartbeat_timeout_ms: 3_000,
         merkle_interval_ms: 0,
         merkle_depth: 3,
+        merkle_fan_out: 4,
+        merkle_bytes_per_s: 5_000,
+        exchange_interval_ms: 1_000,
+        dot_log_max: 77,
+        conflict: hearsay_core::Conflict::Lww,
         tombstone_grace_ms: 172_800_000,
+        hints: hearsay_core::Hints::Coordinator,
+        sloppy: true,
+        hint_window_ms: 3_600_000,
+        hints_bytes_max: 1_000,
+        hint_replay_per_s: 50,
+        speculative_delay_ms: Some(20),
+        speculative_percentile: Some(95),
+        detection: hearsay_core::Detection::Phi,
+        phi_threshold: 4,
     };
     assert_eq!(campaign.cluster, expected);
 }

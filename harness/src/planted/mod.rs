@@ -6,6 +6,8 @@
 
 mod catalogue;
 mod hunt;
+mod shrink;
 
 pub use catalogue::{CASES, Case, case};
 pub use hunt::{FIRST_SEED, Found, hunt, is_as_expected, seeds};
+pub use shrink::{ShrinkBugError, ShrunkBug, planted_plan, shrink_planted};

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use hearsay_checkers::FinalEntry;
-use hearsay_core::{Key, LocalEntry, NodeId};
+use hearsay_core::{ClusterConfig, Hints, Key, LocalEntry, NodeId, StatusReport, Value};
 
 use super::client::{FOREIGN_VALUE, decode_value};
+use super::proof::Statuses;
 
 /// What every node stores, or why it could not be looked at.
 pub type Scans = BTreeMap<NodeId, Result<Vec<LocalEntry>, String>>;
@@ -43,6 +44,23 @@ pub fn differing(scans: &Scans, replication: usize, tombstones_collected: bool) 
     differing
 }
 
+/// Whether nodes of this cluster keep writes for others.
+pub fn keeps(cluster: &ClusterConfig) -> bool {
+    cluster.sloppy || cluster.hints != Hints::None
+}
+
+/// What nodes keep for others still, as sentences; empty when all of it was handed over.
+pub fn kept(statuses: &Statuses) -> Vec<String> {
+    let told = |(node, status): (&NodeId, &Result<StatusReport, String>)| match status {
+        Ok(status) => match status.counters.get("hints_pending") {
+            None | Some(0) => None,
+            Some(records) => Some(format!("{node} has {records} writes for other nodes that it has not handed over.")),
+        },
+        Err(reason) => Some(format!("{node} does not say what it keeps for others: {reason}.")),
+    };
+    statuses.iter().filter_map(told).collect()
+}
+
 /// The scans as the checkers take them, with the nodes that could not be looked at.
 pub fn final_entries(scans: &Scans) -> (Vec<FinalEntry>, Vec<String>) {
     let mut entries = Vec::new();
@@ -52,13 +70,23 @@ pub fn final_entries(scans: &Scans) -> (Vec<FinalEntry>, Vec<String>) {
             Ok(scan) => entries.extend(scan.iter().map(|entry| FinalEntry {
                 node: node.to_string(),
                 key: String::from_utf8_lossy(&entry.key.0).into_owned(),
-                value: entry.value.as_ref().map(|value| decode_value(value).unwrap_or(FOREIGN_VALUE)),
+                value: entry.value.as_ref().map(decode_siblings),
                 stamp: entry.stamp.0,
             })),
             Err(reason) => unreachable.push(format!("{node}: {reason}")),
         }
     }
     (entries, unreachable)
+}
+
+/// Of siblings, which lie there a line each, the one that was drawn last stands for all, as it does where a client reads them.
+fn decode_siblings(value: &Value) -> u64 {
+    let lines = value.0.split(|byte| *byte == b'\n').map(|line| decode_value(&Value(line.to_vec())));
+    lines
+        .collect::<Result<Vec<u64>, String>>()
+        .ok()
+        .and_then(|numbers| numbers.into_iter().max())
+        .unwrap_or(FOREIGN_VALUE)
 }
 
 fn shown(entry: &LocalEntry) -> String {
@@ -74,7 +102,7 @@ fn shown(entry: &LocalEntry) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hearsay_core::{Value, WallTime};
+    use hearsay_core::WallTime;
 
     use super::*;
 
@@ -115,11 +143,43 @@ mod tests {
     }
 
     #[test]
+    fn of_siblings_the_last_drawn_stands_for_all() {
+        let all = scans([&[&entry("x", 5, Some("7\n12\n9"))], &[&entry("y", 5, Some("7\nz"))], &[]]);
+        let values: Vec<Option<u64>> = final_entries(&all).0.into_iter().map(|entry| entry.value).collect();
+        assert_eq!(values, [Some(12), Some(FOREIGN_VALUE)]);
+    }
+
+    #[test]
     fn a_node_that_says_nothing_is_not_equal() {
         let mut all = scans([&[], &[], &[]]);
         all.insert(NodeId(2), Err("timed out".to_owned()));
         assert_eq!(differing(&all, 2, false), ["n2 could not be looked at (timed out)"]);
         assert_eq!(final_entries(&all).1, ["n2: timed out"]);
+    }
+
+    #[test]
+    fn what_is_kept_for_others_is_named_until_it_is_handed_over() {
+        let status = |pending: Option<u64>| {
+            Ok(StatusReport {
+                node: NodeId(1),
+                incarnation: 1,
+                wall: WallTime(0),
+                ready: true,
+                catching_up_from: Vec::new(),
+                peers: Vec::new(),
+                keys: 0,
+                state_digest: [0; 32],
+                merkle_roots: Vec::new(),
+                counters: pending.map(|records| ("hints_pending".to_owned(), records)).into_iter().collect(),
+            })
+        };
+        let mut statuses: Statuses = [(NodeId(1), status(Some(0))), (NodeId(2), status(None))].into_iter().collect();
+        assert_eq!(kept(&statuses), [""; 0]);
+        statuses.insert(NodeId(2), status(Some(3)));
+        statuses.insert(NodeId(3), Err("timed out".to_owned()));
+        let told = kept(&statuses);
+        assert_eq!(told[0], "n2 has 3 writes for other nodes that it has not handed over.");
+        assert_eq!((told.len(), told[1].contains("timed out")), (2, true));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::sandbox::{NodeDied, Sandbox};
 use crate::store::{JsonLines, Observed, RunDirectory, write_json};
 
 use super::cluster::Cluster;
-use super::convergence::{differing, final_entries};
+use super::convergence::{differing, final_entries, keeps, kept};
 use super::load::{Load, Undone};
 use super::metrics;
 use super::nemesis::{Nemesis, Scene};
@@ -355,7 +355,8 @@ impl Flow<'_> {
             let scans = self.scene.observer.scans().await;
             let waited = Duration::from_nanos(self.recorder.now().saturating_sub(load_ended));
             let collected = tombstones_collected(self.plan, self.recorder.now());
-            if differing(&scans, usize::from(cluster.replication), collected).is_empty() {
+            let equal = differing(&scans, usize::from(cluster.replication), collected).is_empty();
+            if equal && (!keeps(cluster) || kept(&self.scene.observer.statuses(members()).await).is_empty()) {
                 break (scans, Some(waited));
             }
             if waited >= deadline {

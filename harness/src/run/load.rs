@@ -150,5 +150,6 @@ fn node_level(level: Level) -> hearsay_core::Level {
         Level::Quorum => hearsay_core::Level::Quorum,
         Level::All => hearsay_core::Level::All,
         Level::Count(count) => hearsay_core::Level::Count(count),
+        Level::Any => hearsay_core::Level::Any,
     }
 }

@@ -9,7 +9,7 @@ use hearsay_core::ring::Ring;
 use hearsay_core::{ClusterConfig, Key, LocalEntry, NodeId, StatusReport};
 
 use super::client::decode_value;
-use super::convergence::Scans;
+use super::convergence::{Scans, keeps, kept};
 use super::proof::{InForce, Neighbourhood, Requirements, Statuses, list, missing};
 
 /// Keys named for each group of nodes.
@@ -58,6 +58,9 @@ pub fn pending(cluster: &ClusterConfig, look: &LastLook<'_>) -> Vec<String> {
     let broken = missing(&whole, &InForce::default(), &Neighbourhood::of(cluster), look.statuses);
     told.extend(limited(broken.into_iter().map(|broken| format!("{broken}.")).collect(), "of that kind"));
     told.extend(limited(unseen_by_trees(&ring, &differing, look.statuses), "pairs of nodes"));
+    if keeps(cluster) {
+        told.extend(limited(kept(look.statuses), "nodes"));
+    }
     if cluster.merkle_interval_ms == 0 {
         told.push("No node starts an exchange by itself: merkle_interval is 0.".to_owned());
     }

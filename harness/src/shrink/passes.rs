@@ -10,10 +10,14 @@ use crate::plan::{Plan, PlannedFault, PlannedOperation};
 use super::fault_parts::{lists, renumber, without, without_node};
 use super::sweep::sweep;
 use super::times::{gaps, with_fitting_phases, with_gaps};
-use super::{Anomaly, Search, Witness};
+use super::{Anomaly, Search};
 
-/// Seeds of the world that each candidate is tried with, once fewer have nothing more to give.
-const SEEDS: [u64; 3] = [1, 4, 16];
+/// Variations that each candidate is tried in, once fewer have nothing more to give.
+const VARIATIONS: [u64; 4] = [1, 4, 16, 64];
+/// Events that the variations of one candidate may cost in all: a plan that takes long to try is not tried that often.
+const EVENTS_MAX: u64 = 1_500_000;
+/// Variations where only time or parts of faults are to win.
+const VARIATIONS_OF_TIMES: u64 = 4;
 /// Longest times between two things that happen, milliseconds: the shortest that works is taken.
 const GAPS_MS: [u64; 12] = [1, 5, 20, 50, 100, 200, 400, 800, 1_500, 3_000, 5_000, 8_000];
 /// Gaps up to this are not worth a try, milliseconds.
@@ -22,17 +26,22 @@ const GAP_SHORT_MS: u64 = 20;
 impl Search<'_> {
     /// Takes away what can be taken away, until nothing can, or the budget has ended.
     pub fn run(&mut self) {
-        for seeds in SEEDS {
-            self.seeds = seeds;
+        self.jump();
+        for variations in VARIATIONS {
+            let too_much = self.witness().events.saturating_mul(variations) > EVENTS_MAX;
+            if variations > 1 && (too_much || variations > self.variations_max()) {
+                break;
+            }
             loop {
                 let kept = self.kept();
-                self.jump();
+                self.variations = variations;
                 self.drop_faults();
+                self.drop_nodes();
                 self.drop_groups(|operation| operation.action.key().to_owned());
                 self.drop_groups(|operation| operation.client);
                 self.drop_operations();
+                self.variations = variations.min(VARIATIONS_OF_TIMES);
                 self.shorten();
-                self.drop_nodes();
                 self.drop_parts_of_faults();
                 if self.is_cut_off() {
                     return;
@@ -42,23 +51,8 @@ impl Search<'_> {
                 }
             }
         }
-        self.seeds = 1;
+        self.variations = 1;
         self.renumber_clients();
-    }
-
-    /// Leaves only what the violation's own operations suggest, as long as that works.
-    fn jump(&mut self) {
-        loop {
-            let witness = self.witness().clone();
-            let jumps: [(bool, bool); 3] = [(true, true), (true, false), (false, false)];
-            let jumped = self.first(jumps.len(), &|best, number| {
-                let (keys, clients) = jumps[number];
-                Some(around(best, &witness, keys, clients))
-            });
-            if jumped.is_none() {
-                return;
-            }
-        }
     }
 
     fn drop_faults(&mut self) {
@@ -171,19 +165,6 @@ impl Search<'_> {
     fn renumber_clients(&mut self) {
         self.first(1, &|best, _| Some(renumbered_clients(best)));
     }
-}
-
-/// Only what happened before the witness's time, on its keys, by its clients.
-fn around(plan: &Plan, witness: &Witness, keys: bool, clients: bool) -> Plan {
-    let mut plan = plan.clone();
-    let until_ms = witness.until_ms;
-    plan.operations.retain(|operation| {
-        operation.at_ms <= until_ms
-            && (!keys || witness.keys.is_empty() || witness.keys.contains(operation.action.key()))
-            && (!clients || witness.clients.is_empty() || witness.clients.contains(&operation.client))
-    });
-    plan.faults.retain(|fault| fault.at_ms <= until_ms);
-    plan
 }
 
 /// Places of the operations in the plan, by time.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::plan::Plan;
 
+use super::vary::varied;
 use super::{Anomaly, Trial, Witness};
 
 /// When a search ends, whether or not there is more to take away.
@@ -31,8 +32,8 @@ pub struct Search<'a> {
     refuted: Mutex<BTreeSet<[u8; 32]>>,
     tried: AtomicU64,
     kept: u64,
-    /// Seeds of the world that each candidate is tried with, the best plan's own first.
-    pub(super) seeds: u64,
+    /// Variations that each candidate is tried in, the candidate itself first.
+    pub(super) variations: u64,
     cut_off: AtomicBool,
     on_kept: &'a (dyn Fn(&Plan, u64) + Sync),
 }
@@ -61,14 +62,26 @@ impl<'a> Search<'a> {
             refuted: Mutex::default(),
             tried: AtomicU64::new(0),
             kept: 0,
-            seeds,
+            variations: 1,
             cut_off: AtomicBool::new(false),
             on_kept,
         };
-        // The plan as it is differs from nothing yet, so it is no candidate by the usual rule.
-        search.first_of(1, &|_| Some(plan.clone()))?;
+        // However short the budget is, the plan itself is tried: otherwise it would seem not to show the anomaly.
+        match search.try_plan(plan) {
+            Some(witness) => {
+                search.witness = witness;
+                (on_kept)(&search.best, search.tried());
+            }
+            None => {
+                let others = usize::try_from(seeds - 1).expect("few seeds");
+                search.first_of(others, &|number| {
+                    let seed = plan.seed.wrapping_add(number as u64 + 1);
+                    Some(Plan { seed, ..plan.clone() })
+                })?;
+            }
+        }
+        // Another seed takes nothing away.
         search.kept = 0;
-        search.seeds = 1;
         Some(search)
     }
 
@@ -80,6 +93,11 @@ impl<'a> Search<'a> {
     /// Where the smallest plan showed the anomaly.
     pub(super) fn witness(&self) -> &Witness {
         &self.witness
+    }
+
+    /// Variations of a candidate that are worth a try, at most.
+    pub(super) fn variations_max(&self) -> u64 {
+        self.trial.variations_max()
     }
 
     /// Plans tried so far.
@@ -114,45 +132,51 @@ impl<'a> Search<'a> {
         make: &(dyn Fn(&Plan, usize) -> Option<Plan> + Sync),
     ) -> Option<usize> {
         let best = self.best.clone();
-        self.first_of(count, &|number| make(&best, number).filter(|candidate| *candidate != best))
+        let variations = self.variations.min(self.variations_max());
+        let places = count.saturating_mul(usize::try_from(variations).expect("few variations"));
+        // All candidates as they are, then all in their next variation: what goes easily goes first.
+        let place = self.first_of(places, &|place| {
+            let candidate = make(&best, place % count).filter(|candidate| *candidate != best)?;
+            Some(varied(&candidate, (place / count) as u64))
+        })?;
+        Some(place % count)
     }
 
+    /// Tries `count` plans and keeps the first that shows the anomaly; its number.
     fn first_of(&mut self, count: usize, make: &(dyn Fn(usize) -> Option<Plan> + Sync)) -> Option<usize> {
-        let seeds = usize::try_from(self.seeds).expect("few seeds");
         let (next, winner) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
         let won: Mutex<Option<(usize, Plan, Witness)>> = Mutex::new(None);
-        let (this, places) = (&*self, count * seeds);
+        let this = &*self;
         let work = || {
             while !this.is_over() {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                if place >= places || place > winner.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count || number > winner.load(Ordering::Relaxed) {
                     return;
                 }
-                let Some(mut candidate) = make(place / seeds) else { continue };
-                candidate.seed = candidate.seed.wrapping_add((place % seeds) as u64);
+                let Some(candidate) = make(number) else { continue };
                 if let Some(witness) = this.try_plan(&candidate) {
-                    winner.fetch_min(place, Ordering::Relaxed);
+                    winner.fetch_min(number, Ordering::Relaxed);
                     let mut won = won.lock().expect("nobody panics while holding it");
-                    if won.as_ref().is_none_or(|(known, ..)| place < *known) {
-                        *won = Some((place, candidate, witness));
+                    if won.as_ref().is_none_or(|(known, ..)| number < *known) {
+                        *won = Some((number, candidate, witness));
                     }
                 }
             }
         };
-        if self.jobs == 1 || places == 1 {
+        if self.jobs == 1 || count == 1 {
             work();
         } else {
             thread::scope(|scope| {
-                for _ in 0..self.jobs.min(places) {
+                for _ in 0..self.jobs.min(count) {
                     scope.spawn(work);
                 }
             });
         }
-        let (place, plan, witness) = won.into_inner().expect("nobody panicked while holding it")?;
+        let (number, plan, witness) = won.into_inner().expect("nobody panicked while holding it")?;
         (self.best, self.witness) = (plan, witness);
         self.kept += 1;
         (self.on_kept)(&self.best, self.tried());
-        Some(place / seeds)
+        Some(number)
     }
 
     fn try_plan(&self, candidate: &Plan) -> Option<Witness> {

@@ -8,10 +8,10 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use hearsay_core::message::{PeerMessage, ReadAnswer, SyncMessage};
+use hearsay_core::message::{PeerMessage, ReadAnswer, ScanAnswer, SyncMessage};
 use hearsay_core::{
-    ClientRequest, ClientResponse, Event as NodeEvent, Input, Key, Lane, Link, NodeId, Value, Version, WriteBatch,
-    stored_key, stored_version,
+    ClientRequest, ClientResponse, Event as NodeEvent, Input, Key, KeyRange, Lane, Link, NodeId, Value, Version,
+    WriteBatch, stored_key, stored_version,
 };
 
 /// Events that leave together.
@@ -139,8 +139,15 @@ pub(super) fn reply(request: u64, response: &ClientResponse) -> String {
             format!("{read}, stamp {}", stamp.map_or("none".to_owned(), |stamp| stamp.0.to_string()))
         }
         ClientResponse::Failed(error) => format!("failed: {}", error.message),
+        ClientResponse::Siblings { values, .. } => {
+            format!("{} siblings {}", values.len(), values.iter().map(value).collect::<Vec<_>>().join(", "))
+        }
         ClientResponse::Status(status) => format!("its status: {status:?}"),
         ClientResponse::Entries { entries, more } => format!("{} entries, more: {more}", entries.len()),
+        ClientResponse::Repaired { done, left_out } => format!("repaired {done:?}, left out {left_out:?}"),
+        ClientResponse::Rows { rows, next } => {
+            format!("{} rows, {}", rows.len(), if next.is_some() { "more behind" } else { "no more" })
+        }
         ClientResponse::Replicas(nodes) => format!("the replicas {nodes:?}"),
     };
     format!("answers request {request}: {said}")
@@ -154,6 +161,11 @@ pub(super) fn event(event: &NodeEvent) -> String {
         NodeEvent::CaughtUp => "has caught up".to_owned(),
         NodeEvent::Warning(sentence) => format!("warns: {sentence}"),
     }
+}
+
+fn range(keys: &KeyRange) -> String {
+    let to = keys.to.as_ref().map_or("the end".to_owned(), |to| to.0.escape_ascii().to_string());
+    format!("from {} to {to}", keys.from.0.escape_ascii())
 }
 
 fn text(key: &Key) -> String {
@@ -179,10 +191,23 @@ fn request(request: &ClientRequest) -> String {
         ClientRequest::Get { key, level } => format!("get {} at {level}", text(key)),
         ClientRequest::Delete { key, level } => format!("delete {} at {level}", text(key)),
         ClientRequest::Status => "status".to_owned(),
+        ClientRequest::Repair => "repair".to_owned(),
         ClientRequest::LocalScan { after, limit } => {
             format!("scan behind {}, at most {limit}", after.as_ref().map_or("the start".to_owned(), text))
         }
+        ClientRequest::PutWith { key, value: written, options } => {
+            let written = written.as_ref().map_or("deleted".to_owned(), value);
+            format!("put {}={written} with {options:?}", text(key))
+        }
+        ClientRequest::GetWith { key, options } => format!("get {} with {options:?}", text(key)),
+        ClientRequest::Scan { range: keys, limit, level } => {
+            format!("scan {}, at most {limit} at {level}", range(keys))
+        }
         ClientRequest::Locate { key } => format!("locate {}", text(key)),
+        ClientRequest::Write { key, value: written, level, context } => {
+            let written = written.as_ref().map_or("nothing".to_owned(), value);
+            format!("write {}={written} at {level}, context {}", text(key), hexadecimal(context))
+        }
     }
 }
 
@@ -210,6 +235,28 @@ fn message(message: &PeerMessage) -> String {
             format!("answer to {:x}: {answer}", operation.0)
         }
         PeerMessage::Sync(message) => sync(message),
+        PeerMessage::Causal(message) => format!("{message:?}"),
+        PeerMessage::StandInWrite { operation, owner, key, version: written } => {
+            format!("write {} in place of {owner} for {:x}", version(key, written), operation.0)
+        }
+        PeerMessage::StandInRead { operation, owner, key, digest_only } => {
+            let what = if *digest_only { "the digest of " } else { "" };
+            format!("read {what}{} in place of {owner} for {:x}", text(key), operation.0)
+        }
+        PeerMessage::Merge { operation, entries } => format!("merge {:x}: {}", operation.0, versions(entries)),
+        PeerMessage::MergeAck { operation, foreign } => {
+            format!("merged {:x}, without {foreign:?}", operation.0)
+        }
+        PeerMessage::Scan { operation, range: keys, limit } => {
+            format!("scan {}, at most {limit} for {:x}", range(keys), operation.0)
+        }
+        PeerMessage::ScanReply { operation, from, answer } => {
+            let answer = match answer {
+                ScanAnswer::Page { entries, more } => format!("{}, more: {more}", versions(entries)),
+                ScanAnswer::CatchingUp => "catching up".to_owned(),
+            };
+            format!("page from {} for {:x}: {answer}", from.0.escape_ascii(), operation.0)
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use hearsay_core::{ClientRequest, ClientResponse, Event as NodeEvent, LocalEntry
 use crate::plan::Plan;
 use crate::report::marks::by_name;
 use crate::report::{ProblemKind, RunReport, Simulation};
-use crate::run::convergence::{Scans, differing, final_entries};
+use crate::run::convergence::{Scans, differing, final_entries, keeps, kept};
 use crate::run::execute::{Ran, SCAN_INTERVAL, phases_until, tombstones_collected};
 use crate::run::final_reads::reads;
 use crate::run::judge::judged_report;
@@ -315,7 +315,8 @@ impl Run<'_> {
             let scans = self.scans();
             let waited = self.world.now() - began;
             let collected = tombstones_collected(self.plan, self.recording.time(self.world.now()));
-            if differing(&scans, replication, collected).is_empty() {
+            let equal = differing(&scans, replication, collected).is_empty();
+            if equal && (!keeps(cluster) || kept(&self.nemesis.statuses(&mut self.world)).is_empty()) {
                 break (scans, Some(waited));
             }
             if waited >= deadline {

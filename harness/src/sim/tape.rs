@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use hearsay_checkers::Event as HistoryEvent;
-use hearsay_core::message::{OperationId, PeerMessage, ReadAnswer, SyncMessage};
+use hearsay_core::message::{OperationId, PeerMessage, ReadAnswer, ScanAnswer, SyncMessage};
 use hearsay_core::{
     ClientRequest, ClientResponse, Event as NodeEvent, Input, Key, Link, NodeId, RequestId, Version, WriteBatch,
     stored_key, stored_version,
@@ -282,8 +282,15 @@ impl Tape {
                 let asked = match request {
                     ClientRequest::Put { key, .. }
                     | ClientRequest::Get { key, .. }
-                    | ClientRequest::Delete { key, .. } => self.keys.contains(key),
-                    ClientRequest::Status | ClientRequest::LocalScan { .. } | ClientRequest::Locate { .. } => false,
+                    | ClientRequest::PutWith { key, .. }
+                    | ClientRequest::GetWith { key, .. }
+                    | ClientRequest::Delete { key, .. }
+                    | ClientRequest::Write { key, .. } => self.keys.contains(key),
+                    ClientRequest::Scan { range, .. } => self.keys.iter().any(|key| range.contains(key)),
+                    ClientRequest::Status
+                    | ClientRequest::Repair
+                    | ClientRequest::LocalScan { .. }
+                    | ClientRequest::Locate { .. } => false,
                 };
                 if asked {
                     self.requests.insert((node, *request_id));
@@ -348,11 +355,17 @@ impl Tape {
     fn says(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) -> Vec<Say> {
         match message {
             PeerMessage::Heartbeat => Vec::new(),
-            PeerMessage::Write { operation, key, version } if self.keys.contains(key) => {
+            PeerMessage::Write { operation, key, version }
+            | PeerMessage::StandInWrite { operation, key, version, .. }
+                if self.keys.contains(key) =>
+            {
                 self.operations.insert((from, *operation));
                 vec![Say::Write(*operation, key.clone(), version.clone())]
             }
-            PeerMessage::Read { operation, key, digest_only } if self.keys.contains(key) => {
+            PeerMessage::Read { operation, key, digest_only }
+            | PeerMessage::StandInRead { operation, key, digest_only, .. }
+                if self.keys.contains(key) =>
+            {
                 self.operations.insert((from, *operation));
                 vec![Say::Read(*operation, key.clone(), *digest_only)]
             }
@@ -362,11 +375,27 @@ impl Tape {
             PeerMessage::ReadReply { operation, answer } if self.operations.contains(&(to, *operation)) => {
                 vec![Say::Answer(*operation, answer.clone())]
             }
+            // Hints, and what stand-ins and scans hand over.
+            PeerMessage::Merge { entries, .. } => {
+                let known = entries.iter().filter(|(key, _)| self.keys.contains(key));
+                known.map(|(key, version)| Say::Hands(key.clone(), version.clone())).collect()
+            }
+            PeerMessage::ScanReply { answer: ScanAnswer::Page { entries, .. }, .. } => {
+                let known = entries.iter().filter(|(key, _)| self.keys.contains(key));
+                known.map(|(key, _)| Say::Lists(key.clone())).collect()
+            }
             PeerMessage::Write { .. }
+            | PeerMessage::StandInWrite { .. }
+            | PeerMessage::StandInRead { .. }
+            | PeerMessage::MergeAck { .. }
+            | PeerMessage::Scan { .. }
+            | PeerMessage::ScanReply { .. }
             | PeerMessage::Read { .. }
             | PeerMessage::WriteAck { .. }
             | PeerMessage::ReadReply { .. } => Vec::new(),
             PeerMessage::Sync(message) => self.says_of_sync(message),
+            // Not shown yet: what is said about containers.
+            PeerMessage::Causal(_) => Vec::new(),
         }
     }
 

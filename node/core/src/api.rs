@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Key, NodeId, Value, WallTime};
 
-/// How many replicas must take part: `one`, `two`, `three`, `quorum`, `all` or a plain number.
+/// How many replicas must take part: `one`, `two`, `three`, `quorum`, `all`, a plain number, or, of writes, `any`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Level {
     /// One replica.
@@ -28,6 +28,8 @@ pub enum Level {
     All,
     /// A plain R or W.
     Count(u8),
+    /// Writes only: one replica, or a hint that the coordinator holds durably for one.
+    Any,
 }
 
 impl Level {
@@ -40,6 +42,8 @@ impl Level {
             Level::Quorum => replication / 2 + 1,
             Level::All => replication,
             Level::Count(n) => usize::from(n),
+            // A hint may stand in for it; the coordinator of a write knows.
+            Level::Any => 1,
         }
     }
 }
@@ -53,6 +57,7 @@ impl fmt::Display for Level {
             Level::Quorum => f.write_str("quorum"),
             Level::All => f.write_str("all"),
             Level::Count(n) => write!(f, "{n}"),
+            Level::Any => f.write_str("any"),
         }
     }
 }
@@ -60,7 +65,8 @@ impl fmt::Display for Level {
 impl FromStr for Level {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Level, Self::Err> {
-        const ALLOWED: &str = "a level is one of one, two, three, quorum, all, or a number from 1 to 255";
+        const ALLOWED: &str =
+            "a level is one of any (writes only), one, two, three, quorum, all, or a number from 1 to 255";
         let lower = text.to_ascii_lowercase();
         match lower.as_str() {
             "one" => Ok(Level::One),
@@ -68,11 +74,97 @@ impl FromStr for Level {
             "three" => Ok(Level::Three),
             "quorum" => Ok(Level::Quorum),
             "all" => Ok(Level::All),
+            "any" => Ok(Level::Any),
             number => match number.parse::<u8>() {
                 Ok(n) if n > 0 => Ok(Level::Count(n)),
                 _ => Err(ALLOWED),
             },
         }
+    }
+}
+
+/// How a write is to be acknowledged. Every condition must be met; a level that can't be met is refused or unavailable
+/// before anything is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteOptions {
+    /// W: acknowledgements to wait for. With a sloppy quorum stand-ins count.
+    pub level: Level,
+    /// Riak's PW: so many of them from the key's own replicas. Stand-ins and hints never count.
+    pub primaries: Option<Level>,
+    /// Riak's DW: so many of them durable. Nothing is ever acknowledged here before it is durable, so this only raises W;
+    /// the coordinator's hint for `any` does not count.
+    pub durable: Option<Level>,
+}
+
+impl From<Level> for WriteOptions {
+    fn from(level: Level) -> WriteOptions {
+        WriteOptions { level, primaries: None, durable: None }
+    }
+}
+
+/// How a read is to be answered. Every condition must be met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadOptions {
+    /// R: replicas to hear. With a sloppy quorum stand-ins count.
+    pub level: Level,
+    /// Riak's PR: so many of them the key's own replicas.
+    pub primaries: Option<Level>,
+}
+
+impl From<Level> for ReadOptions {
+    fn from(level: Level) -> ReadOptions {
+        ReadOptions { level, primaries: None }
+    }
+}
+
+/// A place among the keys in the order of their bytes; unlike a key it may be empty, or one byte longer than the longest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyBound(#[serde(with = "serde_bytes")] pub Vec<u8>);
+
+impl KeyBound {
+    /// Longest bound, in bytes.
+    pub const LENGTH_MAX: usize = Key::LENGTH_MAX + 1;
+
+    /// Right behind a key: no other key lies between.
+    pub fn behind(key: &Key) -> KeyBound {
+        let mut bound = key.0.clone();
+        bound.push(0);
+        KeyBound(bound)
+    }
+}
+
+/// Keys in the order of their bytes, from `from` (with it) up to `to` (without it; `None`: to the last).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRange {
+    /// Where it begins.
+    pub from: KeyBound,
+    /// Where it ends.
+    pub to: Option<KeyBound>,
+}
+
+impl KeyRange {
+    /// All keys that begin with `prefix`.
+    pub fn prefix(prefix: &[u8]) -> KeyRange {
+        // The next prefix; one of 0xff alone has none.
+        let kept = prefix.iter().rposition(|&byte| byte != 0xff);
+        let to = kept.map(|last| {
+            let mut to = prefix[..=last].to_vec();
+            to[last] += 1;
+            KeyBound(to)
+        });
+        KeyRange { from: KeyBound(prefix.to_vec()), to }
+    }
+
+    /// Whether the key belongs to it.
+    pub fn contains(&self, key: &Key) -> bool {
+        key.0 >= self.from.0 && self.to.as_ref().is_none_or(|to| key.0 < to.0)
+    }
+
+    /// Whether both ends are short enough for keys to lie there.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.from.0.len() <= KeyBound::LENGTH_MAX
+            && self.to.as_ref().is_none_or(|to| to.0.len() <= KeyBound::LENGTH_MAX)
     }
 }
 
@@ -116,9 +208,79 @@ pub enum ClientRequest {
         /// The key.
         key: Key,
     },
+    /// Write a value or a tombstone, with all options.
+    PutWith {
+        /// The key.
+        key: Key,
+        /// The value; `None` deletes.
+        value: Option<Value>,
+        /// How it is to be acknowledged.
+        options: WriteOptions,
+    },
+    /// Read a value, with all options.
+    GetWith {
+        /// The key.
+        key: Key,
+        /// How it is to be answered.
+        options: ReadOptions,
+    },
+    /// Read the values of a range of keys, in key order (by bytes), as a read of each key would.
+    Scan {
+        /// Which keys.
+        range: KeyRange,
+        /// At most this many rows (the node may give fewer per answer).
+        limit: u32,
+        /// Replicas of each key to hear.
+        level: Level,
+    },
+    /// Write a value, or delete without one, having seen what a read returned. For the policy `dcc`.
+    Write {
+        /// The key.
+        key: Key,
+        /// `None` deletes.
+        value: Option<Value>,
+        /// Acknowledgements to wait for.
+        level: Level,
+        /// As [`ClientResponse::Siblings`] gave it; empty: nothing was seen. (A delete that has seen nothing removes what the
+        /// replica that coordinates it knows.)
+        context: Vec<u8>,
+    },
+    /// Compare everything with every neighbour now, by Merkle trees, and repair both ways.
+    Repair,
 }
 
-/// An entry of [`ClientRequest::LocalScan`].
+/// A row of [`ClientRequest::Scan`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The key.
+    pub key: Key,
+    /// Its value.
+    pub value: Value,
+    /// The stamp of the value.
+    pub stamp: WallTime,
+}
+
+/// What a repair found with one neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairReport {
+    /// The neighbour.
+    pub peer: NodeId,
+    /// Ranges that both are replicas of.
+    pub ranges_compared: u64,
+    /// Those that differed.
+    pub ranges_differing: u64,
+    /// Leaves that were compared key by key.
+    pub leaves_compared: u64,
+    /// Keys sent to the neighbour.
+    pub keys_sent: u64,
+    /// Keys that the neighbour sent.
+    pub keys_received: u64,
+    /// Questions asked.
+    pub rounds: u64,
+}
+
+/// An entry of [`ClientRequest::LocalScan`]. Under the policy `dcc` the stamp is the begin of the digest of the values and their dots,
+/// and the value is all siblings in the order of their dots, a line each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalEntry {
     /// The key.
@@ -157,6 +319,28 @@ pub enum ClientResponse {
     Replicas(Vec<NodeId>),
     /// The request was not carried out, or nobody knows.
     Failed(ClientError),
+    /// What a read found under the policy `dcc`.
+    Siblings {
+        /// Values that no write has replaced yet, in the order of their dots; none: never written, or deleted.
+        values: Vec<Value>,
+        /// To be sent with the write that replaces them.
+        context: Vec<u8>,
+    },
+    /// Answer to [`ClientRequest::Repair`].
+    Repaired {
+        /// In the order they were finished.
+        done: Vec<RepairReport>,
+        /// Neighbours that were not alive, or did not finish in time.
+        left_out: Vec<NodeId>,
+    },
+    /// Answer to [`ClientRequest::Scan`].
+    Rows {
+        /// In key order.
+        rows: Vec<Row>,
+        /// Where the next page begins, as [`KeyRange::from`]; `None`: the range has no more rows. A page may be short, or
+        /// even empty, and not be the last.
+        next: Option<KeyBound>,
+    },
 }
 
 /// Whether a failed write may still take effect.
@@ -222,4 +406,37 @@ pub struct StatusReport {
     pub merkle_roots: Vec<(u64, [u8; 32])>,
     /// Every counter by name.
     pub counters: BTreeMap<String, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_read_as_they_are_written() {
+        for name in ["any", "one", "two", "three", "quorum", "all", "1", "255"] {
+            let level: Level = name.parse().expect(name);
+            assert_eq!(alloc::format!("{level}"), name);
+        }
+        for bad in ["", "0", "256", "some"] {
+            assert!(bad.parse::<Level>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_holds_what_begins_with_it_and_nothing_else() {
+        let key = |bytes: &[u8]| Key(bytes.to_vec());
+        for (prefix, inside, outside) in [
+            (&b"ab"[..], &[&b"ab"[..], b"ab\0", b"ab\xff\xff"][..], &[&b"aa\xff"[..], b"ac", b"a", b"b"][..]),
+            (b"a\xff", &[b"a\xff", b"a\xff\0"], &[b"a\xfe", b"b"]),
+            (b"\xff", &[b"\xff", b"\xff\xff"], &[b"\xfe\xff"]),
+            (b"", &[b"\0", b"\xff"], &[]),
+        ] {
+            let range = KeyRange::prefix(prefix);
+            assert!(inside.iter().all(|bytes| range.contains(&key(bytes))), "{prefix:?}");
+            assert!(!outside.iter().any(|bytes| range.contains(&key(bytes))), "{prefix:?}");
+        }
+        let behind = KeyRange { from: KeyBound::behind(&key(b"k")), to: None };
+        assert!(!behind.contains(&key(b"k")) && behind.contains(&key(b"k\0")));
+    }
 }

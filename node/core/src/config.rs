@@ -21,6 +21,39 @@ pub enum ReadRepair {
     None,
 }
 
+/// What becomes of concurrent writes of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conflict {
+    /// Last write wins, by the coordinator's wall clock.
+    #[default]
+    Lww,
+    /// Dotted causal containers: all are kept as siblings until a write that has seen them replaces them.
+    Dcc,
+}
+
+/// Who keeps a write for a replica that is out of reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hints {
+    /// Nobody: read repair and anti-entropy bring it up to date.
+    #[default]
+    None,
+    /// The coordinator of the write. Its hint counts toward no level but `any`.
+    Coordinator,
+}
+
+/// How a node judges whether a peer is alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Detection {
+    /// Silence of a fixed length.
+    #[default]
+    Timeout,
+    /// Phi-accrual: silence that is improbable after what was heard before.
+    Phi,
+}
+
 /// The configuration of a cluster. Every duration is in milliseconds on the monotonic clock, but the grace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,8 +81,38 @@ pub struct ClusterConfig {
     pub merkle_interval_ms: u64,
     /// Each owned range has a Merkle tree of 2^depth leaves.
     pub merkle_depth: u8,
+    /// Descendants of a differing tree node that one question of a Merkle exchange asks about: 2, 4, 8 or 16. More: fewer round
+    /// trips; fewer: fewer hashes.
+    pub merkle_fan_out: u8,
+    /// Bytes of keys and values that the Merkle exchanges of a node may move in a second. 0: as many as go.
+    pub merkle_bytes_per_s: u64,
     /// Age in milliseconds of the wall clock at which a tombstone is removed.
     pub tombstone_grace_ms: u64,
+    /// Hinted handoff.
+    pub hints: Hints,
+    /// Sloppy quorums: the next nodes on the ring stand in for replicas that are held for dead, count toward levels, and
+    /// hand over once these are back.
+    pub sloppy: bool,
+    /// No new hints for a node that has been out of reach for longer, in milliseconds of the wall clock.
+    pub hint_window_ms: u64,
+    /// Most bytes of hints and stand-in copies that a node keeps for one other.
+    pub hints_bytes_max: u64,
+    /// Records that a node hands over to one other per second, at most.
+    pub hint_replay_per_s: u32,
+    /// How long a read waits for a replica before it asks a further one. `None`: `repair_patience_ms`.
+    pub speculative_delay_ms: Option<u64>,
+    /// The same, as a percentile (50 to 99) of the node's recent reads, but at most the delay. `None`: the delay alone.
+    pub speculative_percentile: Option<u8>,
+    /// Failure detection.
+    pub detection: Detection,
+    /// With `detection: phi`, a peer is held for dead at this suspicion: 10^-phi is the chance that it is a mistake.
+    pub phi_threshold: u8,
+    /// What becomes of concurrent writes.
+    pub conflict: Conflict,
+    /// Under `dcc`: between two exchanges of bitmap version vectors that this node starts. 0 switches them off.
+    pub exchange_interval_ms: u64,
+    /// Under `dcc`: most dots that a node logs for neighbours that may lack them; what is dropped is left to Merkle exchanges.
+    pub dot_log_max: u32,
 }
 
 impl Default for ClusterConfig {
@@ -65,8 +128,22 @@ impl Default for ClusterConfig {
             heartbeat_interval_ms: 250,
             heartbeat_timeout_ms: 1_500,
             merkle_interval_ms: 2_000,
-            merkle_depth: 6,
+            merkle_depth: 12,
+            merkle_fan_out: 16,
+            merkle_bytes_per_s: 0,
             tombstone_grace_ms: 10 * 24 * 3600 * 1000,
+            hints: Hints::None,
+            sloppy: false,
+            hint_window_ms: 3 * 3600 * 1000,
+            hints_bytes_max: 32 << 20,
+            hint_replay_per_s: 40_000,
+            speculative_delay_ms: None,
+            speculative_percentile: None,
+            detection: Detection::Timeout,
+            phi_threshold: 8,
+            conflict: Conflict::Lww,
+            exchange_interval_ms: 500,
+            dot_log_max: 1_000_000,
         }
     }
 }
@@ -80,6 +157,10 @@ impl ClusterConfig {
     pub const VNODES_MAX: u16 = 256;
     /// Deepest Merkle tree.
     pub const MERKLE_DEPTH_MAX: u8 = 16;
+    /// Most of `hints_bytes_max`.
+    pub const HINTS_BYTES_MAX: u64 = 1 << 32;
+    /// Highest `phi_threshold`.
+    pub const PHI_THRESHOLD_MAX: u8 = 32;
 
     /// Checks everything that a protocol relies on. The first mistake is answered.
     ///
@@ -114,8 +195,17 @@ impl ClusterConfig {
         check(self.merkle_depth <= Self::MERKLE_DEPTH_MAX, &|| {
             format!("merkle_depth is {}: choose a number from 0 to {}", self.merkle_depth, Self::MERKLE_DEPTH_MAX)
         })?;
+        check(self.conflict == Conflict::Lww || (self.hints == Hints::None && !self.sloppy), &|| {
+            "hints and sloppy quorums are there under conflict: lww only: switch them off, or the policy dcc".into()
+        })?;
+        check(matches!(self.merkle_fan_out, 2 | 4 | 8 | 16), &|| {
+            format!("merkle_fan_out is {}: choose 2, 4, 8 or 16", self.merkle_fan_out)
+        })?;
         check(self.requests_max > 0, &|| {
             "requests_max is 0: no client would ever be served, choose at least 1".into()
+        })?;
+        check(self.dot_log_max > 0, &|| {
+            "dot_log_max is 0: every exchange would compare everything, choose at least 1".into()
         })?;
         for (name, milliseconds) in [
             ("request_timeout_ms", self.request_timeout_ms),
@@ -132,6 +222,26 @@ impl ClusterConfig {
                 self.heartbeat_interval_ms,
                 self.heartbeat_interval_ms.saturating_mul(2)
             )
+        })?;
+        check(self.hints_bytes_max > 0 && self.hints_bytes_max <= Self::HINTS_BYTES_MAX, &|| {
+            format!(
+                "hints_bytes_max is {}: choose a number from 1 to {}, or switch hints and sloppy off",
+                self.hints_bytes_max,
+                Self::HINTS_BYTES_MAX
+            )
+        })?;
+        check(self.hint_replay_per_s > 0, &|| {
+            "hint_replay_per_s is 0: hints would never be handed over, choose at least 1".into()
+        })?;
+        check(self.speculative_delay_ms != Some(0), &|| {
+            "speculative_delay_ms is 0: every read would ask every replica, choose at least 1".into()
+        })?;
+        check(self.speculative_percentile.is_none_or(|percentile| (50..=99).contains(&percentile)), &|| {
+            let percentile = self.speculative_percentile.unwrap_or_default();
+            format!("speculative_percentile is {percentile}: choose a number from 50 to 99, or leave it out")
+        })?;
+        check((1..=Self::PHI_THRESHOLD_MAX).contains(&self.phi_threshold), &|| {
+            format!("phi_threshold is {}: choose a number from 1 to {}", self.phi_threshold, Self::PHI_THRESHOLD_MAX)
         })?;
         // A tombstone that expires while its delete is still under way would be refused by the replicas it reaches last.
         check(self.tombstone_grace_ms >= self.request_timeout_ms, &|| {
@@ -191,12 +301,20 @@ mod tests {
             (|c| c.replication = 6, "lower replication or add members"),
             (|c| c.vnodes = 0, "from 1 to 256"),
             (|c| c.merkle_depth = 17, "from 0 to 16"),
+            (|c| (c.conflict, c.sloppy) = (Conflict::Dcc, true), "switch them off"),
+            (|c| c.merkle_fan_out = 3, "choose 2, 4, 8 or 16"),
             (|c| c.requests_max = 0, "at least 1"),
+            (|c| c.dot_log_max = 0, "dot_log_max is 0"),
             (|c| c.request_timeout_ms = 0, "request_timeout_ms is 0"),
             (|c| c.repair_patience_ms = 0, "repair_patience_ms is 0"),
             (|c| c.heartbeat_interval_ms = 0, "heartbeat_interval_ms is 0"),
             (|c| c.heartbeat_timeout_ms = 300, "raise it to at least 500"),
             (|c| c.tombstone_grace_ms = 10, "raise the grace"),
+            (|c| c.hints_bytes_max = 0, "hints_bytes_max is 0"),
+            (|c| c.hint_replay_per_s = 0, "never be handed over"),
+            (|c| c.speculative_delay_ms = Some(0), "ask every replica"),
+            (|c| c.speculative_percentile = Some(100), "from 50 to 99"),
+            (|c| c.phi_threshold = 0, "from 1 to 32"),
             (|c| c.members.retain(|id| id.0 != 1), "n1 is not among the members"),
         ];
         for (mistake, expected) in table {

@@ -47,6 +47,8 @@ counters! {
     digest_mismatches,
     /// Repairs sent to replicas (to itself included) that answered a read with something older.
     read_repairs_sent,
+    /// Bytes of keys and values in these repairs, those of scans included.
+    read_repair_bytes,
     /// Reads that had to wait for acknowledgements of their repairs.
     read_repairs_blocking,
     /// Repairs sent to further replicas because the first ones did not acknowledge in time.
@@ -73,6 +75,38 @@ counters! {
     requests_overloaded,
     /// Client requests given up after their time.
     requests_timed_out,
+    /// Hints stored for replicas that were out of reach.
+    hints_stored,
+    /// Hints not stored because the queue of their target was full.
+    hints_dropped,
+    /// Hints not stored because their target had been out of reach for longer than the window.
+    hints_outside_window,
+    /// Hints and stand-ins' copies that their owner has acknowledged as durable.
+    hints_replayed,
+    /// Hints and stand-ins' copies removed unsent at the end of their time.
+    hints_expired,
+    /// Hints and stand-ins' copies that went on to the new replicas of their key.
+    hints_rerouted,
+    /// Batches of hints that were not acknowledged in time.
+    hints_replay_timeouts,
+    /// Writes acknowledged at level `any` by a hint alone.
+    writes_hinted_only,
+    /// Writes taken for another node.
+    stand_in_writes,
+    /// Writes for another node not taken, because its queue was full.
+    stand_in_writes_refused,
+    /// Reads answered for another node.
+    stand_in_reads,
+    /// Scans taken as coordinator.
+    scans_coordinated,
+    /// Pages of scans answered as replica, to itself included.
+    replica_scans,
+    /// Pages that scans asked of replicas whose first page did not reach far enough.
+    scan_pages_again,
+    /// Tombstones that scans came across and left out.
+    scan_tombstones,
+    /// Versions that scans sent to replicas that lacked them.
+    scan_repairs_sent,
     /// Heartbeats sent.
     heartbeats_sent,
     /// Heartbeats received.

@@ -24,11 +24,17 @@
 //! a failure. What is not watched is assumed: it is dialled at first use, suspected when nothing comes of that, and forgiven
 //! after a while. So state, heartbeats and links of a node do not grow with the cluster.
 //!
-//! Left out: phi-accrual, and any publication of these opinions: each node uses its own.
+//! How long a silence is borne is fixed (`detection: timeout`), or follows from what was heard of the peer before (`detection:
+//! phi`, see [`phi`]); all else is the same for both.
+//!
+//! Left out: any publication of these opinions: each node uses its own.
+
+mod phi;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use self::phi::Arrivals;
 use crate::counters::Counters;
 use crate::message::PeerMessage;
 use crate::{Event, Link, Mark, NodeId, PeerStatus, Planted, Time, planted};
@@ -100,6 +106,8 @@ struct Peer {
     told_up: Option<bool>,
     /// When its link was last made or carried more than heartbeats.
     used: Time,
+    /// When its heartbeats came; stays empty with a fixed time-out.
+    arrivals: Arrivals,
 }
 
 /// The failure detector of one node.
@@ -111,6 +119,8 @@ pub(crate) struct FailureDetector {
     forgets: bool,
     interval_ms: u64,
     timeout_ms: u64,
+    /// The suspicion at which a peer is held for dead; `None`: silence of the fixed length.
+    phi_threshold: Option<u8>,
     last_tick: Time,
     pub(crate) planted: Planted,
 }
@@ -125,7 +135,7 @@ impl FailureDetector {
         now: Time,
     ) -> FailureDetector {
         let peers = peers.map(|id| (id, Peer { neighbour: neighbours.contains(&id), ..Peer::default() })).collect();
-        FailureDetector { peers, forgets: false, interval_ms, timeout_ms, last_tick: now, planted: Planted::NONE }
+        FailureDetector::new(peers, false, interval_ms, timeout_ms, now)
     }
 
     /// Watches the neighbours for ever and others while they are used; to be ticked every `interval_ms`.
@@ -136,7 +146,23 @@ impl FailureDetector {
         now: Time,
     ) -> FailureDetector {
         let peers = neighbours.iter().map(|&id| (id, Peer { neighbour: true, ..Peer::default() })).collect();
-        FailureDetector { peers, forgets: true, interval_ms, timeout_ms, last_tick: now, planted: Planted::NONE }
+        FailureDetector::new(peers, true, interval_ms, timeout_ms, now)
+    }
+
+    fn new(
+        peers: BTreeMap<NodeId, Peer>,
+        forgets: bool,
+        interval_ms: u64,
+        timeout_ms: u64,
+        now: Time,
+    ) -> FailureDetector {
+        let (phi_threshold, last_tick, planted) = (None, now, Planted::NONE);
+        FailureDetector { peers, forgets, interval_ms, timeout_ms, phi_threshold, last_tick, planted }
+    }
+
+    /// The same, judging by suspicion.
+    pub(crate) fn with_phi(self, threshold: u8) -> FailureDetector {
+        FailureDetector { phi_threshold: Some(threshold), ..self }
     }
 
     /// What to think of `peer`, which is another member. Asked about anybody else, it says that it is dead if it can tell.
@@ -170,6 +196,9 @@ impl FailureDetector {
         // What is not watched has no link that its life could count for.
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.heard = now;
+        if traffic == Traffic::Heartbeat && self.phi_threshold.is_some() {
+            state.arrivals.on_heartbeat(now, self.interval_ms);
+        }
         if traffic == Traffic::Use {
             state.used = now;
         }
@@ -178,6 +207,9 @@ impl FailureDetector {
         }
         if state.linked && !state.alive {
             state.alive = true;
+            if self.phi_threshold.is_some() {
+                state.arrivals.on_return(now);
+            }
             counters.mark(Mark::PeerRevived);
             tell(peer, state, true, counters, events);
         }
@@ -203,7 +235,7 @@ impl FailureDetector {
         counters: &mut Counters,
         events: &mut Vec<Event>,
     ) {
-        let (forgets, planted) = (self.forgets, self.planted);
+        let (forgets, planted, phi) = (self.forgets, self.planted, self.phi_threshold.is_some());
         let Some(state) = self.watched(peer) else { return };
         // The other end gives a link up that neither has used for long. Half the time, for what is still under way.
         let unused = state.linked && now.since_ms(state.used) > STRANGER_IDLE_MS / 2;
@@ -223,6 +255,9 @@ impl FailureDetector {
                 state.heard = now;
                 state.used = now;
                 state.failed = None;
+                if phi {
+                    state.arrivals.begin_anew(now);
+                }
             }
             Link::Down => {
                 state.linked = false;
@@ -247,6 +282,9 @@ impl FailureDetector {
         for (id, peer) in &mut self.peers {
             if own_pause && peer.alive {
                 peer.heard = now;
+                if self.phi_threshold.is_some() {
+                    peer.arrivals.begin_anew(now);
+                }
             }
             if own_pause && peer.tried.is_some() {
                 peer.tried = Some(now);
@@ -256,7 +294,11 @@ impl FailureDetector {
                     round.hang_up.push(*id);
                     continue;
                 }
-                if peer.alive && now.since_ms(peer.heard) > self.timeout_ms {
+                let borne_ms = match self.phi_threshold {
+                    Some(threshold) => peer.arrivals.borne_ms(threshold, self.interval_ms, now),
+                    None => self.timeout_ms,
+                };
+                if peer.alive && now.since_ms(peer.heard) > borne_ms {
                     peer.alive = false;
                     counters.mark(Mark::SilentPeer);
                     tell(*id, peer, false, counters, events);
@@ -515,5 +557,56 @@ mod tests {
             }
             assert!(detector.statuses().len() <= 1 + 1_101, "one a hundredth of a second, each for ten seconds");
         }
+    }
+
+    /// What a detector tells of a peer that is silent for `silent_ms` and then sends heartbeats for a second, again and
+    /// again for ten minutes.
+    fn flaps(detector: &mut FailureDetector, silent_ms: u64) -> usize {
+        let (mut counters, mut events) = (Counters::default(), Vec::new());
+        detector.on_link(NEIGHBOUR, Link::Up, Time(0), &mut counters, &mut events);
+        let interval_ms = 250;
+        for step in 0..(600_000 / interval_ms) {
+            let now = Time::default().plus_ms(step * interval_ms);
+            if (step * interval_ms) % (silent_ms + 1_000) >= silent_ms {
+                detector.on_heard(NEIGHBOUR, Traffic::Heartbeat, now, &mut counters, &mut events);
+            }
+            detector.tick(now, &mut counters, &mut events);
+        }
+        events.iter().filter(|event| **event == Event::PeerDown(NEIGHBOUR)).count()
+    }
+
+    #[test]
+    fn suspicion_does_not_flap_without_bound_where_a_fixed_time_out_does() {
+        let quick = || FailureDetector::of_all([NEIGHBOUR].into_iter(), &[NEIGHBOUR], 250, 1_500, Time(0));
+        for silent_ms in [2_000, 5_000, 10_000, 17_000] {
+            let fixed = flaps(&mut quick(), silent_ms);
+            let phi = flaps(&mut quick().with_phi(8), silent_ms);
+            assert!(fixed as u64 > 600_000 / (silent_ms + 1_000) - 3, "{fixed} with {silent_ms} ms");
+            // One in half a minute, and those that it took to learn.
+            assert!(phi <= 22, "{phi} with {silent_ms} ms, the fixed time-out {fixed}");
+        }
+        // A peer that is gone is held for dead all the same.
+        let mut detector = quick().with_phi(8);
+        assert_eq!(flaps(&mut detector, 600_000), 1);
+        assert_eq!(detector.opinion(NEIGHBOUR, Time::default().plus_ms(600_000)), Dead);
+    }
+
+    #[test]
+    fn a_node_that_was_stopped_judges_nobody_by_suspicion_either() {
+        let mut detector = of_neighbours().with_phi(2);
+        run_on(
+            &mut detector,
+            &[
+                (0, Up(NEIGHBOUR), NEIGHBOUR, Alive),
+                (1_000, Heard(NEIGHBOUR), NEIGHBOUR, Alive),
+                (1_000, Tick, NEIGHBOUR, Alive),
+                (31_000, Tick, NEIGHBOUR, Alive),
+                (32_000, Tick, NEIGHBOUR, Alive),
+                (33_000, Tick, NEIGHBOUR, Alive),
+                (34_000, Tick, NEIGHBOUR, Alive),
+                (35_000, Tick, NEIGHBOUR, Alive),
+                (36_000, Tick, NEIGHBOUR, Dead),
+            ],
+        );
     }
 }

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Key, Version};
+use crate::causal::CausalMessage;
+use crate::{Key, KeyBound, KeyRange, NodeId, Version};
 
 /// Names one piece of work of a coordinator; unique for the life of that coordinator's process, and drawn so that a
 /// restarted coordinator does not take late answers to its former self for its own.
@@ -49,6 +50,78 @@ pub enum PeerMessage {
     },
     /// Merkle anti-entropy. Bulk lane.
     Sync(SyncMessage),
+    /// Keep this version for `owner`, which is out of reach, make it durable, acknowledge ([`PeerMessage::WriteAck`]). Data
+    /// lane. Sloppy quorums.
+    StandInWrite {
+        /// Comes back in the acknowledgement.
+        operation: OperationId,
+        /// The replica that the receiver stands in for.
+        owner: NodeId,
+        /// The key.
+        key: Key,
+        /// The version to keep.
+        version: Version,
+    },
+    /// Tell me what you keep under this key for `owner` ([`PeerMessage::ReadReply`]). Data lane. Sloppy quorums.
+    StandInRead {
+        /// Comes back in the reply.
+        operation: OperationId,
+        /// The replica that the receiver stands in for.
+        owner: NodeId,
+        /// The key.
+        key: Key,
+        /// Only the digest.
+        digest_only: bool,
+    },
+    /// Merge these versions, make them durable, acknowledge. Hints and stand-ins' copies on the bulk lane, repairs of scans
+    /// on the data lane.
+    Merge {
+        /// Comes back in the acknowledgement.
+        operation: OperationId,
+        /// The versions; keys that the receiver does not replicate are left out by it.
+        entries: Vec<(Key, Version)>,
+    },
+    /// Of the entries of that [`PeerMessage::Merge`] all but these are durable here, or were not newer. Data lane.
+    MergeAck {
+        /// The operation of the merge.
+        operation: OperationId,
+        /// Positions of entries that the sender does not replicate, ascending.
+        foreign: Vec<u32>,
+    },
+    /// Tell me what you store in this range of keys, tombstones included, in key order. Data lane.
+    Scan {
+        /// Comes back in the reply.
+        operation: OperationId,
+        /// Which keys.
+        range: KeyRange,
+        /// At most so many entries.
+        limit: u32,
+    },
+    /// Answer to a scan. Data lane.
+    ScanReply {
+        /// The operation of the scan.
+        operation: OperationId,
+        /// Where the answered range began.
+        from: KeyBound,
+        /// What is stored.
+        answer: ScanAnswer,
+    },
+    /// All of the policy `dcc`.
+    Causal(CausalMessage),
+}
+
+/// What a replica answers to a scan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScanAnswer {
+    /// Everything stored in the range up to the last entry, or up to the end of the range unless there is more.
+    Page {
+        /// In key order.
+        entries: Vec<(Key, Version)>,
+        /// Whether a limit was reached with more behind it.
+        more: bool,
+    },
+    /// The replica has not caught up yet and must not be counted.
+    CatchingUp,
 }
 
 /// What a replica answers to a read.
@@ -68,7 +141,7 @@ pub enum ReadAnswer {
 /// `question` is a number that the initiator never uses twice; the answer repeats it, so that a late answer is told from
 /// the awaited one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum SyncMessage {
+pub enum SyncMessage<V = Version> {
     /// Initiator: my hashes of some tree nodes; level 0 of a tree is its root.
     Nodes {
         /// Names the question.
@@ -95,7 +168,7 @@ pub enum SyncMessage {
         /// The question answered.
         question: u64,
         /// Versions that the initiator lacks or has otherwise and not newer.
-        push: Vec<(Key, Version)>,
+        push: Vec<(Key, V)>,
         /// Keys that the responder lacks or has otherwise and not newer.
         want: Vec<Key>,
         /// The answer was cut to its size limit; ask again from here. `None`: it covers all pages.
@@ -106,7 +179,7 @@ pub enum SyncMessage {
         /// Names the question.
         question: u64,
         /// The versions.
-        entries: Vec<(Key, Version)>,
+        entries: Vec<(Key, V)>,
     },
     /// Responder: these values are durable here.
     ValuesAck {

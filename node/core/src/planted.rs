@@ -72,6 +72,9 @@ macro_rules! bugs {
             /// All of them.
             pub const ALL: [Bug; [$(Bug::$bug),+].len()] = [$(Bug::$bug),+];
 
+            /// Those that the tests of this crate find and no campaign can: its clients never ask what shows them.
+            pub const WITHOUT_CAMPAIGN: &[Bug] = WITHOUT_CAMPAIGN;
+
             /// What it is called on command lines and in reports.
             pub fn name(self) -> &'static str {
                 match self {
@@ -88,6 +91,26 @@ macro_rules! bugs {
         }
     };
 }
+
+#[cfg(feature = "planted-bugs")]
+const WITHOUT_CAMPAIGN: &[Bug] = &[
+    Bug::HintCounts,
+    Bug::ExpiredHintSent,
+    Bug::StandInNotRead,
+    Bug::StandInCountsAsPrimary,
+    Bug::ExpiredTombstoneSpread,
+    Bug::SpeculativeCountsTwice,
+    Bug::NoShortReadProtection,
+    Bug::ExchangeMergesAllEntries,
+    Bug::ExchangeClaimsFirstPage,
+    Bug::DotLogPrunedEarly,
+    Bug::LogGoneUnnoticed,
+    Bug::StripWithoutFill,
+    Bug::ClockBeforeFill,
+    Bug::CounterReused,
+    Bug::SiblingsDropped,
+    Bug::EmptyContainerRemovedEarly,
+];
 
 #[cfg(feature = "planted-bugs")]
 bugs! {
@@ -137,6 +160,44 @@ bugs! {
     EmptyNodeAnswers = "empty-node-answers",
     /// a node that was once held for dead is never used again
     DeadForEver = "dead-for-ever",
+    /// a hint is removed when it is sent, not when its owner has it on the disk
+    HintRemovedUnsent = "hint-removed-unsent",
+    /// the acknowledgement of a hint removes the newer one that came meanwhile
+    HintAckRemovesNewer = "hint-ack-removes-newer",
+    /// a second hint for a key does not replace the first
+    HintKeepsOldest = "hint-keeps-oldest",
+    /// a hint counts toward every level
+    HintCounts = "hint-counts",
+    /// a hint is handed over however old it is
+    ExpiredHintSent = "expired-hint-sent",
+    /// what a stand-in took is not read
+    StandInNotRead = "stand-in-not-read",
+    /// a stand-in counts as one of the key's own replicas
+    StandInCountsAsPrimary = "stand-in-counts-as-primary",
+    /// read repair spreads expired tombstones
+    ExpiredTombstoneSpread = "expired-tombstone-spread",
+    /// the answer of a replica counts twice once a further one was asked
+    SpeculativeCountsTwice = "speculative-counts-twice",
+    /// what a replica left out of a page because of its limit counts as not stored
+    NoShortReadProtection = "no-short-read-protection",
+    /// an exchange takes over the peer's whole clock, not only the peer's own entry
+    ExchangeMergesAllEntries = "exchange-merges-all-entries",
+    /// an exchange accounts for all of the peer's dots when the first of several pages has come
+    ExchangeClaimsFirstPage = "exchange-claims-first-page",
+    /// a dot is forgotten when one replica is known to know it
+    DotLogPrunedEarly = "dot-log-pruned-early",
+    /// a node is served from a log that no longer reaches back to what it lacks
+    LogGoneUnnoticed = "log-gone-unnoticed",
+    /// containers are stripped by the clock and not filled again
+    StripWithoutFill = "strip-without-fill",
+    /// a dot enters the clock before the stored container was filled with it
+    ClockBeforeFill = "clock-before-fill",
+    /// a node that lost its disk goes on as the same actor, and counts its dots from 1 again
+    CounterReused = "counter-reused",
+    /// a write overwrites all siblings, also those that its client has not seen
+    SiblingsDropped = "siblings-dropped",
+    /// a container without values is removed while its vector still tells something
+    EmptyContainerRemovedEarly = "empty-container-removed-early",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

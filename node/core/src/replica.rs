@@ -20,27 +20,33 @@
 //! - One `handle` is one output; what it sends or answers states nothing that is not in its `durable` part or an earlier one's.
 //! - No message of a peer makes this panic: what is impossible is counted and ignored.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use rand::Rng;
 
 use crate::anti_entropy::AntiEntropy;
+use crate::causal::{CausalConfig, CausalStore};
 use crate::config::no_member;
 use crate::coordinator::Coordinator;
 use crate::counters::Counters;
+use crate::dcc::Dcc;
 use crate::failure_detector::{FULL_MESH_MAX, FailureDetector, Round, Traffic};
+use crate::hints::{HandOver, HintQueues};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
+use crate::repair::Repair;
 use crate::ring::Ring;
 use crate::rng::sub_stream;
 use crate::store::Store;
 use crate::table::Table;
 use crate::timers::{Timer, Timers};
 use crate::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Event, Input,
-    Key, Lane, Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send, Time, Value, Version,
-    planted, store_codec,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Conflict,
+    Detection, Event, Input, Key, Lane, Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send,
+    Time, Value, Version, planted, store_codec,
 };
 
 /// Between two steps of the tombstone sweep.
@@ -60,6 +66,13 @@ pub struct Replica {
     pub(crate) detector: FailureDetector,
     pub(crate) coordinator: Coordinator,
     pub(crate) sync: AntiEntropy,
+    /// What there is under the policy `dcc`, in place of `store` and `coordinator`.
+    pub(crate) dcc: Option<Box<Dcc>>,
+    /// Repairs on demand.
+    pub(crate) repairs: Vec<Repair>,
+    /// What is kept for others.
+    pub(crate) hints: HintQueues,
+    pub(crate) hand_over: HandOver,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     /// Neighbours that this node has not compared itself with yet; empty when it is ready.
@@ -121,7 +134,7 @@ impl Replica {
         if !ring.is_member(identity) {
             return Err(no_member(identity));
         }
-        let mut content = store_codec::decode(recovered)?;
+        let mut content = store_codec::decode(recovered, config.conflict)?;
         if planted!(planted, RestartForgetsTombstones) {
             content.data.retain(|(_, version)| version.value.is_some());
         }
@@ -144,6 +157,11 @@ impl Replica {
                 counters.recovered_not_owned += 1;
             }
         }
+        let mut hints =
+            HintQueues::new(config.hints_bytes_max, config.hint_window_ms, config.tombstone_grace_ms, planted);
+        for (owner, key, held) in content.hints {
+            hints.recover(owner, key, held);
+        }
         let (interval_ms, timeout_ms) = (config.heartbeat_interval_ms, config.heartbeat_timeout_ms);
         let mut detector = if config.members.len() <= FULL_MESH_MAX {
             let others = config.members.iter().copied().filter(|member| *member != identity);
@@ -151,6 +169,9 @@ impl Replica {
         } else {
             FailureDetector::of_neighbours(&neighbours, interval_ms, timeout_ms, now.time)
         };
+        if config.detection == Detection::Phi {
+            detector = detector.with_phi(config.phi_threshold);
+        }
         detector.planted = planted;
         let caught_up = content.caught_up == Some(fingerprint) || planted!(planted, EmptyNodeAnswers);
         let sync = AntiEntropy::new(
@@ -160,8 +181,22 @@ impl Replica {
             incarnation,
             sub_stream(&seed, "sync"),
             now.time,
-        );
+        )
+        .with_limits(config.merkle_fan_out, config.merkle_bytes_per_s);
+        let mut output = Output::default();
+        let dcc = (config.conflict == Conflict::Dcc).then(|| {
+            let causal =
+                CausalConfig { merkle_depth: config.merkle_depth, log_max: config.dot_log_max as usize, planted };
+            if !content.causal.containers.is_empty() {
+                counters.mark(Mark::BootWithData);
+            }
+            let (ring, content) = (ring.clone(), content.causal);
+            let store = CausalStore::open(identity, incarnation, ring, causal, content, &mut output.durable);
+            Box::new(Dcc::new(store, incarnation))
+        });
         let mut replica = Replica {
+            dcc,
+            repairs: Vec::new(),
             coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
             catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
             identity,
@@ -172,10 +207,12 @@ impl Replica {
             store,
             detector,
             sync,
+            hints,
+            hand_over: HandOver::default(),
             timers: Timers::default(),
             counters,
             now,
-            output: Output::default(),
+            output,
             config,
         };
         #[cfg(feature = "planted-bugs")]
@@ -201,12 +238,17 @@ impl Replica {
             }
             replica.begin_catching_up();
         }
+        replica.begin_hand_over();
         // The first heartbeats go out at once, so that the driver makes the links; later ones at a phase of their own, so that
         // nodes started together do not speak together.
         replica.send_heartbeats();
         let phase_ms = sub_stream(&seed, "heartbeat phase").next_u64() % replica.config.heartbeat_interval_ms;
         replica.timers.set(now.time.plus_ms(1 + phase_ms), Timer::Heartbeat);
         replica.timers.set(now.time.plus_ms(SWEEP_INTERVAL_MS), Timer::Sweep);
+        if replica.dcc.is_some() && replica.config.exchange_interval_ms > 0 {
+            let phase_ms = sub_stream(&seed, "exchange phase").next_u64() % replica.config.exchange_interval_ms;
+            replica.timers.set(now.time.plus_ms(1 + phase_ms), Timer::Exchange);
+        }
         let output = core::mem::take(&mut replica.output);
         Ok((replica, output))
     }
@@ -239,12 +281,61 @@ impl Replica {
     }
 
     fn on_client(&mut self, request_id: RequestId, request: ClientRequest) {
+        let is_dcc = self.dcc.is_some();
         let response = match request {
-            ClientRequest::Put { key, value, level } => {
-                return self.coordinate_write(request_id, key, Some(value), level);
+            ClientRequest::Put { key, value, level } if is_dcc => {
+                return self.causal_write(request_id, key, Some(value), level, &[]);
             }
-            ClientRequest::Delete { key, level } => return self.coordinate_write(request_id, key, None, level),
-            ClientRequest::Get { key, level } => return self.coordinate_read(request_id, key, level),
+            ClientRequest::Delete { key, level } if is_dcc => {
+                return self.causal_write(request_id, key, None, level, &[]);
+            }
+            ClientRequest::Get { key, level } if is_dcc => return self.causal_read(request_id, key, level),
+            ClientRequest::PutWith { key, value, options } if is_dcc => {
+                // Every replica that acknowledges is one of the key's own, and durably.
+                let levels = [Some(options.level), options.primaries, options.durable];
+                let level = self.highest(levels.into_iter().flatten());
+                return self.causal_write(request_id, key, value, level, &[]);
+            }
+            ClientRequest::GetWith { key, options } if is_dcc => {
+                let level = self.highest([Some(options.level), options.primaries].into_iter().flatten());
+                return self.causal_read(request_id, key, level);
+            }
+            ClientRequest::Scan { .. } if is_dcc => {
+                self.counters.requests_refused += 1;
+                ClientResponse::Failed(ClientError {
+                    kind: ClientErrorKind::Refused,
+                    message: "there are no range reads under conflict: dcc: read key by key".into(),
+                })
+            }
+            ClientRequest::Write { key, value, level, context } if is_dcc => {
+                return self.causal_write(request_id, key, value, level, &context);
+            }
+            ClientRequest::Write { key, value, level, context } if context.is_empty() => {
+                return self.coordinate_write(request_id, key, value, level.into());
+            }
+            ClientRequest::Write { .. } => {
+                self.counters.requests_refused += 1;
+                self.counters.mark(Mark::ContextRefused);
+                ClientResponse::Failed(ClientError {
+                    kind: ClientErrorKind::Refused,
+                    message: "the cluster has the conflict policy lww, which knows no contexts: write without one, or \
+                              set conflict: dcc"
+                        .into(),
+                })
+            }
+            ClientRequest::Put { key, value, level } => {
+                return self.coordinate_write(request_id, key, Some(value), level.into());
+            }
+            ClientRequest::Delete { key, level } => return self.coordinate_write(request_id, key, None, level.into()),
+            ClientRequest::PutWith { key, value, options } => {
+                return self.coordinate_write(request_id, key, value, options);
+            }
+            ClientRequest::Get { key, level } => return self.coordinate_read(request_id, key, level.into()),
+            ClientRequest::GetWith { key, options } => return self.coordinate_read(request_id, key, options),
+            ClientRequest::Scan { range, limit, level } => {
+                return self.coordinate_scan(request_id, range, limit, level);
+            }
+            ClientRequest::Repair => return self.begin_repair(request_id),
             ClientRequest::Status => ClientResponse::Status(self.status()),
             ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
             ClientRequest::LocalScan { limit: 0, .. } => {
@@ -255,7 +346,10 @@ impl Replica {
                 })
             }
             ClientRequest::LocalScan { after, limit } => {
-                let (entries, more) = self.store.scan(after.as_ref(), limit as usize);
+                let (entries, more) = match &self.dcc {
+                    Some(dcc) => dcc.scan(after.as_ref(), limit as usize),
+                    None => self.store.scan(after.as_ref(), limit as usize),
+                };
                 if more && entries.len() < limit as usize {
                     self.counters.mark(Mark::ScanCut);
                 }
@@ -273,7 +367,18 @@ impl Replica {
         }
         let traffic = Traffic::of(&message);
         self.detector.on_heard(from, traffic, self.now.time, &mut self.counters, &mut self.output.events);
+        let of_other_policy = match &message {
+            PeerMessage::Heartbeat => false,
+            PeerMessage::Causal(_) => self.dcc.is_none(),
+            _ => self.dcc.is_some(),
+        };
+        if of_other_policy {
+            self.counters.messages_invalid += 1;
+            self.counters.mark(Mark::Invalid);
+            return;
+        }
         match message {
+            PeerMessage::Causal(message) => self.on_causal(from, message),
             PeerMessage::Heartbeat => self.counters.heartbeats_received += 1,
             PeerMessage::Write { operation, key, version } => self.on_write(from, operation, key, version),
             PeerMessage::WriteAck { operation } => self.on_write_ack(from, operation),
@@ -290,6 +395,18 @@ impl Replica {
                 self.on_read_reply(from, operation, answer);
             }
             PeerMessage::Sync(message) => self.on_sync(from, message),
+            PeerMessage::StandInWrite { operation, owner, key, version } => {
+                self.on_stand_in_write(from, operation, owner, key, version);
+            }
+            PeerMessage::StandInRead { operation, owner, key, digest_only } => {
+                self.on_stand_in_read(from, operation, owner, &key, digest_only);
+            }
+            PeerMessage::Merge { operation, entries } => self.on_merge(from, operation, entries),
+            PeerMessage::MergeAck { operation, foreign } => self.on_merge_ack(from, operation, &foreign),
+            PeerMessage::Scan { operation, range, limit } => self.on_scan(from, operation, &range, limit),
+            PeerMessage::ScanReply { operation, from: begin, answer } => {
+                self.on_scan_reply(from, operation, begin, answer);
+            }
         }
     }
 
@@ -343,6 +460,9 @@ impl Replica {
         }
         self.detector.on_link(peer, state, self.now.time, &mut self.counters, &mut self.output.events);
         self.on_sync_link(peer, state);
+        if state == Link::Up {
+            self.on_owner_linked(peer);
+        }
     }
 
     fn on_deadline(&mut self) {
@@ -354,10 +474,17 @@ impl Replica {
                 }
                 Timer::Sweep => {
                     self.store.sweep(self.now.wall, &mut self.output.durable, &mut self.counters);
+                    self.sweep_hints();
                     self.timers.set(self.now.time.plus_ms(SWEEP_INTERVAL_MS), Timer::Sweep);
                 }
+                Timer::HandOff(owner) => self.on_hand_over_timer(owner),
+                Timer::Unacknowledged(operation) => self.on_unacknowledged(operation),
                 Timer::Patience(operation) => self.on_patience(operation),
                 Timer::RequestTimeout(operation) => self.on_request_timeout(operation),
+                Timer::CausalPatience(operation) => self.on_causal_patience(operation),
+                Timer::CausalTimeout(operation) => self.on_causal_timeout(operation),
+                Timer::Repair => self.answer_repairs(),
+                Timer::Exchange => self.on_exchange_timer(),
             }
         }
         if self.sync.next_deadline().is_some_and(|at| at <= self.now.time) {

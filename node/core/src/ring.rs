@@ -162,6 +162,17 @@ impl Ring {
         self.list(self.index_at(token))
     }
 
+    /// Every member, distinct, clockwise from the key's place: first its replicas in the order of [`Ring::replicas`], then those
+    /// that may stand in for them.
+    pub fn walk(&self, key: &Key) -> impl Iterator<Item = NodeId> + '_ {
+        let first = self.index_at(Token::of_key(key));
+        let mut seen = BTreeSet::new();
+        (0..self.ends.len())
+            .flat_map(move |step| self.list((first + step) % self.ends.len()))
+            .copied()
+            .filter(move |node| seen.insert(*node))
+    }
+
     /// Whether the node is one of the key's replicas.
     pub fn is_replica(&self, node: NodeId, key: &Key) -> bool {
         self.replicas(key).contains(&node)

@@ -3,8 +3,8 @@
 
 use alloc::collections::BTreeSet;
 
-use crate::Time;
 use crate::message::OperationId;
+use crate::{NodeId, Time};
 
 /// What is to be done at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,10 +13,22 @@ pub(crate) enum Timer {
     Heartbeat,
     /// Remove some expired tombstones.
     Sweep,
+    /// Hand over what is kept for a node, or look again whether it can be reached.
+    HandOff(NodeId),
+    /// A write that was answered is missing acknowledgements still.
+    Unacknowledged(OperationId),
     /// A client request waited long enough for the replicas asked so far.
     Patience(OperationId),
     /// A client request is given up.
     RequestTimeout(OperationId),
+    /// As `Patience`, under the policy `dcc`.
+    CausalPatience(OperationId),
+    /// As `RequestTimeout`, under the policy `dcc`.
+    CausalTimeout(OperationId),
+    /// Give up repairs on demand that are overdue.
+    Repair,
+    /// Exchange bitmap version vectors with the next neighbour.
+    Exchange,
 }
 
 /// Timers by time. Two timers of one time go off in the order of [`Timer`].

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hearsay_core::{ClientError, ClientRequest, ClientResponse, Key, Level, StatusReport, Value};
+use hearsay_core::{
+    ClientError, ClientRequest, ClientResponse, Key, KeyBound, KeyRange, Level, NodeId, ReadOptions, RepairReport,
+    StatusReport, Value, WriteOptions,
+};
 
 use super::{EXIT_USAGE, fail};
 use crate::certificates::Identity;
@@ -47,30 +50,90 @@ pub enum KvCommand {
         key: String,
         /// The value.
         value: String,
-        /// Replicas that must have it durably: one, two, three, quorum, all, or a number.
+        /// Replicas that must have it durably: any, one, two, three, quorum, all, or a number.
         #[arg(long, default_value = "quorum")]
         level: Level,
+        /// So many of them replicas of the key itself, not stand-ins: one, two, three, quorum, all, or a number.
+        #[arg(long)]
+        primaries: Option<Level>,
+        /// What the write has seen, as `get` printed it: it replaces that. For clusters with `conflict: dcc`.
+        #[arg(long, value_name = "HEX")]
+        context: Option<Context>,
     },
-    /// Read a value and print it; exit code 1 when there is none.
+    /// Read a value and print it; exit code 1 when there is none. With `conflict: dcc` each sibling has a line, and the context for
+    /// the next write goes to stderr.
     Get {
         /// The key.
         key: String,
         /// Replicas to ask: one, two, three, quorum, all, or a number.
         #[arg(long, default_value = "quorum")]
         level: Level,
+        /// So many of them replicas of the key itself, not stand-ins: one, two, three, quorum, all, or a number.
+        #[arg(long)]
+        primaries: Option<Level>,
     },
     /// Delete a value.
     Delete {
         /// The key.
         key: String,
-        /// Replicas that must have it durably: one, two, three, quorum, all, or a number.
+        /// Replicas that must have it durably: any, one, two, three, quorum, all, or a number.
         #[arg(long, default_value = "quorum")]
         level: Level,
+        /// What the delete has seen, as `get` printed it: it removes that. For clusters with `conflict: dcc`.
+        #[arg(long, value_name = "HEX")]
+        context: Option<Context>,
     },
     /// Print links, digests and counters of the node.
     Status,
-    /// Print what the node itself stores, one "key, stamp, value" per line; tombstones without value.
-    Scan,
+    /// Have the node compare everything with its neighbours now, repair both ways, and print what differed; exit code 1 when a
+    /// neighbour was left out. Give --timeout-ms time enough.
+    Repair,
+    /// Print rows in key order, one "key, stamp, value" per line. Without --level what the node itself stores, tombstones
+    /// without value included; with it what a read of each key at that level would give.
+    Scan {
+        /// Replicas of each key to ask: one, two, three, quorum, all, or a number.
+        #[arg(long)]
+        level: Option<Level>,
+        /// Only keys that begin so.
+        #[arg(long, requires = "level", conflicts_with_all = ["from", "to"])]
+        prefix: Option<String>,
+        /// Only from this key on.
+        #[arg(long, requires = "level")]
+        from: Option<String>,
+        /// Only keys before this one.
+        #[arg(long, requires = "level")]
+        to: Option<String>,
+        /// At most so many rows.
+        #[arg(long, requires = "level")]
+        limit: Option<u32>,
+    },
+}
+
+/// Rows of a scan that are asked for at a time.
+const PAGE_ROWS: u32 = 1_000;
+
+/// Where the next page of a scan begins.
+enum After {
+    /// Behind this key of the node's own.
+    Local(Key),
+    /// Here.
+    Rows(KeyBound),
+}
+
+/// A causal context in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context(pub Vec<u8>);
+
+impl std::str::FromStr for Context {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Context, String> {
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> =
+            text.as_bytes().chunks(2).map(|pair| byte(pair).filter(|_| pair.len() == 2)).collect();
+        bytes
+            .map(Context)
+            .ok_or_else(|| "a context is an even number of hexadecimal digits, as `get` prints it".to_owned())
+    }
 }
 
 /// A sentence and the exit code.
@@ -131,9 +194,10 @@ impl KvArgs {
 impl KvCommand {
     async fn carry_out(&self, connection: &ClientConnection, timeout: Duration) -> Result<ExitCode, Failure> {
         let mut out = Vec::new();
-        let mut after: Option<Key> = None;
+        let mut after: Option<After> = None;
+        let mut rows_left = self.limit();
         loop {
-            let request = self.request(after.take());
+            let request = self.request(after.take(), rows_left);
             let response =
                 connection.request(&request, timeout).await.map_err(|error| Failure(2, error.to_string()))?;
             let mut code = ExitCode::SUCCESS;
@@ -147,6 +211,16 @@ impl KvCommand {
                     out.push(b'\n');
                 }
                 ClientResponse::Read { value: None, .. } => code = ExitCode::from(1),
+                ClientResponse::Siblings { values, context } => {
+                    if values.is_empty() {
+                        code = ExitCode::from(1);
+                    }
+                    for Value(value) in values {
+                        out.extend_from_slice(&value);
+                        out.push(b'\n');
+                    }
+                    eprintln!("context: {}", hexadecimal(&context));
+                }
                 ClientResponse::Status(report) => print_status(&report, &mut out),
                 ClientResponse::Entries { entries, more } => {
                     for entry in &entries {
@@ -155,7 +229,22 @@ impl KvCommand {
                         let line = format!("{key}\t{}\t{}\n", entry.stamp.0, value.unwrap_or_default());
                         out.extend_from_slice(line.as_bytes());
                     }
-                    after = entries.into_iter().next_back().filter(|_| more).map(|entry| entry.key);
+                    after = entries.into_iter().next_back().filter(|_| more).map(|entry| After::Local(entry.key));
+                }
+                ClientResponse::Rows { rows, next } => {
+                    for row in &rows {
+                        let (key, value) = (String::from_utf8_lossy(&row.key.0), String::from_utf8_lossy(&row.value.0));
+                        out.extend_from_slice(format!("{key}\t{}\t{value}\n", row.stamp.0).as_bytes());
+                    }
+                    let printed = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+                    rows_left = rows_left.map(|left| left.saturating_sub(printed));
+                    after = next.filter(|_| rows_left != Some(0)).map(After::Rows);
+                }
+                ClientResponse::Repaired { done, left_out } => {
+                    if !left_out.is_empty() {
+                        code = ExitCode::from(1);
+                    }
+                    print_repaired(&done, &left_out, &mut out);
                 }
                 ClientResponse::Replicas(_) => {
                     return Err(Failure(2, format!("{} gave the answer to another question", connection.node())));
@@ -169,16 +258,61 @@ impl KvCommand {
         }
     }
 
-    fn request(&self, after: Option<Key>) -> ClientRequest {
+    fn limit(&self) -> Option<u32> {
+        match self {
+            KvCommand::Scan { limit, .. } => *limit,
+            _ => None,
+        }
+    }
+
+    fn request(&self, after: Option<After>, rows_left: Option<u32>) -> ClientRequest {
         let bytes = |text: &String| text.clone().into_bytes();
         match self {
-            KvCommand::Put { key, value, level } => {
-                ClientRequest::Put { key: Key(bytes(key)), value: Value(bytes(value)), level: *level }
+            KvCommand::Put { key, value, level, context: Some(Context(context)), .. } => ClientRequest::Write {
+                key: Key(bytes(key)),
+                value: Some(Value(bytes(value))),
+                level: *level,
+                context: context.clone(),
+            },
+            KvCommand::Delete { key, level, context: Some(Context(context)) } => {
+                ClientRequest::Write { key: Key(bytes(key)), value: None, level: *level, context: context.clone() }
             }
-            KvCommand::Get { key, level } => ClientRequest::Get { key: Key(bytes(key)), level: *level },
-            KvCommand::Delete { key, level } => ClientRequest::Delete { key: Key(bytes(key)), level: *level },
+            KvCommand::Repair => ClientRequest::Repair,
+            KvCommand::Put { key, value, level, primaries, context: None } => ClientRequest::PutWith {
+                key: Key(bytes(key)),
+                value: Some(Value(bytes(value))),
+                options: WriteOptions { level: *level, primaries: *primaries, durable: None },
+            },
+            KvCommand::Get { key, level, primaries } => ClientRequest::GetWith {
+                key: Key(bytes(key)),
+                options: ReadOptions { level: *level, primaries: *primaries },
+            },
+            KvCommand::Delete { key, level, context: None } => {
+                ClientRequest::Delete { key: Key(bytes(key)), level: *level }
+            }
             KvCommand::Status => ClientRequest::Status,
-            KvCommand::Scan => ClientRequest::LocalScan { after, limit: 1_000 },
+            KvCommand::Scan { level: None, .. } => {
+                let after = match after {
+                    Some(After::Local(key)) => Some(key),
+                    Some(After::Rows(_)) | None => None,
+                };
+                ClientRequest::LocalScan { after, limit: PAGE_ROWS }
+            }
+            KvCommand::Scan { level: Some(level), prefix, from, to, .. } => {
+                let bound = |text: &String| KeyBound(bytes(text));
+                let mut range = match prefix {
+                    Some(prefix) => KeyRange::prefix(prefix.as_bytes()),
+                    None => KeyRange { from: from.as_ref().map(bound).unwrap_or_default(), to: to.as_ref().map(bound) },
+                };
+                if let Some(After::Rows(next)) = after {
+                    range.from = next;
+                }
+                ClientRequest::Scan {
+                    range,
+                    limit: rows_left.map_or(PAGE_ROWS, |left| left.min(PAGE_ROWS)),
+                    level: *level,
+                }
+            }
         }
     }
 }
@@ -186,21 +320,58 @@ impl KvCommand {
 /// A failure in words; of what changes something also whether it did.
 fn told(request: &ClientRequest, error: &ClientError) -> String {
     match request {
-        ClientRequest::Put { .. } | ClientRequest::Delete { .. } if error.kind.is_definite() => {
+        ClientRequest::Put { .. }
+        | ClientRequest::PutWith { .. }
+        | ClientRequest::Delete { .. }
+        | ClientRequest::Write { .. }
+            if error.kind.is_definite() =>
+        {
             format!("{} (it did not happen)", error.message)
         }
-        ClientRequest::Put { .. } | ClientRequest::Delete { .. } => {
+        ClientRequest::Put { .. }
+        | ClientRequest::PutWith { .. }
+        | ClientRequest::Delete { .. }
+        | ClientRequest::Write { .. } => {
             format!("{} (it may have happened)", error.message)
         }
         ClientRequest::Get { .. }
+        | ClientRequest::GetWith { .. }
+        | ClientRequest::Scan { .. }
         | ClientRequest::Status
+        | ClientRequest::Repair
         | ClientRequest::LocalScan { .. }
         | ClientRequest::Locate { .. } => error.message.clone(),
     }
 }
 
+fn print_repaired(done: &[RepairReport], left_out: &[NodeId], out: &mut Vec<u8>) {
+    let mut text = String::new();
+    for report in done {
+        text += &format!(
+            "{}: {} of {} ranges differed, {} keys sent, {} received, {} questions\n",
+            report.peer,
+            report.ranges_differing,
+            report.ranges_compared,
+            report.keys_sent,
+            report.keys_received,
+            report.rounds
+        );
+    }
+    for node in left_out {
+        text += &format!("{node}: left out, not alive or not done in time\n");
+    }
+    if text.is_empty() {
+        text += "no other node holds what this one does\n";
+    }
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn print_status(report: &StatusReport, out: &mut Vec<u8>) {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| hexadecimal(bytes);
     let mut text = format!("node          {}\nincarnation   {:016x}\n", report.node, report.incarnation);
     let waiting: Vec<String> = report.catching_up_from.iter().map(ToString::to_string).collect();
     let ready = if report.ready { "yes".to_owned() } else { format!("no, catching up from {}", waiting.join(" ")) };
@@ -225,6 +396,15 @@ mod tests {
     use hearsay_core::ClientErrorKind;
 
     use super::*;
+
+    #[test]
+    fn a_context_is_read_as_it_was_printed() {
+        let context = Context(vec![0, 17, 255]);
+        assert_eq!(hexadecimal(&context.0).parse(), Ok(context));
+        for wrong in ["1", "zz", "0\u{e9}"] {
+            assert!(wrong.parse::<Context>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn only_what_changes_something_may_have_happened() {

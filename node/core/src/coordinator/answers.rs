@@ -1,4 +1,7 @@
 //! The answers of one read and what follows from them: a pure judge without effects. What is done about it is in `read`.
+//!
+//! The *merge listener* is [`difference`]: of any number of answers about one key it makes the newest version and says for each
+//! replica how its answer differs. Reads of keys and scans share it.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -35,6 +38,12 @@ pub(super) struct Repair {
 #[derive(Debug)]
 pub(super) struct ReadWork {
     pub(super) needed: usize,
+    /// Of these, replicas of the key itself.
+    pub(super) primaries: usize,
+    /// Stand-ins that may be or were contacted, with the replicas they stand in for.
+    pub(super) stand_ins: BTreeMap<NodeId, NodeId>,
+    /// A further replica was asked, or the silent again.
+    pub(super) widened: bool,
     /// Replicas that may still be contacted, in this read's order.
     pub(super) uncontacted: Vec<NodeId>,
     pub(super) answers: BTreeMap<NodeId, Answer>,
@@ -68,10 +77,55 @@ pub(super) struct Difference {
     pub(super) absent: Vec<NodeId>,
 }
 
+/// The merge listener: what each replica answered about one key (`None`: nothing stored) against the newest of the answers.
+pub(super) fn difference<'a>(
+    answered: impl Iterator<Item = (NodeId, Option<&'a Version>)> + Clone,
+    planted: Planted,
+) -> Difference {
+    let newest = answered.clone().map(|(_, version)| version);
+    let newest = if planted!(planted, OldestWins) { newest.min() } else { newest.max() };
+    let newest = newest.flatten();
+    let mut difference = Difference { newest: newest.cloned(), ..Difference::default() };
+    for (node, version) in answered {
+        if version == newest {
+            difference.holders.insert(node);
+        } else if version.is_some() {
+            difference.older.push(node);
+        } else {
+            difference.absent.push(node);
+        }
+    }
+    difference
+}
+
+impl Difference {
+    /// Who lacks the newest version and is to be sent it, each exactly that. Of an expired tombstone, storing nothing is as
+    /// good, and it must not spread: those that store nothing hold it as well as they ever will.
+    pub(super) fn lacking(&mut self, is_expired: impl Fn(&Version) -> bool) -> Vec<NodeId> {
+        let mut lacking = core::mem::take(&mut self.older);
+        let absent = core::mem::take(&mut self.absent);
+        match &self.newest {
+            Some(newest) if !is_expired(newest) => lacking.extend(absent),
+            _ => self.holders.extend(absent),
+        }
+        lacking
+    }
+}
+
 impl ReadWork {
     pub(super) fn new(needed: usize, uncontacted: Vec<NodeId>) -> ReadWork {
         let planted = Planted::NONE;
-        ReadWork { needed, uncontacted, answers: BTreeMap::new(), merging: false, repair: None, planted }
+        ReadWork {
+            needed,
+            primaries: 0,
+            stand_ins: BTreeMap::new(),
+            widened: false,
+            uncontacted,
+            answers: BTreeMap::new(),
+            merging: false,
+            repair: None,
+            planted,
+        }
     }
 
     /// Notes an answer; false when this replica was not asked, or has answered before.
@@ -95,8 +149,10 @@ impl ReadWork {
         let fulls = self.answers.values().filter(|answer| full(answer)).count();
         let digests: Vec<NodeId> =
             self.answers.iter().filter(|(_, a)| matches!(a, Answer::Digest(_))).map(|(node, _)| *node).collect();
+        let twice = usize::from(planted!(self.planted, SpeculativeCountsTwice) && self.widened && fulls > 0);
         if !self.merging {
-            if fulls + digests.len() < self.needed {
+            let told = |answer: &Answer| matches!(answer, Answer::Full(_) | Answer::Digest(_));
+            if fulls + digests.len() + twice < self.needed || self.primaries_that(told) < self.primaries {
                 return Step::Wait;
             }
             if fulls == 0 {
@@ -114,33 +170,24 @@ impl ReadWork {
             }
             self.merging = true;
         }
-        if fulls < self.needed {
+        if fulls + twice < self.needed || self.primaries_that(full) < self.primaries {
             return if digests.is_empty() { Step::Wait } else { self.ask_full(digests) };
         }
-        Step::Merged(self.difference())
+        let answered = self.answers.iter().filter_map(|(node, answer)| match answer {
+            Answer::Full(version) => Some((*node, version.as_ref())),
+            _ => None,
+        });
+        Step::Merged(difference(answered, self.planted))
     }
 
-    fn difference(&self) -> Difference {
-        let answered = || {
-            self.answers.iter().filter_map(|(node, answer)| match answer {
-                Answer::Full(version) => Some((*node, version)),
-                _ => None,
-            })
-        };
-        let newest = answered().map(|(_, version)| version);
-        let newest = if planted!(self.planted, OldestWins) { newest.min() } else { newest.max() };
-        let newest = newest.cloned().flatten();
-        let mut difference = Difference { newest, ..Difference::default() };
-        for (node, version) in answered() {
-            if *version == difference.newest {
-                difference.holders.insert(node);
-            } else if version.is_some() {
-                difference.older.push(node);
-            } else {
-                difference.absent.push(node);
-            }
-        }
-        difference
+    /// Replicas of the key itself whose answer is such.
+    fn primaries_that(&self, is: impl Fn(&Answer) -> bool) -> usize {
+        self.answers.iter().filter(|(node, answer)| !self.stand_ins.contains_key(node) && is(answer)).count()
+    }
+
+    /// The replica that a contacted node answers for: itself, or the one it stands in for.
+    pub(super) fn owner(&self, node: NodeId) -> NodeId {
+        self.stand_ins.get(&node).copied().unwrap_or(node)
     }
 
     /// The version all answers stand for, if they do.

@@ -7,7 +7,11 @@
 //! - At most `requests_max` requests are in work, each with one deadline.
 
 mod answers;
+mod latency;
 mod read;
+mod scan;
+mod scan_pages;
+mod stand_ins;
 mod write;
 
 use alloc::collections::BTreeMap;
@@ -17,7 +21,9 @@ use alloc::string::String;
 use rand_chacha::ChaCha8Rng;
 
 use self::answers::ReadWork;
-use self::write::WriteWork;
+use self::latency::Latencies;
+use self::scan::ScanWork;
+use self::write::{Unacknowledged, WriteWork};
 use crate::message::OperationId;
 use crate::timers::Timer;
 use crate::{
@@ -31,7 +37,7 @@ struct Operation {
     request_id: RequestId,
     key: Key,
     deadline: Time,
-    /// When the patience timer goes off; reads only.
+    /// When the patience timer goes off; reads and scans only.
     patience: Option<Time>,
     work: Work,
 }
@@ -40,12 +46,16 @@ struct Operation {
 enum Work {
     Read(ReadWork),
     Write(WriteWork),
+    Scan(ScanWork),
 }
 
 /// The requests in work at one node, and what is needed to begin another.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     operations: BTreeMap<OperationId, Operation>,
+    /// Writes that were answered, and miss acknowledgements still: for hints.
+    unacknowledged: BTreeMap<OperationId, Unacknowledged>,
+    latencies: Latencies,
     /// High half of every operation id, drawn from the incarnation: a restarted node never takes an answer to its former
     /// self for its own.
     prefix: u64,
@@ -68,6 +78,8 @@ impl Coordinator {
         ]);
         Coordinator {
             operations: BTreeMap::new(),
+            unacknowledged: BTreeMap::new(),
+            latencies: Latencies::default(),
             prefix: u64::from(high) << 32,
             counter: 0,
             last_stamp: WallTime(0),
@@ -77,17 +89,32 @@ impl Coordinator {
         }
     }
 
+    /// Whom the reads in work have sent repairs to.
+    #[cfg(test)]
+    pub(crate) fn repairs_sent(&self) -> alloc::vec::Vec<NodeId> {
+        let sent = |operation: &Operation| match &operation.work {
+            Work::Read(read) => read.repair.as_ref().map(|repair| repair.sent.clone()),
+            Work::Write(_) | Work::Scan(_) => None,
+        };
+        self.operations.values().filter_map(sent).flatten().collect()
+    }
+
     /// Requests in work.
     pub(crate) fn in_work(&self) -> usize {
         self.operations.len()
     }
 
-    fn next_operation(&mut self) -> OperationId {
+    /// The stream that orders the replicas of a read.
+    pub(crate) fn read_order(&mut self) -> &mut ChaCha8Rng {
+        &mut self.read_order
+    }
+
+    pub(crate) fn next_operation(&mut self) -> OperationId {
         // The counter wraps after four thousand million requests; one in work for that long would still keep its name.
         loop {
             self.counter = self.counter.wrapping_add(1);
             let id = OperationId(self.prefix | u64::from(self.counter));
-            if !self.operations.contains_key(&id) {
+            if !self.operations.contains_key(&id) && !self.unacknowledged.contains_key(&id) {
                 return id;
             }
         }
@@ -102,15 +129,29 @@ impl Coordinator {
     }
 }
 
+/// What a request asks for, before anything is known about the key.
+#[derive(Clone, Copy)]
+struct Conditions {
+    level: Level,
+    /// PR or PW.
+    primaries: Option<Level>,
+    /// DW.
+    durable: Option<Level>,
+    is_write: bool,
+}
+
 /// A request that passed the checks all requests share.
 struct Admitted {
     replicas: alloc::vec::Vec<NodeId>,
+    /// Replicas or stand-ins; one for `any`.
     needed: usize,
+    /// Replicas of the key itself.
+    primaries: usize,
 }
 
 impl Replica {
-    /// The checks before anything is sent: the key, the level, the bound on requests in work.
-    fn admit(&mut self, key: &Key, level: Level) -> Result<Admitted, ClientError> {
+    /// The checks before anything is sent: the key, the levels, the bound on requests in work.
+    fn admit(&mut self, key: &Key, conditions: Conditions) -> Result<Admitted, ClientError> {
         let length = key.0.len();
         if !(1..=Key::LENGTH_MAX).contains(&length) {
             self.counters.requests_refused += 1;
@@ -118,16 +159,33 @@ impl Replica {
             return Err(refused(format!("the key has {length} bytes: choose one of 1 to {} bytes", Key::LENGTH_MAX)));
         }
         let replicas = self.ring.replicas(key).to_vec();
-        let needed = level.needed(replicas.len());
-        if !(1..=replicas.len()).contains(&needed) {
-            self.counters.requests_refused += 1;
-            self.counters.mark(Mark::LevelRefused);
-            return Err(refused(format!(
-                "level {level} needs {needed} replicas, but each key has {}: choose a level from 1 to {}",
-                replicas.len(),
-                replicas.len()
-            )));
-        }
+        let Conditions { level, primaries, durable, is_write } = conditions;
+        let needed = self.check_level(level, is_write, "")?;
+        let durable = durable.map_or(Ok(0), |level| self.check_level(level, false, "durable "))?;
+        let primaries = primaries.map_or(Ok(0), |level| self.check_level(level, false, "primary "))?;
+        self.check_in_work()?;
+        Ok(Admitted { replicas, needed: needed.max(durable).max(primaries), primaries })
+    }
+
+    /// The replicas that a level needs, if it can ever be met.
+    fn check_level(&mut self, level: Level, may_be_any: bool, of: &str) -> Result<usize, ClientError> {
+        let copies = self.ring.copies();
+        let needed = level.needed(copies);
+        let sentence = if level == Level::Any && !may_be_any {
+            format!("level any is for the acknowledgement of writes alone: choose {of}one, quorum, all, or a number")
+        } else if !(1..=copies).contains(&needed) {
+            format!(
+                "level {level} needs {needed} {of}replicas, but each key has {copies}: choose a level from 1 to {copies}"
+            )
+        } else {
+            return Ok(needed);
+        };
+        self.counters.requests_refused += 1;
+        self.counters.mark(Mark::LevelRefused);
+        Err(refused(sentence))
+    }
+
+    fn check_in_work(&mut self) -> Result<(), ClientError> {
         if self.coordinator.in_work() >= self.config.requests_max as usize {
             self.counters.requests_overloaded += 1;
             self.counters.mark(Mark::Overloaded);
@@ -139,15 +197,16 @@ impl Replica {
                 ),
             });
         }
-        Ok(Admitted { replicas, needed })
+        Ok(())
     }
 
-    fn unavailable(&mut self, level: Level, needed: usize, usable: usize) -> ClientError {
+    /// `of` is empty, or says which replicas are too few.
+    fn unavailable(&mut self, level: Level, of: &str, needed: usize, usable: usize) -> ClientError {
         self.counters.requests_unavailable += 1;
         ClientError {
             kind: ClientErrorKind::Unavailable,
             message: format!(
-                "level {level} needs {needed} replicas, {} can reach {usable}: wait until more are back, or choose a \
+                "level {level} needs {needed} {of}replicas, {} can reach {usable}: wait until more are back, or choose a \
                  lower level",
                 self.identity
             ),
@@ -163,7 +222,11 @@ impl Replica {
     fn put_in_work(&mut self, id: OperationId, request_id: RequestId, key: Key, work: Work) {
         let deadline = self.now.time.plus_ms(self.config.request_timeout_ms);
         self.timers.set(deadline, Timer::RequestTimeout(id));
-        let patience = matches!(work, Work::Read(_)).then(|| self.now.time.plus_ms(self.config.repair_patience_ms));
+        let patience = match work {
+            Work::Read(_) => Some(self.now.time.plus_ms(self.speculative_delay_ms())),
+            Work::Scan(_) => Some(self.now.time.plus_ms(self.config.repair_patience_ms)),
+            Work::Write(_) => None,
+        };
         if let Some(at) = patience {
             self.timers.set(at, Timer::Patience(id));
         }
@@ -188,11 +251,15 @@ impl Replica {
             Work::Write(write) => (Mark::WriteTimedOut, write.timeout_message()),
             Work::Read(read) if read.repair.is_some() => (Mark::RepairTimedOut, read.timeout_message()),
             Work::Read(read) => (Mark::ReadTimedOut, read.timeout_message()),
+            Work::Scan(scan) => (Mark::ReadTimedOut, scan.timeout_message()),
         };
+        let is_write = matches!(operation.work, Work::Write(_));
+        if is_write && self.hint_timed_out(id) {
+            return;
+        }
         self.counters.mark(mark);
         let message = format!("{message} within {} ms", self.config.request_timeout_ms);
         self.counters.requests_timed_out += 1;
-        let is_write = matches!(operation.work, Work::Write(_));
         let kind = if planted!(self.planted, TimeoutReportedAsFailed) && is_write {
             ClientErrorKind::Unavailable
         } else {
@@ -208,12 +275,40 @@ impl Replica {
     pub(crate) fn on_write_ack(&mut self, from: NodeId, id: OperationId) {
         match self.coordinator.operations.get(&id).map(|operation| &operation.work) {
             None => {
-                self.counters.replies_late += 1;
-                self.counters.mark(Mark::AckLate);
+                if !self.on_late_acknowledgement(from, id) {
+                    self.counters.replies_late += 1;
+                    self.counters.mark(Mark::AckLate);
+                }
             }
             Some(Work::Write(_)) => self.on_write_acknowledged(from, id),
             Some(Work::Read(_)) => self.on_repair_acknowledged(from, id),
+            Some(Work::Scan(_)) => {
+                self.counters.replies_unexpected += 1;
+                self.counters.mark(Mark::AckUnexpected);
+            }
         }
+    }
+
+    /// A peer has merged what it was sent at once: a batch of what was kept for it, or the repairs of a scan.
+    pub(crate) fn on_merge_ack(&mut self, from: NodeId, id: OperationId, foreign: &[u32]) {
+        if self.on_handed_over(from, id, foreign) {
+            return;
+        }
+        if matches!(self.coordinator.operations.get(&id).map(|operation| &operation.work), Some(Work::Scan(_))) {
+            return self.on_scan_repaired(from, id);
+        }
+        self.counters.replies_late += 1;
+        self.counters.mark(Mark::AckLate);
+    }
+
+    /// How long a read waits for a replica before it asks a further one.
+    fn speculative_delay_ms(&self) -> u64 {
+        let delay_ms = self.config.speculative_delay_ms.unwrap_or(self.config.repair_patience_ms);
+        let percentile = self.config.speculative_percentile;
+        percentile.and_then(|percentile| self.coordinator.latencies.percentile_ms(percentile)).map_or(delay_ms, |ms| {
+            // Never at once: the quickest reads take less than the clock of the timers can tell.
+            ms.clamp(1, delay_ms)
+        })
     }
 }
 

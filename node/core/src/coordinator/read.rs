@@ -30,40 +30,53 @@ use alloc::vec::Vec;
 use rand::seq::SliceRandom;
 
 use super::answers::{Answer, Difference, ReadWork, Repair, Step};
-use super::{Admitted, Work};
+use super::{Admitted, Conditions, Work};
 use crate::failure_detector::Opinion;
+use crate::hints::{Kind, Put};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::timers::Timer;
 use crate::{
-    ClientError, ClientResponse, Key, Lane, Level, Mark, NodeId, ReadRepair, Replica, RequestId, Version, planted,
+    ClientError, ClientResponse, Key, Lane, Mark, NodeId, ReadOptions, ReadRepair, Replica, RequestId, Time, Version,
+    planted,
 };
 
 impl Replica {
     /// A client wants what is stored under `key`.
-    pub(crate) fn coordinate_read(&mut self, request_id: RequestId, key: Key, level: Level) {
+    pub(crate) fn coordinate_read(&mut self, request_id: RequestId, key: Key, options: ReadOptions) {
         self.counters.reads_coordinated += 1;
-        if let Err(error) = self.begin_read(request_id, key, level) {
+        if let Err(error) = self.begin_read(request_id, key, options) {
             self.output.reply.push((request_id, ClientResponse::Failed(error)));
         }
     }
 
-    fn begin_read(&mut self, request_id: RequestId, key: Key, level: Level) -> Result<(), ClientError> {
-        let Admitted { replicas, needed } = self.admit(&key, level)?;
+    fn begin_read(&mut self, request_id: RequestId, key: Key, options: ReadOptions) -> Result<(), ClientError> {
+        let ReadOptions { level, primaries } = options;
+        let conditions = Conditions { level, primaries, durable: None, is_write: false };
+        let Admitted { replicas, needed, primaries } = self.admit(&key, conditions)?;
         let own = replicas.contains(&self.identity) && self.is_ready();
         if !own && replicas.contains(&self.identity) {
             self.counters.mark(Mark::OwnCopyLeftOut);
         }
+        let stand_ins =
+            if planted!(self.planted, StandInNotRead) { Vec::new() } else { self.stand_ins(&key, &replicas) };
         let mut others: Vec<NodeId> = replicas.into_iter().filter(|node| *node != self.identity).collect();
         // A new order for each read, so that load and staleness spread.
         others.shuffle(&mut self.coordinator.read_order);
         let usable = usize::from(own) + others.iter().filter(|node| self.is_usable(**node)).count();
-        if usable < needed {
+        if usable < primaries {
             self.counters.mark(Mark::ReadUnavailable);
-            return Err(self.unavailable(level, needed, usable));
+            return Err(self.unavailable(options.primaries.unwrap_or(level), "primary ", primaries, usable));
+        }
+        if usable + stand_ins.len() < needed {
+            self.counters.mark(Mark::ReadUnavailable);
+            return Err(self.unavailable(level, "", needed, usable + stand_ins.len()));
         }
         let id = self.coordinator.next_operation();
         let mut work = ReadWork::new(needed, others);
         work.planted = self.planted;
+        work.primaries = primaries;
+        work.uncontacted.extend(stand_ins.iter().map(|stand_in| stand_in.node));
+        work.stand_ins = stand_ins.into_iter().map(|stand_in| (stand_in.node, stand_in.owner)).collect();
         if own {
             self.counters.replica_reads += 1;
             work.answers.insert(self.identity, Answer::Full(self.store.get(&key).cloned()));
@@ -73,24 +86,54 @@ impl Replica {
             let peer = self.take_uncontacted(&mut work).expect("enough usable replicas were counted above");
             let digest_only = !work.answers.is_empty();
             work.answers.insert(peer, if digest_only { Answer::DigestAsked } else { Answer::FullAsked });
-            asks.push((peer, digest_only));
+            asks.push((peer, work.owner(peer), digest_only));
         }
-        for (peer, digest_only) in asks {
-            self.send(peer, Lane::Data, PeerMessage::Read { operation: id, key: key.clone(), digest_only });
+        for (peer, owner, digest_only) in asks {
+            self.ask_for_read(id, peer, owner, &key, &mut work, digest_only);
         }
         self.put_in_work(id, request_id, key, Work::Read(work));
         self.advance_read(id);
         Ok(())
     }
 
-    /// The best replica not contacted yet: alive before assumed, never dead.
+    /// Asks a replica, or the node that stands in for it; what this node keeps itself is noted at once.
+    fn ask_for_read(
+        &mut self,
+        id: OperationId,
+        node: NodeId,
+        owner: NodeId,
+        key: &Key,
+        work: &mut ReadWork,
+        digest_only: bool,
+    ) {
+        if node == self.identity {
+            self.counters.stand_in_reads += 1;
+            let kept = self.hints.newest(key, self.now.wall).cloned();
+            work.answers.insert(node, Answer::Full(kept));
+            return;
+        }
+        let (operation, key) = (id, key.clone());
+        let message = if node == owner {
+            PeerMessage::Read { operation, key, digest_only }
+        } else {
+            PeerMessage::StandInRead { operation, owner, key, digest_only }
+        };
+        self.send(node, Lane::Data, message);
+    }
+
+    /// The best replica not contacted yet: alive before assumed, never dead; stand-ins last.
     fn take_uncontacted(&self, work: &mut ReadWork) -> Option<NodeId> {
-        let (place, opinion) = work
+        let opinion = |node: NodeId| match node == self.identity {
+            true => Opinion::Alive, // as a stand-in
+            false => self.detector.opinion(node, self.now.time),
+        };
+        let (place, _, opinion) = work
             .uncontacted
             .iter()
-            .map(|node| self.detector.opinion(*node, self.now.time))
             .enumerate()
-            .min_by_key(|(place, opinion)| (*opinion, *place))?;
+            .map(|(place, node)| (place, work.stand_ins.contains_key(node), opinion(*node)))
+            .filter(|(_, _, opinion)| *opinion != Opinion::Dead)
+            .min_by_key(|(place, stand_in, opinion)| (*stand_in, *opinion, *place))?;
         (opinion != Opinion::Dead).then(|| work.uncontacted.remove(place))
     }
 
@@ -98,7 +141,7 @@ impl Replica {
         match self.coordinator.operations.get_mut(&id) {
             Some(operation) => match &mut operation.work {
                 Work::Read(read) => Some((&operation.key, read)),
-                Work::Write(_) => None,
+                Work::Write(_) | Work::Scan(_) => None,
             },
             None => None,
         }
@@ -144,11 +187,7 @@ impl Replica {
                     self.counters.mark(Mark::VersionElsewhere);
                 }
                 for node in nodes {
-                    self.send(
-                        node,
-                        Lane::Data,
-                        PeerMessage::Read { operation: id, key: key.clone(), digest_only: false },
-                    );
+                    self.ask_again_for_read(id, node, &key);
                 }
             }
             Step::Agreed(version) => self.answer_read(id, version),
@@ -156,22 +195,39 @@ impl Replica {
         }
     }
 
+    /// Asks a node that is part of the read already for the version itself.
+    fn ask_again_for_read(&mut self, id: OperationId, node: NodeId, key: &Key) {
+        let Some((_, read)) = self.read_in_work(id) else { return };
+        // Taken out and put back: asking needs the rest of the node.
+        let mut work = core::mem::replace(read, ReadWork::new(0, Vec::new()));
+        let owner = work.owner(node);
+        self.ask_for_read(id, node, owner, key, &mut work, false);
+        let (_, read) = self.read_in_work(id).expect("looked up above");
+        *read = work;
+    }
+
     fn answer_read(&mut self, id: OperationId, version: Option<Version>) {
+        if let Some(operation) = self.coordinator.operations.get(&id)
+            && matches!(&operation.work, Work::Read(read) if read.repair.is_none() && read.answers.len() > 1)
+        {
+            let begun = Time(operation.deadline.0.saturating_sub(self.config.request_timeout_ms * 1_000_000));
+            self.coordinator.latencies.note(begun, self.now.time);
+        }
         let stamp = version.as_ref().map(|version| version.stamp);
         self.finish(id, ClientResponse::Read { value: version.and_then(|version| version.value), stamp });
     }
 
     /// The answers differed and the newest is known: repairs as configured.
     fn repair_read(&mut self, id: OperationId, key: Key, difference: Difference) {
-        let Difference { newest, mut holders, older: mut stale, absent } = difference;
-        let Some(version) = newest else { return self.answer_read(id, None) };
-        if self.store.is_expired(&version, self.now.wall) {
-            // Storing nothing is as good as an expired tombstone, and it must not spread.
+        let mut difference = difference;
+        let Some(version) = difference.newest.clone() else { return self.answer_read(id, None) };
+        let expired = self.store.is_expired(&version, self.now.wall);
+        if expired {
             self.counters.mark(Mark::ExpiredNotSpread);
-            holders.extend(absent);
-        } else {
-            stale.extend(absent);
         }
+        let spread = planted!(self.planted, ExpiredTombstoneSpread);
+        let stale = difference.lacking(|_| expired && !spread);
+        let Difference { holders, .. } = difference;
         if stale.is_empty() {
             self.counters.mark(Mark::MismatchGone);
             return self.answer_read(id, Some(version));
@@ -189,10 +245,11 @@ impl Replica {
             }
             ReadRepair::Async => {
                 self.counters.mark(Mark::RepairAsync);
-                self.answer_read(id, Some(version.clone()));
                 for node in stale {
                     self.send_repair(id, node, &key, &version);
                 }
+                // Nobody waits for these: what is sent after the answer or before it leaves at the same moment.
+                self.answer_read(id, Some(version));
             }
             ReadRepair::Blocking => {
                 let mut repair = Repair { newest: version.clone(), holders, sent: BTreeSet::new() };
@@ -219,13 +276,20 @@ impl Replica {
     /// Sends the newest version to a replica that lacks it. Whether it holds it already, being this node itself.
     fn send_repair(&mut self, id: OperationId, node: NodeId, key: &Key, version: &Version) -> bool {
         self.counters.read_repairs_sent += 1;
+        self.counters.read_repair_bytes +=
+            (key.0.len() + version.value.as_ref().map_or(0, |value| value.0.len())) as u64;
         if node == self.identity {
             self.counters.mark(Mark::RepairedOwnCopy);
-            self.apply(key.clone(), version.clone());
-            return true;
+            return match self.read_in_work(id).map_or(node, |(_, read)| read.owner(node)) {
+                owner if owner == node => {
+                    self.apply(key.clone(), version.clone());
+                    true
+                }
+                owner => self.keep_for(owner, key, version, Kind::StandIn) == Put::Kept,
+            };
         }
-        let message = PeerMessage::Write { operation: id, key: key.clone(), version: version.clone() };
-        self.send(node, Lane::Data, message);
+        let owner = self.read_in_work(id).map_or(node, |(_, read)| read.owner(node));
+        self.send_write(id, node, owner, key.clone(), version.clone());
         false
     }
 
@@ -250,7 +314,13 @@ impl Replica {
     /// The replicas asked so far took too long.
     pub(crate) fn on_patience(&mut self, id: OperationId) {
         let planted = self.planted;
-        let Some((_, read)) = self.read_in_work(id) else { return };
+        self.on_scan_patience(id);
+        let Some((_, read)) = self.read_in_work(id) else {
+            if self.coordinator.operations.contains_key(&id) {
+                self.restart_patience(id);
+            }
+            return;
+        };
         if planted!(planted, DowngradedRead)
             && let Some(version) = read.first_full().cloned()
         {
@@ -267,8 +337,14 @@ impl Replica {
     }
 
     fn restart_patience(&mut self, id: OperationId) {
-        let at = self.now.time.plus_ms(self.config.repair_patience_ms);
+        let speculative_ms = self.speculative_delay_ms();
         let operation = self.coordinator.operations.get_mut(&id).expect("only for reads in work");
+        // Another replica soon; those that were asked already only after the patience, or they would be asked without end.
+        let ms = match &operation.work {
+            Work::Read(read) if read.repair.is_none() && !read.uncontacted.is_empty() => speculative_ms,
+            _ => self.config.repair_patience_ms,
+        };
+        let at = self.now.time.plus_ms(ms);
         if let Some(former) = operation.patience.replace(at) {
             self.timers.clear(former, Timer::Patience(id));
         }
@@ -291,6 +367,7 @@ impl Replica {
         for node in &asks {
             work.answers.insert(*node, Answer::FullAsked);
         }
+        work.widened = true;
         // Replicas held for dead now may come back before the deadline, those that are catching up will not.
         let (needed, hopeful) = (work.needed, work.hopeful() + work.uncontacted.len());
         let (_, read) = self.read_in_work(id).expect("looked up above");
@@ -300,7 +377,7 @@ impl Replica {
             self.counters.mark(mark);
         }
         for node in asks {
-            self.send(node, Lane::Data, PeerMessage::Read { operation: id, key: key.clone(), digest_only: false });
+            self.ask_again_for_read(id, node, &key);
         }
         if hopeful < needed {
             self.counters.requests_unavailable += 1;

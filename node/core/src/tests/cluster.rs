@@ -13,6 +13,7 @@ use std::println;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
+use crate::causal::{CausalContent, CausalMessage, CausalStore, Container, ExchangeMessage, Update};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::rng::sub_stream;
 use crate::*;
@@ -50,7 +51,8 @@ impl Disk {
     fn version(&self, key: &Key) -> Option<Version> {
         let store_key = store_codec::data_key(key);
         let value = self.entries.get(&store_key)?;
-        let content = store_codec::decode(RecoveredState { entries: alloc::vec![(store_key, value.clone())] });
+        let recovered = RecoveredState { entries: alloc::vec![(store_key, value.clone())] };
+        let content = store_codec::decode(recovered, Conflict::Lww);
         Some(content.expect("own entry").data.remove(0).1)
     }
 }
@@ -65,6 +67,8 @@ struct SimNode {
     /// Added to the wall clock, in nanoseconds.
     skew: i64,
     events: Vec<Event>,
+    /// Outputs made so far.
+    outputs: u64,
 }
 
 /// Where a cluster is told to be unkind.
@@ -88,6 +92,14 @@ pub(super) struct TestCluster {
     cut: BTreeSet<(NodeId, NodeId)>,
     writes_sent: BTreeMap<(NodeId, NodeId, OperationId), (Key, Version)>,
     reads_sent: BTreeMap<(NodeId, NodeId, OperationId), Key>,
+    updates_sent: BTreeMap<(NodeId, NodeId, OperationId), Update>,
+    /// (coordinator, stand-in, operation): for whom, and what.
+    stand_ins_sent: BTreeMap<(NodeId, NodeId, OperationId), (NodeId, Key, Version)>,
+    merges_sent: BTreeMap<(NodeId, NodeId, OperationId), Vec<(Key, Version)>>,
+    /// Messages released so far, by kind.
+    pub(super) sent: BTreeMap<&'static str, u64>,
+    /// Planted in every node that starts from now on.
+    pub(super) planted: Planted,
     requests: BTreeMap<RequestId, (NodeId, u64)>,
     pub(super) replies: BTreeMap<RequestId, ClientResponse>,
     /// Every output, for comparing two runs.
@@ -96,6 +108,10 @@ pub(super) struct TestCluster {
 
 impl TestCluster {
     pub(super) fn new(config: ClusterConfig, seed: u64) -> TestCluster {
+        TestCluster::planted(config, seed, Planted::NONE)
+    }
+
+    pub(super) fn planted(config: ClusterConfig, seed: u64, planted: Planted) -> TestCluster {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         let mut cluster = TestCluster {
@@ -112,6 +128,11 @@ impl TestCluster {
             cut: BTreeSet::new(),
             writes_sent: BTreeMap::new(),
             reads_sent: BTreeMap::new(),
+            updates_sent: BTreeMap::new(),
+            stand_ins_sent: BTreeMap::new(),
+            merges_sent: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            planted,
             requests: BTreeMap::new(),
             replies: BTreeMap::new(),
             trace: blake3::Hasher::new(),
@@ -119,8 +140,16 @@ impl TestCluster {
         };
         for node in cluster.members() {
             let (disk, pending) = (Disk::default(), VecDeque::new());
-            let node_state =
-                SimNode { replica: None, start: 0, disk, pending, armed: None, skew: 0, events: Vec::new() };
+            let node_state = SimNode {
+                replica: None,
+                start: 0,
+                disk,
+                pending,
+                armed: None,
+                skew: 0,
+                events: Vec::new(),
+                outputs: 0,
+            };
             cluster.nodes.insert(node, node_state);
         }
         for node in cluster.members() {
@@ -131,7 +160,11 @@ impl TestCluster {
 
     /// A cluster that has caught up.
     pub(super) fn ready(config: ClusterConfig, seed: u64) -> TestCluster {
-        let mut cluster = TestCluster::new(config, seed);
+        TestCluster::ready_planted(config, seed, Planted::NONE)
+    }
+
+    pub(super) fn ready_planted(config: ClusterConfig, seed: u64, planted: Planted) -> TestCluster {
+        let mut cluster = TestCluster::planted(config, seed, planted);
         cluster.run_until("every node is ready", 30_000, |cluster| {
             cluster.members().iter().all(|node| cluster.is_ready(*node))
         });
@@ -169,7 +202,8 @@ impl TestCluster {
         let entries = state.disk.entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let recovered = RecoveredState { entries };
         let (replica, output) =
-            Replica::boot(self.config.clone(), node, incarnation, recovered, seed, now).expect("boot");
+            Replica::boot_planted(self.planted, self.config.clone(), node, incarnation, recovered, seed, now)
+                .expect("boot");
         state.replica = Some(replica);
         self.take(node, output);
     }
@@ -246,8 +280,39 @@ impl TestCluster {
         *self.status(node).counters.get(name).unwrap_or_else(|| panic!("no counter {name}"))
     }
 
+    /// The same of one of the node's own counters, without making a status.
+    pub(super) fn counter_now(&self, node: NodeId, name: &str) -> u64 {
+        let replica = self.nodes[&node].replica.as_ref().expect("the node runs");
+        *replica.counters.by_name().get(name).unwrap_or_else(|| panic!("no counter {name}"))
+    }
+
+    /// Whom the only read in work at a node has sent repairs to.
+    pub(super) fn repaired_by(&self, node: NodeId) -> Vec<NodeId> {
+        self.nodes[&node].replica.as_ref().expect("the node runs").coordinator.repairs_sent()
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now / MS
+    }
+
     pub(super) fn events(&self, node: NodeId) -> &[Event] {
         &self.nodes[&node].events
+    }
+
+    /// What the running node knows of a key, under the policy `dcc`.
+    pub(super) fn container(&self, node: NodeId, key: &Key) -> Option<Container> {
+        Some(self.nodes[&node].replica.as_ref()?.dcc.as_ref()?.store.get(key))
+    }
+
+    /// The whole store of the policy `dcc`.
+    pub(super) fn causal_store(&self, node: NodeId) -> Option<&CausalStore> {
+        Some(&self.nodes[&node].replica.as_ref()?.dcc.as_ref()?.store)
+    }
+
+    /// The whole store on the node's disk.
+    fn causal_disk(&self, node: NodeId) -> CausalContent {
+        let entries = self.nodes[&node].disk.entries.clone().into_iter().collect();
+        store_codec::decode(RecoveredState { entries }, Conflict::Dcc).expect("own entries").causal
     }
 
     /// What the running node stores.
@@ -257,6 +322,25 @@ impl TestCluster {
 
     pub(super) fn on_disk(&self, node: NodeId, key: &Key) -> Option<Version> {
         self.nodes[&node].disk.version(key)
+    }
+
+    /// What a node's disk keeps for another.
+    pub(super) fn kept_on_disk(&self, node: NodeId, owner: NodeId, key: &Key) -> Option<Version> {
+        let store_key = store_codec::hint_key(owner, key);
+        let value = self.nodes[&node].disk.entries.get(&store_key)?;
+        let content =
+            store_codec::decode(RecoveredState { entries: alloc::vec![(store_key, value.clone())] }, Conflict::Lww);
+        Some(content.expect("own entry").hints.remove(0).2.version)
+    }
+
+    fn kept_by_anyone(&self, node: NodeId, key: &Key) -> Option<Version> {
+        self.members().into_iter().filter_map(|owner| self.kept_on_disk(node, owner, key)).max()
+    }
+
+    /// Records kept for others, in the memory of the running nodes.
+    pub(super) fn pending(&self) -> u64 {
+        let running = self.nodes.values().filter_map(|state| state.replica.as_ref());
+        running.flat_map(|replica| replica.hints.pending()).map(|(_, records, _)| records).sum()
     }
 
     pub(super) fn replicas(&self, key: &Key) -> Vec<NodeId> {
@@ -293,6 +377,27 @@ impl TestCluster {
 
     pub(super) fn heal(&mut self) {
         self.cut.clear();
+    }
+
+    /// What `from` sends on its link to `to` is lost from now on, while the link seems to live.
+    pub(super) fn lose_silently(&mut self, from: NodeId, to: NodeId) {
+        self.cut.insert((from, to));
+    }
+
+    pub(super) fn find_again(&mut self, from: NodeId, to: NodeId) {
+        self.cut.remove(&(from, to));
+    }
+
+    pub(super) fn links_of(&self, node: NodeId) -> Vec<NodeId> {
+        let ends = self.links.iter().filter(|(a, b)| *a == node || *b == node);
+        ends.map(|(a, b)| if *a == node { *b } else { *a }).collect()
+    }
+
+    /// These members, which are down, are members no longer. All others must be down, too.
+    pub(super) fn leave(&mut self, gone: &[NodeId]) {
+        assert!(self.nodes.values().all(|state| state.replica.is_none()), "a running node knows the former members");
+        self.config.members.retain(|node| !gone.contains(node));
+        self.nodes.retain(|node, _| !gone.contains(node));
     }
 
     // ---- clients
@@ -338,6 +443,18 @@ impl TestCluster {
     }
 
     // ---- time
+
+    /// Runs until `node` has made so many outputs from now on, or `over` holds; whether the latter.
+    pub(super) fn run_outputs(&mut self, node: NodeId, outputs: u64, over: impl Fn(&TestCluster) -> bool) -> bool {
+        let until = self.nodes[&node].outputs + outputs;
+        while self.nodes[&node].outputs < until {
+            if over(self) {
+                return true;
+            }
+            self.step();
+        }
+        false
+    }
 
     pub(super) fn run_ms(&mut self, ms: u64) {
         let until = self.now + ms * MS;
@@ -393,8 +510,21 @@ impl TestCluster {
                     if let PeerMessage::Write { operation, key, version } = &message {
                         self.writes_sent.insert((from, to, *operation), (key.clone(), version.clone()));
                     }
+                    if let PeerMessage::Causal(CausalMessage::Write { operation, update }) = &message {
+                        self.updates_sent.insert((from, to, *operation), update.clone());
+                    }
                     if let PeerMessage::Read { operation, key, .. } = &message {
                         self.reads_sent.insert((from, to, *operation), key.clone());
+                    }
+                    if let PeerMessage::StandInWrite { operation, owner, key, version } = &message {
+                        let what = (*owner, key.clone(), version.clone());
+                        self.stand_ins_sent.insert((from, to, *operation), what);
+                    }
+                    if let PeerMessage::StandInRead { operation, key, .. } = &message {
+                        self.reads_sent.insert((from, to, *operation), key.clone());
+                    }
+                    if let PeerMessage::Merge { operation, entries } = &message {
+                        self.merges_sent.insert((from, to, *operation), entries.clone());
                     }
                     // The frame goes over the wire and back, as it would.
                     let frame = codec::encode(&message);
@@ -470,6 +600,12 @@ impl TestCluster {
         }
     }
 
+    /// Hands a node a message of a peer that never sent it.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn deliver(&mut self, from: NodeId, to: NodeId, message: PeerMessage) {
+        self.schedule(0, Happening::Arrive { from, to, message });
+    }
+
     // ---- replicas and their disks
 
     fn feed(&mut self, node: NodeId, input: Input) {
@@ -484,6 +620,7 @@ impl TestCluster {
         let delay = if output.durable.is_empty() { 0 } else { self.rng.random_range(MS / 2..3 * MS) };
         let state = self.nodes.get_mut(&node).expect("member");
         let at = state.pending.back().map_or(0, |last| last.at).max(self.now + delay);
+        state.outputs += 1;
         state.pending.push_back(Pending { output, at });
         let start = state.start;
         let deadline = state.replica.as_ref().and_then(Replica::next_deadline).map(|time| time.0.max(self.now));
@@ -512,6 +649,7 @@ impl TestCluster {
                 state.events.push(event);
             }
             for send in output.send {
+                *self.sent.entry(kind(&send.message)).or_default() += 1;
                 self.check_durable(node, &send);
                 self.transmit(node, send.to, send.message);
             }
@@ -524,20 +662,69 @@ impl TestCluster {
     /// What a message states must be on the disk when it leaves.
     fn check_durable(&self, node: NodeId, send: &Send) {
         let holds = |key: &Key, version: &Version| self.on_disk(node, key).is_some_and(|stored| stored >= *version);
+        let gone = |version: &Version| {
+            let expired = version.stamp.0 + self.config.tombstone_grace_ms * MS < EPOCH_NS + self.now;
+            version.value.is_none() && expired
+        };
         match &send.message {
             PeerMessage::WriteAck { operation } => {
-                let (key, version) = &self.writes_sent[&(send.to, node, *operation)];
-                let expired = version.stamp.0 + self.config.tombstone_grace_ms * MS < EPOCH_NS + self.now;
-                let gone = version.value.is_none() && expired;
-                assert!(gone || holds(key, version), "seed {}: {node} acknowledged before durable", self.seed);
+                let asked = (send.to, node, *operation);
+                if let Some((owner, key, version)) = self.stand_ins_sent.get(&asked) {
+                    let kept = self.kept_on_disk(node, *owner, key).is_some_and(|kept| kept >= *version);
+                    assert!(kept, "seed {}: {node} stood in before durable", self.seed);
+                    return;
+                }
+                let (key, version) = &self.writes_sent[&asked];
+                assert!(gone(version) || holds(key, version), "seed {}: {node} acknowledged before durable", self.seed);
+            }
+            PeerMessage::MergeAck { operation, foreign } => {
+                let entries = &self.merges_sent[&(send.to, node, *operation)];
+                let own = entries.iter().enumerate().filter(|(place, _)| !foreign.contains(&(*place as u32)));
+                for (_, (key, version)) in own {
+                    assert!(gone(version) || holds(key, version), "seed {}: {node} merged before durable", self.seed);
+                }
+            }
+            PeerMessage::Causal(CausalMessage::WriteAck { operation }) => {
+                let update = &self.updates_sent[&(send.to, node, *operation)];
+                let content = self.causal_disk(node);
+                let clock = content.whole_clock();
+                let durable = update.container.dots().chain(update.dots.iter().copied()).all(|dot| clock.contains(dot));
+                assert!(durable, "seed {}: {node} acknowledged before durable", self.seed);
+            }
+            PeerMessage::Causal(CausalMessage::Exchange(
+                ExchangeMessage::Request { clock, .. } | ExchangeMessage::Page { clock, .. },
+            )) => {
+                let disk = self.causal_disk(node).whole_clock();
+                let mut joined = disk.clone();
+                joined.join(clock);
+                assert!(joined == disk, "seed {}: {node} claims what is not on its disk", self.seed);
             }
             PeerMessage::ReadReply { operation, answer: ReadAnswer::Full(Some(version)) } => {
                 let key = &self.reads_sent[&(send.to, node, *operation)];
+                let kept = self.kept_by_anyone(node, key).is_some_and(|kept| kept >= *version);
                 let gone = version.value.is_none();
-                assert!(gone || holds(key, version), "seed {}: {node} answered before durable", self.seed);
+                assert!(gone || kept || holds(key, version), "seed {}: {node} answered before durable", self.seed);
             }
             _ => {}
         }
+    }
+}
+
+fn kind(message: &PeerMessage) -> &'static str {
+    match message {
+        PeerMessage::Heartbeat => "heartbeat",
+        PeerMessage::Write { .. } => "write",
+        PeerMessage::WriteAck { .. } => "write_ack",
+        PeerMessage::Read { .. } => "read",
+        PeerMessage::ReadReply { .. } => "read_reply",
+        PeerMessage::Sync(_) => "sync",
+        PeerMessage::StandInWrite { .. } => "stand_in_write",
+        PeerMessage::StandInRead { .. } => "stand_in_read",
+        PeerMessage::Merge { .. } => "merge",
+        PeerMessage::MergeAck { .. } => "merge_ack",
+        PeerMessage::Scan { .. } => "scan",
+        PeerMessage::ScanReply { .. } => "scan_reply",
+        PeerMessage::Causal(_) => "causal",
     }
 }
 

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::cluster::key;
-use crate::message::{OperationId, PeerMessage, ReadAnswer, SyncMessage};
+use crate::message::{OperationId, PeerMessage, ReadAnswer, ScanAnswer, SyncMessage};
 use crate::table::version_digest;
 use crate::*;
 
@@ -123,6 +123,13 @@ fn sends(output: &Output) -> Vec<String> {
         PeerMessage::Read { digest_only: true, .. } => "digest",
         PeerMessage::ReadReply { .. } => "reply",
         PeerMessage::Sync(_) => "sync",
+        PeerMessage::Causal(_) => "causal",
+        PeerMessage::StandInWrite { .. } => "stand-in write",
+        PeerMessage::StandInRead { .. } => "stand-in read",
+        PeerMessage::Merge { .. } => "merge",
+        PeerMessage::MergeAck { .. } => "merge ack",
+        PeerMessage::Scan { .. } => "scan",
+        PeerMessage::ScanReply { .. } => "page",
     };
     output.send.iter().map(|send| format!("{} {}", send.to, name(&send.message))).collect()
 }
@@ -447,6 +454,40 @@ fn any_message() -> impl Strategy<Value = PeerMessage> {
         (any::<u64>(), proptest::collection::vec((key(), any_version()), 0..3))
             .prop_map(|(session, entries)| PeerMessage::Sync(SyncMessage::Values { question: session, entries })),
         any::<u64>().prop_map(|session| PeerMessage::Sync(SyncMessage::ValuesAck { question: session })),
+        any_message_of_the_data_plane(),
+    ]
+}
+
+fn any_message_of_the_data_plane() -> impl Strategy<Value = PeerMessage> {
+    let key = || proptest::collection::vec(any::<u8>(), 0..4).prop_map(Key);
+    let bound = || proptest::collection::vec(any::<u8>(), 0..3).prop_map(KeyBound);
+    let id = || any::<u64>().prop_map(OperationId);
+    let entries = || proptest::collection::vec((key(), any_version()), 0..3);
+    let answer = prop_oneof![
+        (entries(), any::<bool>()).prop_map(|(entries, more)| ScanAnswer::Page { entries, more }),
+        Just(ScanAnswer::CatchingUp),
+    ];
+    prop_oneof![
+        (id(), 0u16..5, key(), any_version()).prop_map(|(operation, owner, key, version)| PeerMessage::StandInWrite {
+            operation,
+            owner: NodeId(owner),
+            key,
+            version
+        }),
+        (id(), 0u16..5, key(), any::<bool>()).prop_map(|(operation, owner, key, digest_only)| {
+            PeerMessage::StandInRead { operation, owner: NodeId(owner), key, digest_only }
+        }),
+        (id(), entries()).prop_map(|(operation, entries)| PeerMessage::Merge { operation, entries }),
+        (id(), proptest::collection::vec(any::<u32>(), 0..3))
+            .prop_map(|(operation, foreign)| PeerMessage::MergeAck { operation, foreign }),
+        (id(), bound(), proptest::option::of(bound()), any::<u32>()).prop_map(|(operation, from, to, limit)| {
+            PeerMessage::Scan { operation, range: KeyRange { from, to }, limit }
+        }),
+        (id(), bound(), answer).prop_map(|(operation, from, answer)| PeerMessage::ScanReply {
+            operation,
+            from,
+            answer
+        }),
     ]
 }
 
