@@ -3,10 +3,14 @@
 //! Exit codes: those of [`crate::exit::Outcome`], and 64 for bad usage or a bad campaign, plan or history file.
 
 mod check;
+mod claims;
 mod compare;
+mod convert;
 mod doctor;
 mod findings;
+mod foreign;
 mod list;
+mod overlay;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 #[cfg(feature = "planted-bugs")]
@@ -14,6 +18,7 @@ mod planted_shrink;
 mod run;
 mod seeds;
 mod shrink;
+mod shrink_real;
 mod sim;
 mod trace;
 
@@ -46,8 +51,10 @@ Exit codes: 0 as expected; 1 a violation, or a node died; 2 unknown: too little 
 enum Command {
     /// Run a campaign, or a saved plan, against real nodes in a sandbox, or with --sim on virtual time
     Run(run::RunArgs),
-    /// Judge a stored run, or a history by itself, again
+    /// Judge a stored run again, or a history by itself, of other systems too
     Check(check::CheckArgs),
+    /// Write a history in another format: JSON lines, Jepsen's EDN or text
+    Convert(convert::ConvertArgs),
     /// Show what happened around an operation, message by message, in the simulator
     Trace(trace::TraceArgs),
     /// Shrink the plan of a run that was not as expected to the few faults and operations that matter
@@ -67,6 +74,10 @@ enum Command {
     Certificates(hearsay_node::cli::CertificatesArgs),
     /// Measure what this build can do here, each figure beside its reference
     Bench(bench::BenchArgs),
+    /// Show what the literature says of gossip, each figure beside what this node's code brings
+    Claims(claims::ClaimsArgs),
+    /// Draw a simulated overlay before and after a part of it fails
+    Overlay(overlay::OverlayArgs),
     /// Measure inside a sandbox of its own
     #[command(hide = true)]
     BenchInside(bench::BenchInsideArgs),
@@ -110,6 +121,7 @@ fn dispatch() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::run(&args, inside),
         Command::Check(args) => check::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Doctor(args) => doctor::run(&args),
@@ -120,6 +132,8 @@ fn dispatch() -> ExitCode {
         Command::Node(args) => args.run(),
         Command::Certificates(args) => args.run(),
         Command::Bench(args) => bench::run(&args).unwrap_or_else(|error| failed(&format!("{error:#}"))),
+        Command::Claims(args) => claims::run(&args),
+        Command::Overlay(args) => overlay::run(&args),
         Command::BenchInside(args) => match inside.map_or_else(sandbox::enter, |sandbox| Ok(Role::Inside(sandbox))) {
             Ok(Role::Inside(sandbox)) => {
                 bench::run_inside(&args, &sandbox).unwrap_or_else(|error| failed(&format!("{error:#}")))

@@ -104,6 +104,11 @@ impl Coordinator {
         self.operations.len()
     }
 
+    /// The stream that orders the replicas of a read.
+    pub(crate) fn read_order(&mut self) -> &mut ChaCha8Rng {
+        &mut self.read_order
+    }
+
     pub(crate) fn next_operation(&mut self) -> OperationId {
         // The counter wraps after four thousand million requests; one in work for that long would still keep its name.
         loop {
