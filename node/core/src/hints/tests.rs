@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::queue::{HintQueues, Kind, Put};
 use crate::counters::Counters;
-use crate::{Key, NodeId, Planted, RecoveredState, Value, Version, WallTime, WriteBatch, store_codec};
+use crate::{Conflict, Key, NodeId, Planted, RecoveredState, Value, Version, WallTime, WriteBatch, store_codec};
 
 const MS: u64 = 1_000_000;
 const OWNER: NodeId = NodeId(2);
@@ -93,7 +93,8 @@ fn a_shorter_grace_after_a_restart_ends_old_hints_sooner_and_a_longer_one_not_la
     for (grace_ms, lives_ms) in [(300, 300), (9_000, GRACE_MS)] {
         let mut before = queues(1_000);
         let (_, durable) = put(&mut before, 1, &version(100, 1), Kind::Hint, 100);
-        let content = store_codec::decode(RecoveredState { entries: durable.puts }).expect("own entries");
+        let content =
+            store_codec::decode(RecoveredState { entries: durable.puts }, Conflict::Lww).expect("own entries");
         let mut after = HintQueues::new(1_000, 500, grace_ms, Planted::NONE);
         content.hints.into_iter().for_each(|(owner, key, held)| after.recover(owner, key, held));
         assert_eq!(after.batch(OWNER, 9, 900, wall(100 + lives_ms - 1)).len(), 1, "grace {grace_ms}");
@@ -164,7 +165,7 @@ proptest! {
             durable.deletes.iter().for_each(|key| drop(disk.remove(key)));
             prop_assert!(queues.pending().all(|(_, _, bytes)| bytes <= 400));
             let entries = disk.clone().into_iter().collect();
-            let content = store_codec::decode(RecoveredState { entries }).expect("own entries");
+            let content = store_codec::decode(RecoveredState { entries }, Conflict::Lww).expect("own entries");
             let mut recovered = HintQueues::new(400, 500, GRACE_MS, Planted::NONE);
             content.hints.into_iter().for_each(|(owner, key, held)| recovered.recover(owner, key, held));
             prop_assert_eq!(recovered.batch(OWNER, 99, 9_999, wall(10)), queues.batch(OWNER, 99, 9_999, wall(10)));
