@@ -131,6 +131,18 @@ fn any_is_answered_by_a_hint_when_replicas_that_seemed_alive_are_silent() {
 }
 
 #[test]
+fn any_is_unavailable_when_no_replica_is_up_and_no_hint_fits() {
+    let config = ClusterConfig { members: (1..=4).map(NodeId).collect(), hints_bytes_max: 1, ..hinting() };
+    let mut cluster = TestCluster::ready(config, 1);
+    let replicas = cluster.replicas(&key("k"));
+    let outside = cluster.members().into_iter().find(|node| !replicas.contains(node)).expect("four nodes");
+    replicas.iter().for_each(|node| cluster.crash(*node));
+    cluster.run_ms(4_000);
+    assert_eq!(kind_of(cluster.put(outside, &key("k"), "x", Level::Any)), ClientErrorKind::Unavailable);
+    assert_eq!((cluster.pending(), cluster.counter(outside, "hints_dropped")), (0, 3));
+}
+
+#[test]
 fn a_full_queue_drops_hints_and_fails_no_write() {
     let mut cluster = without_c(ClusterConfig { hints_bytes_max: 1_000, ..hinting() });
     for i in 0..100 {

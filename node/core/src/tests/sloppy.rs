@@ -55,6 +55,17 @@ fn writes_and_reads_go_on_when_every_replica_is_away_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_node_that_is_itself_away_stands_in_for_nobody() {
+    let mut cluster = TestCluster::ready(sloppy(), 1);
+    let (replicas, others) = sides(&cluster);
+    cluster.crash(replicas[0]);
+    cluster.crash(others[0]);
+    cluster.run_ms(4_000);
+    assert!(is_written(cluster.put(others[2], &key("k"), "x", Level::All)));
+    assert!(cluster.kept_on_disk(others[1], replicas[0], &key("k")).is_some(), "the next behind it does");
+}
+
+#[test]
 fn a_stand_in_that_crashed_hands_over_what_it_took() {
     let mut cluster = TestCluster::ready(sloppy(), 1);
     let (replicas, others) = sides(&cluster);
