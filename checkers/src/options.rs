@@ -16,10 +16,10 @@ pub struct CheckOptions {
     pub fault_aftermath: u64,
     /// What the availability checker expects.
     pub availability: AvailabilityBounds,
-    /// Longest staleness that is allowed, milliseconds; `None`: it is measured only.
-    pub staleness_ms_max: Option<f64>,
     /// What is expected of other data types than registers.
     pub data: DataOptions,
+    /// Longest staleness that is allowed, milliseconds; `None`: it is measured only.
+    pub staleness_ms_max: Option<f64>,
     /// How much work a model may do whose work can explode; beyond it the verdict is `unknown`, with the reason.
     pub budget: Budget,
     /// How transactions are judged.
@@ -33,8 +33,8 @@ impl Default for CheckOptions {
             tombstones_collected: false,
             fault_aftermath: 2_000_000_000,
             availability: AvailabilityBounds::default(),
-            staleness_ms_max: None,
             data: DataOptions::default(),
+            staleness_ms_max: None,
             budget: Budget::default(),
             transactions: crate::transactions::TransactionOptions::default(),
         }

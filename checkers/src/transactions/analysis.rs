@@ -37,6 +37,19 @@ impl Default for TransactionOptions {
     }
 }
 
+/// Why one transaction of a cycle must come before another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindingEdge {
+    /// What must come first.
+    pub from: TransactionId,
+    /// What must come after it.
+    pub to: TransactionId,
+    /// The kind: `ww`, `wr`, `rw`, `process` or `realtime`.
+    pub label: &'static str,
+    /// Why, as a part of a sentence.
+    pub reason: String,
+}
+
 /// An anomaly that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -48,8 +61,8 @@ pub struct Finding {
     pub transactions: Vec<TransactionId>,
     /// Their indices in the recording.
     pub operations: Vec<OpIndex>,
-    /// For cycles: from transaction to transaction by which kind of edge (`ww`, `wr`, `rw`, `process`, `realtime`).
-    pub edges: Vec<(TransactionId, TransactionId, &'static str)>,
+    /// For cycles: from each transaction to the next, the last to the first.
+    pub edges: Vec<FindingEdge>,
     /// The transactions, why each must come before the next, and the contradiction.
     pub sentences: Vec<String>,
 }
@@ -374,6 +387,9 @@ impl<'a> Study<'a> {
             return cycle_of(graph, &components, class, &inferred);
         }
         let Some(open) = self.needs_search(level) else { return Found::Nothing };
+        if !self.has_registers && self.lists.left_out.is_none() && self.is_fine_as_completed(level, scope) {
+            return Found::Nothing;
+        }
         let search = Search::new(self.history, &self.observed, graph, scope_mask(scope), class);
         match search.run(options) {
             search::Outcome::Order => Found::Nothing,
@@ -392,6 +408,25 @@ impl<'a> Study<'a> {
                 options.transactions.search_steps_max.min(options.budget.steps_max)
             )),
         }
+    }
+
+    /// Whether nothing is forbidden if appends that nobody saw came in the order of their completions.
+    fn is_fine_as_completed(&self, level: Level, scope: Scope) -> bool {
+        let class = level.cycles();
+        let (mut edges, nodes) = self.scope_edges(scope);
+        for (key, unseen) in (0_u32..).zip(&self.lists.unseen) {
+            let mut unseen = unseen.clone();
+            let transaction = |id: &u32| self.history.transaction(TransactionId(*id));
+            unseen.sort_by_key(|id| (transaction(id).completed.unwrap_or(u64::MAX), *id));
+            edges.extend(unseen.windows(2).map(|pair| Edge { from: pair[0], to: pair[1], kind: WW, origin: key }));
+        }
+        let transactions = self.history.transactions().len() as u32;
+        let graph = Graph::new(transactions, nodes, &[&self.lists.edges, &edges]);
+        let components = graph.components(class_mask(class, scope), cycles::rule(class));
+        components.are_none()
+            || (class == Cycles::OneRw
+                && matches!(cycles::one_rw(&graph, &components), OneRw::None)
+                && graph.components(class_mask(Cycles::Deps, scope), Rule::Any).are_none())
     }
 
     fn unless_left_out(&self) -> Found {
@@ -436,9 +471,15 @@ impl<'a> Study<'a> {
         let mut finding = Finding::new(anomaly);
         finding.transactions = cycle.iter().map(|step| TransactionId(step.from)).collect();
         finding.operations = finding.transactions.iter().map(|id| self.history.transaction(*id).index).collect();
-        finding.edges =
-            cycle.iter().map(|step| (TransactionId(step.from), TransactionId(step.to), step.label())).collect();
-        finding.sentences = self.reasons(scope, inferred, &told).cycle(cycle);
+        let reasons = self.reasons(scope, inferred, &told);
+        let edge = |step: &Step| FindingEdge {
+            from: TransactionId(step.from),
+            to: TransactionId(step.to),
+            label: step.label(),
+            reason: reasons.why(*step),
+        };
+        finding.edges = cycle.iter().map(edge).collect();
+        finding.sentences = reasons.cycle(cycle);
         finding
     }
 

@@ -94,9 +94,6 @@ macro_rules! bugs {
 
 #[cfg(feature = "planted-bugs")]
 const WITHOUT_CAMPAIGN: &[Bug] = &[
-    Bug::HintRemovedUnsent,
-    Bug::HintAckRemovesNewer,
-    Bug::HintKeepsOldest,
     Bug::HintCounts,
     Bug::ExpiredHintSent,
     Bug::StandInNotRead,
@@ -104,6 +101,29 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::ExpiredTombstoneSpread,
     Bug::SpeculativeCountsTwice,
     Bug::NoShortReadProtection,
+    Bug::ExchangeMergesAllEntries,
+    Bug::ExchangeClaimsFirstPage,
+    Bug::DotLogPrunedEarly,
+    Bug::LogGoneUnnoticed,
+    Bug::StripWithoutFill,
+    Bug::ClockBeforeFill,
+    Bug::CounterReused,
+    Bug::SiblingsDropped,
+    Bug::EmptyContainerRemovedEarly,
+    Bug::BroadcastDeliveredTwice,
+    Bug::ExchangeNeverStarted,
+    Bug::RumorNeverRemoved,
+    Bug::RemovedRumorReturns,
+    Bug::PruneNotSent,
+    Bug::SenderStaysLazy,
+    Bug::MissingWithoutTimer,
+    Bug::NewNeighbourHearsNothing,
+    Bug::LostNeighbourStaysEager,
+    Bug::RejoinOnEachLoss,
+    Bug::DisconnectNamesNobody,
+    Bug::JoinStaysWithContact,
+    Bug::WalkNeverEnds,
+    Bug::LostPeersForgotten,
 ];
 
 #[cfg(feature = "planted-bugs")]
@@ -154,6 +174,34 @@ bugs! {
     EmptyNodeAnswers = "empty-node-answers",
     /// a node that was once held for dead is never used again
     DeadForEver = "dead-for-ever",
+    /// a broadcast that comes again is delivered again
+    BroadcastDeliveredTwice = "broadcast-delivered-twice",
+    /// a node starts no exchange of digests
+    ExchangeNeverStarted = "exchange-never-started",
+    /// a rumor is never lost interest in
+    RumorNeverRemoved = "rumor-never-removed",
+    /// a rumor that was removed is hot again when it is heard again
+    RemovedRumorReturns = "removed-rumor-returns",
+    /// who sends what is known is made lazy and not told
+    PruneNotSent = "prune-not-sent",
+    /// the lazy link over which news came stays lazy
+    SenderStaysLazy = "sender-stays-lazy",
+    /// a broadcast that was announced is never asked for
+    MissingWithoutTimer = "missing-without-timer",
+    /// a new neighbour does not hear what was broadcast lately
+    NewNeighbourHearsNothing = "new-neighbour-hears-nothing",
+    /// a neighbour whose link broke stays in the broadcast tree
+    LostNeighbourStaysEager = "lost-neighbour-stays-eager",
+    /// every lost neighbour is replaced at another's expense
+    RejoinOnEachLoss = "rejoin-on-each-loss",
+    /// who is put out of an active view is not told of anybody else
+    DisconnectNamesNobody = "disconnect-names-nobody",
+    /// a contact keeps a newcomer to itself
+    JoinStaysWithContact = "join-stays-with-contact",
+    /// a random walk does not look at the hops that are left
+    WalkNeverEnds = "walk-never-ends",
+    /// a peer whose link broke is never tried again
+    LostPeersForgotten = "lost-peers-forgotten",
     /// a hint is removed when it is sent, not when its owner has it on the disk
     HintRemovedUnsent = "hint-removed-unsent",
     /// the acknowledgement of a hint removes the newer one that came meanwhile
@@ -174,6 +222,24 @@ bugs! {
     SpeculativeCountsTwice = "speculative-counts-twice",
     /// what a replica left out of a page because of its limit counts as not stored
     NoShortReadProtection = "no-short-read-protection",
+    /// an exchange takes over the peer's whole clock, not only the peer's own entry
+    ExchangeMergesAllEntries = "exchange-merges-all-entries",
+    /// an exchange accounts for all of the peer's dots when the first of several pages has come
+    ExchangeClaimsFirstPage = "exchange-claims-first-page",
+    /// a dot is forgotten when one replica is known to know it
+    DotLogPrunedEarly = "dot-log-pruned-early",
+    /// a node is served from a log that no longer reaches back to what it lacks
+    LogGoneUnnoticed = "log-gone-unnoticed",
+    /// containers are stripped by the clock and not filled again
+    StripWithoutFill = "strip-without-fill",
+    /// a dot enters the clock before the stored container was filled with it
+    ClockBeforeFill = "clock-before-fill",
+    /// a node that lost its disk goes on as the same actor, and counts its dots from 1 again
+    CounterReused = "counter-reused",
+    /// a write overwrites all siblings, also those that its client has not seen
+    SiblingsDropped = "siblings-dropped",
+    /// a container without values is removed while its vector still tells something
+    EmptyContainerRemovedEarly = "empty-container-removed-early",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]
