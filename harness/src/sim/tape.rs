@@ -286,7 +286,11 @@ impl Tape {
                     | ClientRequest::GetWith { key, .. }
                     | ClientRequest::Delete { key, .. } => self.keys.contains(key),
                     ClientRequest::Scan { range, .. } => self.keys.iter().any(|key| range.contains(key)),
-                    ClientRequest::Status | ClientRequest::LocalScan { .. } | ClientRequest::Locate { .. } => false,
+                    ClientRequest::Status
+                    | ClientRequest::Publish { .. }
+                    | ClientRequest::Deliveries { .. }
+                    | ClientRequest::LocalScan { .. }
+                    | ClientRequest::Locate { .. } => false,
                 };
                 if asked {
                     self.requests.insert((node, *request_id));
@@ -350,7 +354,7 @@ impl Tape {
 
     fn says(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) -> Vec<Say> {
         match message {
-            PeerMessage::Heartbeat => Vec::new(),
+            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) => Vec::new(),
             PeerMessage::Write { operation, key, version }
             | PeerMessage::StandInWrite { operation, key, version, .. }
                 if self.keys.contains(key) =>

@@ -41,6 +41,8 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         ClientResponse::Status(_)
         | ClientResponse::Entries { .. }
         | ClientResponse::Replicas(_)
+        | ClientResponse::Published { .. }
+        | ClientResponse::Deliveries { .. }
         | ClientResponse::Rows { .. } => "answer".to_owned(),
     }
 }

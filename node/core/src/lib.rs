@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod anti_entropy;
 mod api;
+mod broadcast_host;
 mod cluster;
 pub mod codec;
 mod config;
@@ -43,8 +44,8 @@ mod timers;
 mod types;
 
 pub use api::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, KeyBound, KeyRange, Level, LocalEntry, PeerStatus,
-    ReadOptions, Row, StatusReport, WriteOptions,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Delivered, KeyBound, KeyRange, Level, LocalEntry,
+    PeerStatus, ReadOptions, Row, StatusReport, WriteOptions,
 };
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, Detection, Hints, ReadRepair};

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dissemination::DisseminationMessage;
 use crate::{Key, KeyBound, KeyRange, NodeId, Version};
 
 /// Names one piece of work of a coordinator; unique for the life of that coordinator's process, and drawn so that a
@@ -105,6 +106,8 @@ pub enum PeerMessage {
         /// What is stored.
         answer: ScanAnswer,
     },
+    /// Dissemination: broadcasts and the overlay they travel on. Control lane.
+    Dissemination(DisseminationMessage),
 }
 
 /// What a replica answers to a scan.

@@ -20,6 +20,7 @@
 //! - One `handle` is one output; what it sends or answers states nothing that is not in its `durable` part or an earlier one's.
 //! - No message of a peer makes this panic: what is impossible is counted and ignored.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::sync::Arc;
@@ -27,9 +28,11 @@ use alloc::sync::Arc;
 use rand::Rng;
 
 use crate::anti_entropy::AntiEntropy;
+use crate::broadcast_host::BroadcastHost;
 use crate::config::no_member;
 use crate::coordinator::Coordinator;
 use crate::counters::Counters;
+use crate::dissemination::DisseminationInput;
 use crate::failure_detector::{FULL_MESH_MAX, FailureDetector, Round, Traffic};
 use crate::hints::{HandOver, HintQueues};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
@@ -68,6 +71,8 @@ pub struct Replica {
     pub(crate) counters: Counters,
     /// Neighbours that this node has not compared itself with yet; empty when it is ready.
     pub(crate) catching_up_from: BTreeSet<NodeId>,
+    /// Broadcasts, if the cluster has them.
+    pub(crate) broadcast: Option<Box<BroadcastHost>>,
     /// The clocks of the input being handled.
     pub(crate) now: Now,
     /// The output being made.
@@ -186,6 +191,7 @@ impl Replica {
             sync,
             hints,
             hand_over: HandOver::default(),
+            broadcast: None,
             timers: Timers::default(),
             counters,
             now,
@@ -216,6 +222,11 @@ impl Replica {
             replica.begin_catching_up();
         }
         replica.begin_hand_over();
+        let host = BroadcastHost::start(&replica.config, planted, identity, incarnation, &seed, now);
+        if let Some((mut host, effects)) = host {
+            replica.carry_out_dissemination(&mut host, effects);
+            replica.broadcast = Some(host);
+        }
         // The first heartbeats go out at once, so that the driver makes the links; later ones at a phase of their own, so that
         // nodes started together do not speak together.
         replica.send_heartbeats();
@@ -245,7 +256,7 @@ impl Replica {
 
     /// When to call `handle` with [`Input::Deadline`] at the latest.
     pub fn next_deadline(&self) -> Option<Time> {
-        [self.timers.next(), self.sync.next_deadline()].into_iter().flatten().min()
+        [self.timers.next(), self.sync.next_deadline(), self.dissemination_deadline()].into_iter().flatten().min()
     }
 
     /// Whether this node answers replica reads.
@@ -267,6 +278,8 @@ impl Replica {
             ClientRequest::Scan { range, limit, level } => {
                 return self.coordinate_scan(request_id, range, limit, level);
             }
+            ClientRequest::Publish { payload } => self.publish(payload),
+            ClientRequest::Deliveries { after, limit } => self.deliveries(after, limit),
             ClientRequest::Status => ClientResponse::Status(self.status()),
             ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
             ClientRequest::LocalScan { limit: 0, .. } => {
@@ -319,6 +332,7 @@ impl Replica {
                 self.on_stand_in_read(from, operation, owner, &key, digest_only);
             }
             PeerMessage::Merge { operation, entries } => self.on_merge(from, operation, entries),
+            PeerMessage::Dissemination(message) => self.on_dissemination_message(from, message),
             PeerMessage::MergeAck { operation, foreign } => self.on_merge_ack(from, operation, &foreign),
             PeerMessage::Scan { operation, range, limit } => self.on_scan(from, operation, &range, limit),
             PeerMessage::ScanReply { operation, from: begin, answer } => {
@@ -377,6 +391,7 @@ impl Replica {
         }
         self.detector.on_link(peer, state, self.now.time, &mut self.counters, &mut self.output.events);
         self.on_sync_link(peer, state);
+        self.on_dissemination(DisseminationInput::Link { peer, state });
         if state == Link::Up {
             self.on_owner_linked(peer);
         }
@@ -403,13 +418,21 @@ impl Replica {
         if self.sync.next_deadline().is_some_and(|at| at <= self.now.time) {
             self.on_sync_deadline();
         }
+        if self.dissemination_deadline().is_some_and(|at| at <= self.now.time) {
+            self.on_dissemination(DisseminationInput::Deadline);
+        }
     }
 
     fn send_heartbeats(&mut self) {
         let Round { heartbeats, hang_up } =
             self.detector.tick(self.now.time, &mut self.counters, &mut self.output.events);
-        self.counters.links_given_up += hang_up.len() as u64;
-        self.output.hang_up.extend(hang_up);
+        for peer in hang_up {
+            // The overlay's links stay, however seldom there is news.
+            if !self.is_overlay_neighbour(peer) {
+                self.counters.links_given_up += 1;
+                self.output.hang_up.push(peer);
+            }
+        }
         for peer in heartbeats {
             self.counters.heartbeats_sent += 1;
             self.send(peer, Lane::Control, PeerMessage::Heartbeat);

@@ -18,6 +18,12 @@ impl Replica {
         counters.extend(self.sync.counters().by_name().map(|(name, count)| (name.into(), count)));
         counters.extend(self.marks().hits().map(|(mark, count)| (format!("mark_{}", mark.name()), count)));
         counters.insert("requests_in_work".into(), self.coordinator.in_work() as u64);
+        if let Some(host) = &self.broadcast {
+            let layer = host.layer();
+            let named = |(name, count)| (format!("dissemination_{name}"), count);
+            counters.extend(layer.counters().by_name().into_iter().map(named));
+            counters.insert("dissemination_neighbours".into(), layer.peers().len() as u64);
+        }
         let (mut records, mut bytes) = (0, 0);
         for (owner, queued, queued_bytes) in self.hints.pending() {
             counters.insert(format!("hints_pending_{owner}"), queued);

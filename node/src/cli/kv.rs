@@ -76,6 +76,17 @@ pub enum KvCommand {
         #[arg(long, default_value = "quorum")]
         level: Level,
     },
+    /// Broadcast a text to all members, and print its name.
+    Publish {
+        /// What to broadcast.
+        text: String,
+    },
+    /// Print what was broadcast and delivered at the node, one "number, origin, text" per line.
+    Delivered {
+        /// Only behind this number.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
     /// Print links, digests and counters of the node.
     Status,
     /// Print rows in key order, one "key, stamp, value" per line. Without --level what the node itself stores, tombstones
@@ -108,6 +119,8 @@ enum After {
     Local(Key),
     /// Here.
     Rows(KeyBound),
+    /// Behind this delivery.
+    Delivery(u64),
 }
 
 /// A sentence and the exit code.
@@ -204,6 +217,18 @@ impl KvCommand {
                     rows_left = rows_left.map(|left| left.saturating_sub(printed));
                     after = next.filter(|_| rows_left != Some(0)).map(After::Rows);
                 }
+                ClientResponse::Published { id } => {
+                    let line = format!("{} {:016x} {}\n", id.origin, id.incarnation, id.sequence);
+                    out.extend_from_slice(line.as_bytes());
+                }
+                ClientResponse::Deliveries { deliveries, next, .. } => {
+                    for delivered in &deliveries {
+                        let words = String::from_utf8_lossy(&delivered.payload.0);
+                        let line = format!("{}\t{}\t{words}\n", delivered.number, delivered.id.origin);
+                        out.extend_from_slice(line.as_bytes());
+                    }
+                    after = (!deliveries.is_empty()).then_some(After::Delivery(next));
+                }
                 ClientResponse::Replicas(_) => {
                     return Err(Failure(2, format!("{} gave the answer to another question", connection.node())));
                 }
@@ -236,11 +261,19 @@ impl KvCommand {
                 options: ReadOptions { level: *level, primaries: *primaries },
             },
             KvCommand::Delete { key, level } => ClientRequest::Delete { key: Key(bytes(key)), level: *level },
+            KvCommand::Publish { text } => ClientRequest::Publish { payload: Value(bytes(text)) },
+            KvCommand::Delivered { after: first } => {
+                let after = match after {
+                    Some(After::Delivery(number)) => number,
+                    Some(After::Local(_) | After::Rows(_)) | None => *first,
+                };
+                ClientRequest::Deliveries { after, limit: PAGE_ROWS }
+            }
             KvCommand::Status => ClientRequest::Status,
             KvCommand::Scan { level: None, .. } => {
                 let after = match after {
                     Some(After::Local(key)) => Some(key),
-                    Some(After::Rows(_)) | None => None,
+                    Some(After::Rows(_) | After::Delivery(_)) | None => None,
                 };
                 ClientRequest::LocalScan { after, limit: PAGE_ROWS }
             }
@@ -277,6 +310,8 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         ClientRequest::Get { .. }
         | ClientRequest::GetWith { .. }
         | ClientRequest::Scan { .. }
+        | ClientRequest::Publish { .. }
+        | ClientRequest::Deliveries { .. }
         | ClientRequest::Status
         | ClientRequest::LocalScan { .. }
         | ClientRequest::Locate { .. } => error.message.clone(),

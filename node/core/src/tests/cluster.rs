@@ -664,6 +664,7 @@ fn kind(message: &PeerMessage) -> &'static str {
         PeerMessage::MergeAck { .. } => "merge_ack",
         PeerMessage::Scan { .. } => "scan",
         PeerMessage::ScanReply { .. } => "scan_reply",
+        PeerMessage::Dissemination(_) => "dissemination",
     }
 }
 
