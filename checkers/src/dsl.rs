@@ -16,10 +16,18 @@
 //! unreachable n3
 //! ```
 //!
+//! A recording for models of other data types is written as EDN maps or log lines, in the order of the recording:
+//!
+//! ```text
+//! {:process 0, :time 5, :type :invoke, :f :add, :value 1}
+//! 0 :ok :add 1
+//! ```
+//!
 //! Transactions have lines of their own ([`crate::transactions::notation`]).
 //!
 //! The lines of one process stand in the order of its operations; lines of different processes may stand in any.
 
+use crate::import::{Format, ImportOptions, read_recording};
 use crate::transactions::notation;
 use crate::{Case, Event, EventType, FaultWindow, FinalEntry, FinalState, Function, History, Phase, ProcessId};
 
@@ -32,8 +40,20 @@ const MILLISECOND: u64 = 1_000_000;
 pub fn case(text: &str) -> Result<Case, String> {
     let mut case = Case::default();
     let mut operations = String::new();
+    let (mut recorded, mut format) = (String::new(), None);
     let mut transactions = String::new();
     for (at, line) in text.lines().enumerate() {
+        // Every line keeps its number.
+        recorded.push('\n');
+        if let Some(of_line) = recorded_as(line) {
+            if *format.get_or_insert(of_line) != of_line {
+                return Err(format!("line {}: a recording is either EDN or log lines", at + 1));
+            }
+            recorded.push_str(line);
+            operations.push('\n');
+            transactions.push('\n');
+            continue;
+        }
         let code = line.split('#').next().unwrap_or_default().trim();
         let words: Vec<&str> = code.split_ascii_whitespace().collect();
         let surroundings = match words.as_slice() {
@@ -64,10 +84,27 @@ pub fn case(text: &str) -> Result<Case, String> {
         transactions.push('\n');
     }
     case.history = history(&operations)?;
+    if format.is_some() {
+        // Without the newline before the first line, and with one after the last.
+        let recorded = format!("{}\n", recorded.get(1..).unwrap_or_default());
+        let options = ImportOptions { format, keyed: None };
+        case.recording = Some(read_recording(recorded.as_bytes(), &options).map_err(|error| error.to_string())?);
+    }
     if !transactions.trim().is_empty() {
         case.transactions = Some(notation::transactions(&transactions)?);
     }
     Ok(case)
+}
+
+/// The format of a line that belongs to a recording.
+fn recorded_as(line: &str) -> Option<Format> {
+    let mut words = line.split_ascii_whitespace();
+    let first = words.next()?;
+    if first.starts_with('{') {
+        return Some(Format::Edn);
+    }
+    let process = first.starts_with(':') || first.bytes().all(|byte| byte.is_ascii_digit());
+    (process && words.next().is_some_and(|word| word.starts_with(':'))).then_some(Format::Log)
 }
 
 fn final_line(state: &mut FinalState, words: &[&str]) -> Result<(), String> {

@@ -16,6 +16,10 @@ pub struct CheckOptions {
     pub fault_aftermath: u64,
     /// What the availability checker expects.
     pub availability: AvailabilityBounds,
+    /// What is expected of other data types than registers.
+    pub data: DataOptions,
+    /// Longest staleness that is allowed, milliseconds; `None`: it is measured only.
+    pub staleness_ms_max: Option<f64>,
     /// How much work a model may do whose work can explode; beyond it the verdict is `unknown`, with the reason.
     pub budget: Budget,
     /// How transactions are judged.
@@ -29,6 +33,8 @@ impl Default for CheckOptions {
             tombstones_collected: false,
             fault_aftermath: 2_000_000_000,
             availability: AvailabilityBounds::default(),
+            data: DataOptions::default(),
+            staleness_ms_max: None,
             budget: Budget::default(),
             transactions: crate::transactions::TransactionOptions::default(),
         }
@@ -83,7 +89,7 @@ impl PartialEq for Budget {
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { steps_max: 20_000_000_000, memory_bytes_max: 2 << 30, stop: None }
+        Budget { steps_max: 2_000_000_000, memory_bytes_max: 2 << 30, stop: None }
     }
 }
 
@@ -108,6 +114,34 @@ impl Default for AvailabilityBounds {
             success_share_faults_min: None,
             outage_ms_max: None,
             operations_min: 20,
+        }
+    }
+}
+
+/// What is expected of banks, sets and views.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataOptions {
+    /// Total of all balances of a bank; `None`: that of its first read.
+    pub bank_total: Option<i64>,
+    /// Whether balances may be negative.
+    pub bank_negative_balances: bool,
+    /// Whether a set that is read all the time must be linearizable, so that a stale read breaks it.
+    pub set_linearizable: bool,
+    /// Most peers in an active view.
+    pub view_active_max: u64,
+    /// Most peers in a passive view.
+    pub view_passive_max: u64,
+}
+
+impl Default for DataOptions {
+    fn default() -> DataOptions {
+        DataOptions {
+            bank_total: None,
+            bank_negative_balances: false,
+            set_linearizable: false,
+            view_active_max: 5,
+            view_passive_max: 30,
         }
     }
 }

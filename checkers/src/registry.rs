@@ -3,8 +3,9 @@
 use thiserror::Error;
 
 use crate::models::{
-    acknowledged_writes, availability, causal, causal_convergence, causal_memory, convergence, linearizable,
-    monotonic_quorum_reads, monotonic_reads, monotonic_writes, pram, read_your_writes, regular, safe, sequential,
+    acknowledged_writes, availability, bank, broadcast, causal, causal_convergence, causal_memory, convergence,
+    counter, linearizable, long_fork, monotonic_quorum_reads, monotonic_reads, monotonic_writes, pram, queue,
+    read_your_writes, regular, safe, sequential, set, set_full, staleness, total_queue, two_atomic, unique_ids, views,
     writes_follow_reads,
 };
 use crate::transactions::{Level, checker::checker};
@@ -97,6 +98,18 @@ const CHECKERS: &[Checker] = &[
         check: regular::check,
     },
     Checker {
+        name: two_atomic::NAME,
+        meaning: "One order of all operations keeps real time, and each read returns one of the last two versions.",
+        source: "Golab, Hurwitz and Li, On the k-atomicity-verification problem, 2013",
+        check: two_atomic::check,
+    },
+    Checker {
+        name: staleness::NAME,
+        meaning: "What was read is no staler than allowed; how stale is measured in time, versions, and Delta.",
+        source: "Golab, Li and Shah, Analyzing consistency properties for fun and profit, 2011",
+        check: staleness::check,
+    },
+    Checker {
         name: linearizable::NAME,
         meaning: "Each register behaves as one copy: every operation takes effect at one moment while it is under way.",
         source: "Herlihy and Wing, 1990; Gibbons and Korach, Testing shared memories, 1997 (known reads-from)",
@@ -119,6 +132,66 @@ const CHECKERS: &[Checker] = &[
         meaning: "Enough operations succeed while no fault is in force, and outages stay within bounds.",
         source: "Kingsbury, Jepsen: checker/stats and checker/perf",
         check: availability::check,
+    },
+    Checker {
+        name: set::NAME,
+        meaning: "At the end a set holds every element whose add was acknowledged, and nothing that nobody added.",
+        source: "Kingsbury, Jepsen: checker/set",
+        check: set::check,
+    },
+    Checker {
+        name: set_full::NAME,
+        meaning: "An element that is known to be in a set stays there, once.",
+        source: "Kingsbury, Jepsen: checker/set-full",
+        check: set_full::check,
+    },
+    Checker {
+        name: counter::NAME,
+        meaning: "Each read of a counter lies between what had surely been added and what may have been.",
+        source: "Kingsbury, Jepsen: checker/counter",
+        check: counter::check,
+    },
+    Checker {
+        name: queue::NAME,
+        meaning: "Every dequeue returns something that was enqueued and is not dequeued yet.",
+        source: "Kingsbury, Jepsen: checker/queue",
+        check: queue::check,
+    },
+    Checker {
+        name: total_queue::NAME,
+        meaning: "What goes into a queue comes out of it.",
+        source: "Kingsbury, Jepsen: checker/total-queue",
+        check: total_queue::check,
+    },
+    Checker {
+        name: unique_ids::NAME,
+        meaning: "No id is given out twice.",
+        source: "Kingsbury, Jepsen: checker/unique-ids",
+        check: unique_ids::check,
+    },
+    Checker {
+        name: bank::NAME,
+        meaning: "Transfers never change the total of all balances, and no balance is negative.",
+        source: "Kingsbury, Jepsen: tests.bank",
+        check: bank::check,
+    },
+    Checker {
+        name: long_fork::NAME,
+        meaning: "Of two reads of the same keys one saw all that the other saw.",
+        source: "Kingsbury, Jepsen: tests.long-fork; Sovran et al., Walter, 2011",
+        check: long_fork::check,
+    },
+    Checker {
+        name: broadcast::NAME,
+        meaning: "Every message reaches every correct node, once, and none is made up.",
+        source: "Hadzilacos and Toueg, 1994; Cachin, Guerraoui and Rodrigues, 2011, chapter 3",
+        check: broadcast::check,
+    },
+    Checker {
+        name: views::NAME,
+        meaning: "Partial views are disjoint, bounded, symmetric and connect all nodes.",
+        source: "Leitao, Pereira and Rodrigues, HyParView, 2007",
+        check: views::check,
     },
     checker::<{ Level::ReadUncommitted as usize }>(),
     checker::<{ Level::ReadCommitted as usize }>(),

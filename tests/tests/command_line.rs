@@ -128,3 +128,32 @@ fn an_interrupted_simulation_says_so() {
         }
     }
 }
+
+#[test]
+fn histories_of_other_systems_are_judged_and_converted() {
+    let place = Workplace::new();
+    let lines = "0\t:invoke\t:add\t1\n0\t:ok\t:add\t1\n1\t:invoke\t:read\tnil\n1\t:ok\t:read\t#{1}\n";
+    place.file("good.log", lines);
+    let held = place.run(&["check", "good.log"]);
+    held.expect_code(0)
+        .expect_words("The format is log, guessed")
+        .expect_words("set-full")
+        .expect_words("verdict: holds");
+    let edn = place.run(&["convert", "good.log", "--to", "edn"]);
+    edn.expect_code(0);
+    assert!(edn.stdout.starts_with("{:index 0, :type :invoke, :process 0, :f :add, :value 1}\n"), "{}", edn.stdout);
+    place.file("bad.edn", &edn.stdout.replace("#{1}", "#{2}"));
+    let broken = place.run(&["check", "bad.edn", "--model", "set", "--json"]);
+    broken.expect_code(1);
+    let told = object(&broken);
+    assert_eq!((&told["format"], &told["found"]), (&"edn".into(), &"violated".into()));
+    assert_eq!(told["verdicts"][0]["checker"], "set");
+    // The way back is the same text.
+    place.file("again.edn", &edn.stdout);
+    let text = place.run(&["convert", "again.edn", "--to", "text"]);
+    assert_eq!(text.stdout, lines);
+    place.run(&["check", "good.log", "--format", "edn"]).expect_code(64).expect_words("line 1, column 1");
+    place.file("other.edn", "{:type :ok :f :juggle :process 1}\n");
+    place.run(&["check", "other.edn"]).expect_code(64).expect_words("no model fits");
+    place.run(&["check", "good.log", "--memory", "lots"]).expect_code(64).expect_words("no size");
+}

@@ -170,10 +170,10 @@ pub(super) fn pair(records: &[Record], real_time: bool) -> Result<Operations<'_>
         let operation = &mut all[at];
         if operation.invocation.f != record.f {
             let problem = format!(
-                "{} completes ({}) a {}, but its open operation is the {} of line {}",
+                "{} completes ({}) {}, but its open operation is the {} of line {}",
                 record.process,
                 record.kind.as_str(),
-                record.f,
+                a(&record.f),
                 operation.invocation.f,
                 operation.invocation.line
             );
@@ -227,11 +227,19 @@ fn take_nameless(
     Ok(Some(found))
 }
 
+/// `a read`, `an add`.
+fn a(f: &str) -> String {
+    let article = if f.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+    format!("{article} {f}")
+}
+
 fn overlap(record: &Record, open: &Record) -> String {
     let (process, f) = (&record.process, &record.f);
     format!(
-        "{process} begins a {f} while its {} of line {} is open: expected the completion of that first",
-        open.f, open.line
+        "{process} begins {} while its {} of line {} is open: expected the completion of that first",
+        a(f),
+        open.f,
+        open.line
     )
 }
 

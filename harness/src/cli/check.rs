@@ -1,11 +1,12 @@
 //! `hearsay check`: judges again what was recorded, by the expectations of its plan or by models of one's choice.
+//! Histories of other systems are [`super::foreign`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use hearsay_checkers::{Case, CheckOptions};
+use hearsay_checkers::Case;
 use hearsay_workloads::Expectation;
 use serde::Serialize;
 
@@ -15,13 +16,18 @@ use crate::report::{JudgedVerdict, Problem, ProblemKind, RunReport, outcome_of, 
 use crate::run::judge::{judge_case, options_of};
 use crate::store::{RunDirectory, load_case, load_json};
 
+use super::foreign::{self, ForeignArgs, ModelArgs};
 use super::{misused, print, print_json};
 
 /// What to judge.
 #[derive(Clone, Debug, Args)]
 pub(super) struct CheckArgs {
-    /// A run's directory, such as store/latest, or a history.jsonl
+    /// A run's directory, such as store/latest, or a history: this program's, or one of another system
     path: PathBuf,
+    #[command(flatten)]
+    foreign: ForeignArgs,
+    #[command(flatten)]
+    models: ModelArgs,
     /// Judge by these models only, each expected to hold unless the run's plan expects it to be violated
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     model: Vec<String>,
@@ -43,6 +49,11 @@ struct Judged {
 
 /// Judges and prints.
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
+    match foreign::load(&args.path, &args.foreign) {
+        Ok(None) => {}
+        Ok(Some(loaded)) => return foreign::check(loaded, &args.model, &args.models, args.json),
+        Err(error) => return misused(&error),
+    }
     let judged = match judge(args) {
         Ok(judged) => judged,
         Err(error) => return misused(&error),
@@ -61,8 +72,10 @@ fn judge(args: &CheckArgs) -> Result<Judged, String> {
     let case = load_case(path).map_err(|error| error.to_string())?;
     let plan = load_plan(path)?;
     let ended = case.phases.last().map_or(0, |phase| phase.to);
-    let options =
-        |checker: &str| plan.as_ref().map_or_else(CheckOptions::default, |plan| options_of(plan, ended, checker));
+    let options = |checker: &str| match &plan {
+        Some(plan) => args.models.limit(options_of(plan, ended, checker)),
+        None => args.models.options(),
+    };
     let expect = expectations(args, &case, plan.as_ref());
     let verdicts = judge_case(&case, &expect, options).map_err(|error| error.to_string())?;
     // What the run itself had to say stays said: a fault that never bit does not bite by judging again.
@@ -98,7 +111,7 @@ fn expectations(args: &CheckArgs, case: &Case, plan: Option<&Plan>) -> BTreeMap<
     if let Some(plan) = plan {
         return plan.expect.clone();
     }
-    let all = hearsay_checkers::checkers().iter().map(|checker| checker.name.to_owned());
+    let all = hearsay_checkers::models_of(case).into_iter().map(str::to_owned);
     let expected = |name: String| {
         // A history by itself does not say what was stored at the end, nor when faults were in force.
         let about_the_run = ["convergence", "acknowledged-writes", "availability"].contains(&name.as_str());

@@ -5,8 +5,10 @@
 mod check;
 mod claims;
 mod compare;
+mod convert;
 mod doctor;
 mod findings;
+mod foreign;
 mod list;
 mod overlay;
 #[cfg(feature = "planted-bugs")]
@@ -16,6 +18,7 @@ mod planted_shrink;
 mod run;
 mod seeds;
 mod shrink;
+mod shrink_real;
 mod sim;
 mod trace;
 
@@ -48,8 +51,10 @@ Exit codes: 0 as expected; 1 a violation, or a node died; 2 unknown: too little 
 enum Command {
     /// Run a campaign, or a saved plan, against real nodes in a sandbox, or with --sim on virtual time
     Run(run::RunArgs),
-    /// Judge a stored run, or a history by itself, again
+    /// Judge a stored run again, or a history by itself, of other systems too
     Check(check::CheckArgs),
+    /// Write a history in another format: JSON lines, Jepsen's EDN or text
+    Convert(convert::ConvertArgs),
     /// Show what happened around an operation, message by message, in the simulator
     Trace(trace::TraceArgs),
     /// Shrink the plan of a run that was not as expected to the few faults and operations that matter
@@ -116,6 +121,7 @@ fn dispatch() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::run(&args, inside),
         Command::Check(args) => check::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -8,5 +8,5 @@ mod types;
 
 pub use expectations::{outcome_of, required_outcome};
 pub use operations::{PhaseOperations, operations_by_phase};
-pub use text::{header, render, render_judgement, simulated_header};
+pub use text::{header, render, render_judgement, render_verdicts, simulated_header};
 pub use types::{FaultReport, JudgedVerdict, Problem, ProblemKind, RunReport, Simulation};

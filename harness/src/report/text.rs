@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
-use hearsay_checkers::Judgement;
+use hearsay_checkers::{Judgement, Verdict};
 use hearsay_workloads::Expectation;
 
 use crate::exit::Outcome;
@@ -46,6 +46,28 @@ pub fn render_judgement(
         notes.iter().try_for_each(|note| writeln!(out, "{note}"))?;
         write_judgement(out, verdicts, problems)?;
         writeln!(out, "\nverdict: {} (exit code {})", outcome.words(), outcome.exit_code())
+    })();
+    written.expect("a String takes all that is written");
+    text
+}
+
+/// Verdicts of which nobody expected anything, beginning with `title`; `found` is the worst of them.
+pub fn render_verdicts(title: &str, notes: &[String], verdicts: &[Verdict], found: Judgement, exit_code: u8) -> String {
+    let mut text = String::new();
+    let out = &mut text;
+    let written = (|| {
+        writeln!(out, "{title}")?;
+        notes.iter().try_for_each(|note| writeln!(out, "{note}"))?;
+        writeln!(out, "\nVerdicts")?;
+        let mut table = plain_table(&["model", "verdict", "evidence"]);
+        for verdict in verdicts {
+            table.add_row(vec![verdict.checker.clone(), verdict.judgement.to_string(), evidence(verdict)]);
+        }
+        write_table(out, &table)?;
+        for verdict in verdicts.iter().filter(|verdict| verdict.judgement != Judgement::Holds) {
+            write_explanation(out, verdict)?;
+        }
+        writeln!(out, "\nverdict: {found} (exit code {exit_code})")
     })();
     written.expect("a String takes all that is written");
     text
@@ -124,21 +146,12 @@ fn write_judgement(out: &mut String, verdicts: &[JudgedVerdict], problems: &[Pro
                 expected(judged.expectation).to_owned(),
                 judged.verdict.judgement.to_string(),
                 mark(judged).to_owned(),
-                evidence(judged),
+                evidence(&judged.verdict),
             ]);
         }
         write_table(out, &table)?;
         for judged in verdicts.iter().filter(|judged| needs_explanation(judged)) {
-            writeln!(out, "\n{}: {}", judged.verdict.checker, judged.verdict.judgement)?;
-            for sentence in &judged.verdict.explanation {
-                writeln!(out, "  {sentence}")?;
-            }
-            if judged.verdict.violations > 1 {
-                writeln!(out, "  ({} in all, of which this is the clearest)", judged.verdict.violations)?;
-            }
-            for assumption in &judged.verdict.assumptions {
-                writeln!(out, "  assumed: {assumption}")?;
-            }
+            write_explanation(out, &judged.verdict)?;
         }
     }
     if !problems.is_empty() {
@@ -147,6 +160,20 @@ fn write_judgement(out: &mut String, verdicts: &[JudgedVerdict], problems: &[Pro
             // The end of a log keeps its lines, indented.
             writeln!(out, "  {}", problem.message.trim_end().replace('\n', "\n    "))?;
         }
+    }
+    Ok(())
+}
+
+fn write_explanation(out: &mut String, verdict: &Verdict) -> std::fmt::Result {
+    writeln!(out, "\n{}: {}", verdict.checker, verdict.judgement)?;
+    for sentence in &verdict.explanation {
+        writeln!(out, "  {sentence}")?;
+    }
+    if verdict.violations > 1 {
+        writeln!(out, "  ({} in all, of which this is the clearest)", verdict.violations)?;
+    }
+    for assumption in &verdict.assumptions {
+        writeln!(out, "  assumed: {assumption}")?;
     }
     Ok(())
 }
@@ -190,8 +217,7 @@ fn needs_explanation(judged: &JudgedVerdict) -> bool {
 }
 
 /// What the checker says it saw; a violation is explained below the table.
-fn evidence(judged: &JudgedVerdict) -> String {
-    let verdict = &judged.verdict;
+fn evidence(verdict: &Verdict) -> String {
     match (verdict.judgement, verdict.violations) {
         (Judgement::Violated, 1) => "1 violation, see below".to_owned(),
         (Judgement::Violated, many) => format!("{many} violations, see below"),

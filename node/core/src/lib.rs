@@ -17,11 +17,13 @@ extern crate std;
 pub mod anti_entropy;
 mod api;
 mod broadcast_host;
+pub mod causal;
 mod cluster;
 pub mod codec;
 mod config;
 mod coordinator;
 mod counters;
+mod dcc;
 pub mod dissemination;
 mod failure_detector;
 mod hints;
@@ -30,6 +32,7 @@ mod marks;
 pub mod merkle;
 pub mod message;
 mod planted;
+mod repair;
 mod replica;
 pub mod ring;
 mod rng;
@@ -45,10 +48,10 @@ mod types;
 
 pub use api::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, Delivered, KeyBound, KeyRange, Level, LocalEntry,
-    PeerStatus, ReadOptions, Row, StatusReport, WriteOptions,
+    PeerStatus, ReadOptions, RepairReport, Row, StatusReport, WriteOptions,
 };
 pub use cluster::Cluster;
-pub use config::{ClusterConfig, ConfigError, Detection, Hints, ReadRepair};
+pub use config::{ClusterConfig, ConfigError, Conflict, Detection, Hints, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
 #[cfg(feature = "planted-bugs")]

@@ -2,12 +2,15 @@
 
 mod broadcast;
 mod cluster;
+mod dcc;
+mod dcc_nemesis;
 mod hints;
 mod levels;
 mod nemesis;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod protocol;
+mod read_repair;
 mod scans;
 mod single;
 mod sloppy;

@@ -1,0 +1,30 @@
+//! Histories of other systems get the verdicts that their names say.
+
+use std::path::PathBuf;
+
+use hearsay_checkers::import::{ImportOptions, read_recording};
+use hearsay_checkers::{Case, CheckOptions, Judgement, applicable, judge};
+
+/// Files, each with the models it is about.
+const FILES: &[(&str, &[&str])] = &[
+    ("good-counter.edn", &["counter"]),
+    ("good-set.edn", &["set", "set-full"]),
+    ("bad-set-full.edn", &["set", "set-full"]),
+    ("bad-long-fork.edn", &["long-fork"]),
+];
+
+#[test]
+fn foreign_histories_are_judged_as_labelled() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/foreign");
+    for (name, models) in FILES {
+        let bytes = std::fs::read(folder.join(name)).unwrap();
+        let recording = read_recording(bytes.as_slice(), &ImportOptions::default()).unwrap();
+        assert_eq!(applicable(&recording), *models, "{name}");
+        let case = Case { recording: Some(recording), ..Case::default() };
+        let verdicts = judge(&case, models, &CheckOptions::default()).unwrap();
+        let expected = if name.starts_with("good") { Judgement::Holds } else { Judgement::Violated };
+        for verdict in verdicts {
+            assert_eq!(verdict.judgement, expected, "{name}: {verdict:?}");
+        }
+    }
+}
