@@ -129,7 +129,7 @@ fn who_was_cut_off_hears_of_it_later() {
 
 #[test]
 fn the_inbox_is_a_window_and_says_what_was_missed() {
-    let mut room = Room::new(1, Some(DisseminationConfig::default()));
+    let mut room = Room::new(3, Some(DisseminationConfig::default()));
     for number in 0..5_000 {
         room.ask(1, publish(&alloc::format!("{number}")));
     }
