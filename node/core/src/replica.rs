@@ -380,7 +380,7 @@ impl Replica {
         let traffic = Traffic::of(&message);
         self.detector.on_heard(from, traffic, self.now.time, &mut self.counters, &mut self.output.events);
         let of_other_policy = match &message {
-            PeerMessage::Heartbeat => false,
+            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) => false,
             PeerMessage::Causal(_) => self.dcc.is_none(),
             _ => self.dcc.is_some(),
         };
