@@ -53,6 +53,16 @@ impl Case {
     }
 }
 
+impl Case {
+    /// The history with names: as it is, or of the registers if there is none.
+    pub(crate) fn named_history(&self) -> Result<Cow<'_, History>, NoRegisters> {
+        if !self.history.operations.is_empty() || (self.recording.is_none() && self.registers.is_none()) {
+            return Ok(Cow::Borrowed(&self.history));
+        }
+        self.registers()?.to_history().map(Cow::Owned).map_err(NoRegisters)
+    }
+}
+
 /// A phase of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {

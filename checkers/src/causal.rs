@@ -17,4 +17,5 @@ mod saturation;
 mod story;
 
 pub(crate) use clocks::Kept;
+pub(crate) use graph::{Graph, INITIAL, Impossible, NONE, Node, UNKNOWN};
 pub(crate) use judge::{Model, judge};

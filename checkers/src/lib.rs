@@ -13,23 +13,28 @@ mod data;
 pub mod dsl;
 mod explain;
 pub mod export;
+mod fast;
 mod final_keys;
 mod history;
 pub mod import;
 mod intervals;
 mod key_history;
+mod lattice;
 mod models;
 mod options;
 mod order;
+mod picture;
 pub mod record;
 pub mod registers;
 mod registry;
+pub mod search;
 mod table;
 pub mod transactions;
 mod verdict;
 mod version_graph;
 mod version_order;
 mod version_story;
+mod zones;
 
 pub use applicable::{applicable, models_of};
 pub use case::{Case, FaultWindow, FinalEntry, FinalState, Phase};
@@ -37,6 +42,9 @@ pub use history::{
     Event, EventType, Function, History, HistoryBuilder, HistoryError, OpIndex, Operation, Outcome, ProcessId,
     ReadError, read_jsonl,
 };
+pub use lattice::{Lattice, Standing, strongest};
 pub use options::{AvailabilityBounds, Budget, CheckOptions, DataOptions, Stop, StopFn};
+pub use picture::timeline_svg;
+pub use registers::registers_from_jsonl;
 pub use registry::{Checker, UnknownChecker, checkers, find, judge};
 pub use verdict::{Judgement, KindCount, Verdict};

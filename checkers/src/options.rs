@@ -18,6 +18,8 @@ pub struct CheckOptions {
     pub availability: AvailabilityBounds,
     /// What is expected of other data types than registers.
     pub data: DataOptions,
+    /// Longest staleness that is allowed, milliseconds; `None`: it is measured only.
+    pub staleness_ms_max: Option<f64>,
     /// How much work a model may do whose work can explode; beyond it the verdict is `unknown`, with the reason.
     pub budget: Budget,
     /// How transactions are judged.
@@ -32,6 +34,7 @@ impl Default for CheckOptions {
             fault_aftermath: 2_000_000_000,
             availability: AvailabilityBounds::default(),
             data: DataOptions::default(),
+            staleness_ms_max: None,
             budget: Budget::default(),
             transactions: crate::transactions::TransactionOptions::default(),
         }
@@ -86,7 +89,7 @@ impl PartialEq for Budget {
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { steps_max: 20_000_000_000, memory_bytes_max: 2 << 30, stop: None }
+        Budget { steps_max: 2_000_000_000, memory_bytes_max: 2 << 30, stop: None }
     }
 }
 

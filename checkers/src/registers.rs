@@ -6,8 +6,10 @@
 //! [`Recording`] of reads and writes; what is neither is refused with the reason.
 
 mod from_recording;
+mod jsonl;
 
 pub use from_recording::NotRegisters;
+pub use jsonl::registers_from_jsonl;
 
 use crate::table::Interner;
 use crate::{Function, History, OpIndex, Outcome, ProcessId};
@@ -119,6 +121,47 @@ impl Registers {
             clock: Clock::Nanoseconds,
             notes: history.notes.clone(),
         }
+    }
+
+    /// The same as a history with names and numbers as values.
+    ///
+    /// # Errors
+    /// The values are not whole numbers from 0, or there is no real time, as a sentence.
+    pub fn to_history(&self) -> Result<History, String> {
+        if self.values.is_some() {
+            return Err("The values are not all whole numbers from 0, or nil.".to_owned());
+        }
+        if self.clock == Clock::Nothing {
+            return Err("The history says nothing about real time.".to_owned());
+        }
+        // A process that goes on after an indeterminate operation is a session of its own.
+        let mut unused = self.ops.iter().map(|op| op.process.0).max().unwrap_or(0) + 1;
+        let mut process_of = vec![None; self.sessions as usize];
+        let mut taken = std::collections::BTreeSet::new();
+        let operations = self.ops.iter().map(|op| {
+            let process = *process_of[op.session as usize].get_or_insert_with(|| {
+                if taken.insert(op.process) {
+                    op.process
+                } else {
+                    unused += 1;
+                    ProcessId(unused)
+                }
+            });
+            crate::Operation {
+                index: op.index,
+                process,
+                f: op.f,
+                key: self.key_of(op).to_owned(),
+                value: op.value(),
+                invoked: op.invoked,
+                completed: (op.completed != OPEN).then_some(op.completed),
+                outcome: op.outcome,
+                node: None,
+                error: None,
+            }
+        });
+        let operations = operations.collect();
+        Ok(History { operations, notes: self.notes.clone() })
     }
 
     /// Name of the key of an operation.

@@ -5,7 +5,8 @@ use thiserror::Error;
 use crate::models::{
     acknowledged_writes, availability, bank, broadcast, causal, causal_convergence, causal_memory, convergence,
     counter, linearizable, long_fork, monotonic_quorum_reads, monotonic_reads, monotonic_writes, pram, queue,
-    read_your_writes, regular, safe, sequential, set, set_full, total_queue, unique_ids, views, writes_follow_reads,
+    read_your_writes, regular, safe, sequential, set, set_full, staleness, total_queue, two_atomic, unique_ids, views,
+    writes_follow_reads,
 };
 use crate::transactions::{Level, checker::checker};
 use crate::{Case, CheckOptions, Verdict};
@@ -95,6 +96,18 @@ const CHECKERS: &[Checker] = &[
         meaning: "A read returns a version that was written while it ran, or was not overwritten before it began.",
         source: "Lamport, On interprocess communication, 1986; Shao et al., Multiwriter consistency conditions, 2011",
         check: regular::check,
+    },
+    Checker {
+        name: two_atomic::NAME,
+        meaning: "One order of all operations keeps real time, and each read returns one of the last two versions.",
+        source: "Golab, Hurwitz and Li, On the k-atomicity-verification problem, 2013",
+        check: two_atomic::check,
+    },
+    Checker {
+        name: staleness::NAME,
+        meaning: "What was read is no staler than allowed; how stale is measured in time, versions, and Delta.",
+        source: "Golab, Li and Shah, Analyzing consistency properties for fun and profit, 2011",
+        check: staleness::check,
     },
     Checker {
         name: linearizable::NAME,

@@ -30,11 +30,11 @@ mod registers;
 mod search;
 mod story;
 
-pub use analysis::{Analysis, Finding, LevelVerdict, TransactionOptions, analyse};
+pub use analysis::{Analysis, Finding, FindingEdge, LevelVerdict, TransactionOptions, analyse};
 pub use convert::TransactionsError;
 pub use history::{
     HistoryTooLarge, Key, List, MicroOp, Transaction, TransactionHistory, TransactionHistoryBuilder, TransactionId,
     Value,
 };
 pub use level::{Anomaly, Level, Scope};
-pub use picture::cycle_svg;
+pub use picture::anomaly_svg;

@@ -1,8 +1,10 @@
 //! The models of sessions, and regular and safe registers, against their definitions: small random histories of two keys, every order tried
 //! one by one. The reference shares nothing with the checkers but the types.
 
+use hearsay_checkers::registers::Registers;
 use hearsay_checkers::{
     Case, CheckOptions, Event, EventType, Function, History, Judgement, Operation, Outcome, ProcessId, judge,
+    registers_from_jsonl,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -230,6 +232,10 @@ fn steps(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
 /// Builds a history of the keys x and y. What a read returns is chosen among null and the values written so far, of its key
 /// or rarely of the other.
 fn history(steps: &[Step]) -> History {
+    History::from_events(events(steps)).expect("a generated history is well formed")
+}
+
+fn events(steps: &[Step]) -> Vec<Event> {
     let mut clocks = [0_u64; 3];
     let mut process_of = [0_u64, 1, 2];
     let mut events: Vec<(u64, usize, Event)> = Vec::new();
@@ -273,8 +279,7 @@ fn history(steps: &[Step]) -> History {
         }
     }
     events.sort_by_key(|(time, order, _)| (*time, *order));
-    let numbered = events.into_iter().zip(0..).map(|((_, _, event), index)| Event { index, ..event });
-    History::from_events(numbered.collect()).expect("a generated history is well formed")
+    events.into_iter().zip(0..).map(|((_, _, event), index)| Event { index, ..event }).collect()
 }
 
 /// Two registers of one copy: every operation takes effect at one moment between its ends.
@@ -352,6 +357,42 @@ fn copies_that_are_late_are_pram_and_what_more_they_are_agrees() {
     println!("violated, held: {seen:?}");
     let causal = &seen[3..6];
     assert!(causal.iter().all(|[violated, held]| *violated > 25 && *held > 25), "{seen:?}");
+}
+
+#[test]
+fn the_compact_form_gives_the_same_verdicts_as_the_one_with_names() {
+    let mut fast = 0_u32;
+    run(6_000, &(steps(2..22), any::<bool>()), |(steps, is_atomic)| {
+        let events = events(&steps);
+        let mut lines = Vec::new();
+        events.iter().for_each(|event| event.write_json_line(&mut lines));
+        let mut history = History::from_events(events).unwrap();
+        let mut registers = registers_from_jsonl(lines.as_slice()).unwrap();
+        prop_assert_eq!(&registers.ops, &Registers::from_history(&history).ops);
+        if is_atomic {
+            history = atomic(&steps);
+            registers = Registers::from_history(&history);
+        }
+        let named = Case { history, ..Case::default() };
+        let compact = Case { registers: Some(registers), ..Case::default() };
+        let models = ["monotonic-reads", "monotonic-quorum-reads", "read-your-writes", "linearizable"];
+        for model in MODELS.into_iter().chain(models) {
+            let verdicts =
+                [&named, &compact].map(|case| judge(case, &[model], &CheckOptions::default()).unwrap().remove(0));
+            prop_assert_eq!(verdicts[0].judgement, verdicts[1].judgement, "{:#?} \n{}", verdicts, text(&named.history));
+            prop_assert_eq!(
+                &verdicts[0].explanation,
+                &verdicts[1].explanation,
+                "{}: \n{}",
+                model,
+                text(&named.history)
+            );
+            prop_assert_eq!(&verdicts[0].evidence, &verdicts[1].evidence, "{}: \n{}", model, text(&named.history));
+            fast += u32::from(verdicts[0].judgement == Judgement::Holds);
+        }
+        Ok(())
+    });
+    assert!(fast > 5_000, "many must hold: {fast}");
 }
 
 fn text(history: &History) -> String {

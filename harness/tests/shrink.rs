@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use hearsay::plan::Plan;
+use hearsay::plan::{Endpoint, Fault, PartitionShape, Phases, Plan, PlannedFault};
+use hearsay_core::NodeId;
 use serde_json::Value;
 
 /// Runs the program; exit code, what it printed, what it complained.
@@ -83,4 +84,46 @@ fn what_can_not_be_shrunk_is_said_with_its_mend() {
     let (code, _, told) = hearsay(here.path(), &asked);
     assert_eq!(code, 2);
     assert!(told.contains("does not come again") && told.contains("over 2 seeds") && told.contains("mend"), "{told}");
+}
+
+/// A read behind a partition is stale, whatever else there is.
+#[test]
+fn on_real_processes_what_they_do_not_need_goes_too() {
+    let here = tempfile::tempdir().unwrap();
+    let (code, ..) = hearsay(here.path(), &["run", "stale-reads", "--sim", "--seed", "4"]);
+    assert_eq!(code, 0);
+    let mut plan = Plan::load(&here.path().join("store/latest/plan.yaml")).unwrap();
+    let n = |number| Endpoint::Node(NodeId(number));
+    let blocked = vec![(n(1), n(3)), (n(2), n(3)), (n(3), n(1)), (n(3), n(2))];
+    let partition = Fault::Partition { shape: PartitionShape::IsolateOne, blocked };
+    let slow = Fault::SlowDisk { nodes: vec![NodeId(2)], sync_ms: 5 };
+    plan.faults = vec![
+        PlannedFault { id: "f1".to_owned(), at_ms: 300, duration_ms: 1_900, fault: partition },
+        PlannedFault { id: "f2".to_owned(), at_ms: 400, duration_ms: 1_700, fault: slow },
+    ];
+    let operations = [
+        "700 c0 n1 write k1=1",
+        "1200 c1 n1 read k1",
+        "1700 c1 n3 read k1",
+        "500 c2 n2 read k2",
+        "900 c2 n2 write k2=2",
+    ];
+    plan.operations = operations.map(|text| text.parse().unwrap()).to_vec();
+    plan.phases = Phases { warmup_ms: 300, faults_ms: 2_000, healed_ms: 300, ..plan.phases };
+    assert_eq!(plan.validate(), [""; 0]);
+    let file = here.path().join("plan.yaml");
+    plan.save(&file).unwrap();
+    let asked = ["shrink", "plan.yaml", "--real", "--checker", "monotonic-reads", "--budget", "40s", "--json"];
+    let (code, printed, told) = hearsay(here.path(), &asked);
+    assert_eq!(code, 0, "{printed}{told}");
+    let shrunk: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(shrunk["world"], "real", "{shrunk}");
+    let small = Plan::load(&here.path().join("shrunk/plan.yaml")).unwrap();
+    assert_eq!((small.faults.len(), small.operations.len()), (1, 3), "{}", small.to_yaml());
+    let script = fs::read_to_string(here.path().join("shrunk/replay.sh")).unwrap();
+    assert!(script.contains("run --plan") && !script.contains("--sim"), "{script}");
+    let asked = ["shrink", "plan.yaml", "--real", "--repeats", "2", "--needed", "3", "--checker", "monotonic-reads"];
+    let (code, _, told) = hearsay(here.path(), &asked);
+    assert_eq!(code, 64, "{told}");
+    assert!(told.contains("3 of 2 runs") && told.contains("mend: give --repeats 3"), "{told}");
 }

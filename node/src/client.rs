@@ -219,8 +219,9 @@ fn check_lengths(request: &ClientRequest) -> Result<(), RequestError> {
         | ClientRequest::Delete { key, .. }
         | ClientRequest::Locate { key } => (Some(key), None),
         ClientRequest::LocalScan { after, .. } => (after.as_ref(), None),
+        ClientRequest::Write { key, value, .. } => (Some(key), value.as_ref()),
         // Too long a bound of a scan the node refuses itself.
-        ClientRequest::Status | ClientRequest::Scan { .. } => (None, None),
+        ClientRequest::Status | ClientRequest::Repair | ClientRequest::Scan { .. } => (None, None),
     };
     let too_long = |what, length, limit| {
         Err(RequestError::NotSent(format!("the {what} has {length} bytes, the limit is {limit}")))

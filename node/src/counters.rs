@@ -74,7 +74,7 @@ counters! {
     transport_dials_failed,
     /// Connections given up because the same pair already had one.
     transport_duplicates,
-    /// Links taken back by a process whose place another one of the same identity had taken: two processes say they are one.
+    /// Connections refused because another process of the same identity is linked and answers: two processes say they are one.
     transport_identity_contested,
     /// Links that came up.
     transport_links_up,

@@ -210,7 +210,7 @@ impl Driver {
         asker.answer(ClientResponse::Failed(ClientError { kind: ClientErrorKind::Unavailable, message }));
     }
 
-    fn judge(&mut self, offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict>) {
+    fn judge(&mut self, offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict<quinn::Connection>>) {
         let peer = offer.peer;
         let (decision, changes) = self.links.offer(offer);
         self.change(changes);

@@ -44,6 +44,21 @@ async fn the_command_line_speaks_with_a_cluster() {
     let (code, scanned, _) = by_address(&["scan"]);
     let columns: Vec<&str> = scanned.trim_end().split('\t').collect();
     assert!(code == Some(0) && columns.len() == 3 && columns[0] == "greeting" && columns[2] == "hello", "{scanned}");
+    // Rows as a quorum sees them, page by page.
+    for key in ["list/a", "list/b", "list/c"] {
+        assert_eq!(by_config(&["put", key, "row", "--level", "any"]).0, Some(0));
+        assert_eq!(by_config(&["put", key, "row", "--level", "one", "--primaries", "all"]).0, Some(0));
+    }
+    let keys = |rows: &str| rows.lines().filter_map(|row| Some(row.split('\t').next()?.to_owned())).collect::<Vec<_>>();
+    let (code, rows, _) = by_address(&["scan", "--level", "quorum", "--prefix", "list/"]);
+    assert_eq!((code, keys(&rows)), (Some(0), vec!["list/a".to_owned(), "list/b".to_owned(), "list/c".to_owned()]));
+    let (_, rows, _) = by_address(&["scan", "--level", "all", "--from", "list/b", "--limit", "1"]);
+    assert_eq!(keys(&rows), ["list/b"]);
+    let (code, _, error) = by_address(&["get", "greeting", "--level", "any"]);
+    assert!(code == Some(2) && error.contains("level any is for the acknowledgement of writes alone"), "{error}");
+    for key in ["list/a", "list/b", "list/c"] {
+        assert_eq!(by_config(&["delete", key, "--level", "all"]).0, Some(0));
+    }
     let (code, report, _) = by_address(&["status"]);
     assert!(code == Some(0) && report.contains("n1       linked, alive"), "{report}");
     assert_eq!(by_address(&["delete", "greeting", "--level", "quorum"]).0, Some(0));

@@ -326,3 +326,78 @@ async fn noise_on_the_socket_disturbs_nobody() {
     }
     scene.counted("transport_handshakes_failed", 0).await;
 }
+
+/// A process that ends with the test.
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a node holds itself under a key.
+async fn held(connection: &ClientConnection, key: &str) -> Option<String> {
+    let scan = ClientRequest::LocalScan { after: None, limit: 1_000 };
+    match connection.request(&scan, TIMEOUT).await.unwrap() {
+        ClientResponse::Entries { entries, more: false } => {
+            let entry = entries.into_iter().find(|entry| entry.key.0 == key.as_bytes())?;
+            entry.value.map(|value| String::from_utf8(value.0).unwrap())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_second_process_of_one_identity_is_refused_while_the_first_lives_and_takes_over_when_it_is_gone() {
+    let mut scene = Scene::new().await;
+    let endpoint = scene.cluster.endpoint();
+    let observer = scene.cluster.connect(&endpoint, 3).await;
+    let elsewhere = std::net::SocketAddr::new(scene.cluster.address(2).ip(), 7999);
+    let log = scene.cluster.path("second.log");
+    let mut command = scene.cluster.command(2);
+    command.args(["--listen", &elsewhere.to_string(), "--data", "second-data"]);
+    command.current_dir(scene.cluster.directory.path()).stderr(std::fs::File::create(&log).unwrap());
+    let _second = Process(command.spawn().unwrap());
+
+    let contested = |report: &StatusReport| report.counters["transport_identity_contested"] > 0;
+    for node in [&scene.good, &observer] {
+        let report = scene.cluster.until(node, "the second n2 refused", contested).await;
+        assert!(is_whole(&report), "{report:?}");
+        assert_eq!(report.counters["transport_links_down"], 0, "no link was disturbed");
+    }
+    // Its own log says why, with both addresses and the mend; so does that of those who refuse it.
+    let end = Instant::now() + DEADLINE;
+    let second_log = || std::fs::read_to_string(&log).unwrap();
+    let (first, second) = (format!("the one at {}", scene.cluster.address(2)), format!("this one is at {elsewhere}"));
+    for said in ["two processes say that they are n2", &first, &second, "stop one of them"] {
+        while !second_log().contains(said) {
+            assert!(Instant::now() < end, "it never said {said:?}:\n{}", second_log());
+            tokio::time::sleep(Duration::from_millis(10)).await; // poll
+        }
+        assert!(scene.cluster.log(1).contains(said), "{said:?}:\n{}", scene.cluster.log(1));
+    }
+    let response = scene.good.request(&put("for", "the first", Level::All), TIMEOUT).await.unwrap();
+    assert!(matches!(response, ClientResponse::Written { .. }), "{response:?}");
+    let first = scene.cluster.connect(&endpoint, 2).await;
+    assert_eq!(held(&first, "for").await.as_deref(), Some("the first"));
+
+    // Without the first, the second has its place, and catches up.
+    scene.cluster.kill(2);
+    let second = endpoint.connect(NodeId(2), elsewhere, TIMEOUT).await.unwrap();
+    scene.cluster.until(&second, "the second n2 ready with all links", is_whole).await;
+    scene.cluster.until(&scene.good, "all links", is_whole).await;
+    let response = scene.good.request(&put("for", "the second", Level::All), TIMEOUT).await.unwrap();
+    assert!(matches!(response, ClientResponse::Written { .. }), "{response:?}");
+    assert_eq!(held(&second, "for").await.as_deref(), Some("the second"));
+
+    // The one where the configuration of all says that n2 is needs to ask nobody.
+    scene.cluster.start(2);
+    let first = scene.cluster.connect(&endpoint, 2).await;
+    scene.cluster.until(&first, "the first n2 ready with all links", is_whole).await;
+    scene.cluster.until(&scene.good, "all links", is_whole).await;
+    let before = status(&scene.good).await.counters["transport_identity_contested"];
+    let again = |report: &StatusReport| is_whole(report) && report.counters["transport_identity_contested"] > before;
+    scene.cluster.until(&scene.good, "the second n2 refused again", again).await;
+}

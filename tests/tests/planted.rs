@@ -77,12 +77,16 @@ tests! {
     tombstone_dropped_early = TombstoneDroppedEarly,
     empty_node_answers = EmptyNodeAnswers,
     dead_for_ever = DeadForEver,
+    hint_removed_unsent = HintRemovedUnsent,
+    hint_ack_removes_newer = HintAckRemovesNewer,
+    hint_keeps_oldest = HintKeepsOldest,
 }
 
 /// What is left of its campaign is small, replays, and does not fail without the bug.
 fn shrinks_to_the_bone(bug: Bug) {
     let budget = Budget { until: None, trials_max: 700 };
-    let shrunk = shrink_planted(case(bug), FIRST_SEED, 1, budget).expect("the first seed finds it");
+    let shrunk = shrink_planted(case(bug).expect("a campaign finds it"), FIRST_SEED, 1, budget)
+        .expect("the first seed finds it");
     let ShrunkBug { before, after, plan, replays, needs_bug, anomaly, .. } = shrunk;
     assert!(before.faults >= 10 && before.operations > 10_000, "{before:?}");
     assert!(after.faults <= 5 && after.operations <= 20, "{}: {anomaly} needs {after:?}", bug.name());

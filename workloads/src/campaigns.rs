@@ -9,6 +9,7 @@ const CAMPAIGNS: &[(&str, &str)] = &[
     ("one-way", include_str!("../campaigns/one-way.yaml")),
     ("power-cuts", include_str!("../campaigns/power-cuts.yaml")),
     ("quickstart", include_str!("../campaigns/quickstart.yaml")),
+    ("siblings", include_str!("../campaigns/siblings.yaml")),
     ("sloppy", include_str!("../campaigns/sloppy.yaml")),
     ("slow-links", include_str!("../campaigns/slow-links.yaml")),
     ("stale-reads", include_str!("../campaigns/stale-reads.yaml")),

@@ -32,6 +32,15 @@ pub(crate) enum Impossible {
     LaterWrite { read: u32, write: u32 },
 }
 
+impl Impossible {
+    /// Position of the read.
+    pub(crate) fn read(self) -> u32 {
+        let (Impossible::ThinAir { read } | Impossible::FailedWrite { read, .. } | Impossible::LaterWrite { read, .. }) =
+            self;
+        read
+    }
+}
+
 /// The nodes of a history, in the order of its operations.
 #[derive(Debug)]
 pub(crate) struct Graph<'h> {

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::{Event, EventType, Function, History, HistoryBuilder, HistoryError, ProcessId};
 
 /// Longest line that is read, in bytes: a file that is no history must not fill the memory.
-const LINE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Why a history cannot be read.
 #[derive(Debug, Error)]
@@ -122,7 +122,7 @@ pub fn read_jsonl(mut reader: impl BufRead) -> Result<History, ReadError> {
     Ok(history)
 }
 
-fn malformed(line: u64, error: &serde_json::Error) -> ReadError {
+pub(crate) fn malformed(line: u64, error: &serde_json::Error) -> ReadError {
     // serde_json says `... at line 1 column 8`, where its line is always the only one it saw.
     let text = error.to_string();
     let what = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
@@ -162,9 +162,31 @@ fn is_plain(byte: u8) -> bool {
     byte >= 0x20 && byte != b'"' && byte != b'\\'
 }
 
+/// An event whose texts are where they were read.
+#[derive(Debug)]
+pub(crate) struct Line<'a> {
+    pub(crate) index: u64,
+    pub(crate) time: u64,
+    pub(crate) kind: EventType,
+    pub(crate) process: ProcessId,
+    pub(crate) f: Function,
+    pub(crate) key: &'a str,
+    pub(crate) value: Option<u64>,
+    node: Option<&'a str>,
+    error: Option<&'a str>,
+}
+
 /// A line exactly as this program writes it; `None` for anything else, right or wrong.
 fn parse_own(line: &[u8]) -> Option<Event> {
-    let mut rest = Rest(line);
+    let (line, rest) = parse_line(line)?;
+    let Line { index, time, kind, process, f, key, value, node, error } = line;
+    let (node, error) = (node.map(str::to_owned), error.map(str::to_owned));
+    rest.is_empty().then(|| Event { index, time, kind, process, f, key: key.to_owned(), value, node, error })
+}
+
+/// A line exactly as this program writes it at the beginning of a text, without its newline, and the rest of the text.
+pub(crate) fn parse_line(text: &[u8]) -> Option<(Line<'_>, &[u8])> {
+    let mut rest = Rest(text);
     rest.literal(b"{\"index\":")?;
     let index = rest.number()?;
     rest.literal(b",\"time\":")?;
@@ -187,15 +209,16 @@ fn parse_own(line: &[u8]) -> Option<Event> {
         _ => return None,
     };
     rest.literal(b",\"key\":")?;
-    let key = rest.string()?.to_owned();
+    let key = rest.string()?;
     rest.literal(b",\"value\":")?;
     let value = if rest.literal(b"null").is_some() { None } else { Some(rest.number()?) };
-    let mut text = |name: &[u8]| -> Option<Option<String>> {
-        if rest.literal(name).is_some() { Some(Some(rest.string()?.to_owned())) } else { Some(None) }
+    let mut text = |name: &[u8]| -> Option<Option<&str>> {
+        if rest.literal(name).is_some() { Some(Some(rest.string()?)) } else { Some(None) }
     };
     let node = text(b",\"node\":")?;
     let error = text(b",\"error\":")?;
-    (rest.0 == b"}").then_some(Event { index, time, kind, process, f, key, value, node, error })
+    rest.literal(b"}")?;
+    Some((Line { index, time, kind, process, f, key, value, node, error }, rest.0))
 }
 
 struct Rest<'a>(&'a [u8]);

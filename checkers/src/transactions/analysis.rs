@@ -37,6 +37,19 @@ impl Default for TransactionOptions {
     }
 }
 
+/// Why one transaction of a cycle must come before another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindingEdge {
+    /// What must come first.
+    pub from: TransactionId,
+    /// What must come after it.
+    pub to: TransactionId,
+    /// The kind: `ww`, `wr`, `rw`, `process` or `realtime`.
+    pub label: &'static str,
+    /// Why, as a part of a sentence.
+    pub reason: String,
+}
+
 /// An anomaly that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -48,8 +61,8 @@ pub struct Finding {
     pub transactions: Vec<TransactionId>,
     /// Their indices in the recording.
     pub operations: Vec<OpIndex>,
-    /// For cycles: from transaction to transaction by which kind of edge (`ww`, `wr`, `rw`, `process`, `realtime`).
-    pub edges: Vec<(TransactionId, TransactionId, &'static str)>,
+    /// For cycles: from each transaction to the next, the last to the first.
+    pub edges: Vec<FindingEdge>,
     /// The transactions, why each must come before the next, and the contradiction.
     pub sentences: Vec<String>,
 }
@@ -436,9 +449,15 @@ impl<'a> Study<'a> {
         let mut finding = Finding::new(anomaly);
         finding.transactions = cycle.iter().map(|step| TransactionId(step.from)).collect();
         finding.operations = finding.transactions.iter().map(|id| self.history.transaction(*id).index).collect();
-        finding.edges =
-            cycle.iter().map(|step| (TransactionId(step.from), TransactionId(step.to), step.label())).collect();
-        finding.sentences = self.reasons(scope, inferred, &told).cycle(cycle);
+        let reasons = self.reasons(scope, inferred, &told);
+        let edge = |step: &Step| FindingEdge {
+            from: TransactionId(step.from),
+            to: TransactionId(step.to),
+            label: step.label(),
+            reason: reasons.why(*step),
+        };
+        finding.edges = cycle.iter().map(edge).collect();
+        finding.sentences = reasons.cycle(cycle);
         finding
     }
 

@@ -192,6 +192,11 @@ impl Level {
         Level::StrictSerializable,
     ];
 
+    /// The level of that name.
+    pub fn find(name: &str) -> Option<Level> {
+        Level::ALL.into_iter().find(|level| level.name() == name)
+    }
+
     /// What the checker of this level is called.
     pub const fn name(self) -> &'static str {
         match self {

@@ -162,7 +162,7 @@ impl Reasons<'_> {
     }
 
     /// Why an edge is there.
-    fn why(&self, step: Step) -> String {
+    pub(crate) fn why(&self, step: Step) -> String {
         let (from, to) = (self.name(step.from), self.name(step.to));
         if step.kind & INFERRED != 0 {
             return self.why_inferred(step);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hearsay_core::{ClusterConfig, Detection, Hints, NodeId, ReadRepair};
+use hearsay_core::{ClusterConfig, Conflict, Detection, Hints, NodeId, ReadRepair};
 use hearsay_workloads::{
     Expectation, KeyChoice, LEVELS_ALLOWED, Level, Mix, OPERATIONS_MAX, RegisterSpec, WRITE_LEVELS_ALLOWED,
     WorkloadSpec,
@@ -132,6 +132,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
     let timeout_default_ms = default.heartbeat_timeout_ms.max(3 * interval_default_ms);
     let heartbeat_timeout_ms = duration("heartbeat_timeout", timeout_default_ms, 10, DURATION_MAX_MS);
     let merkle_interval_ms = duration("merkle_interval", default.merkle_interval_ms, 0, DURATION_MAX_MS);
+    let exchange_interval_ms = duration("exchange_interval", default.exchange_interval_ms, 0, DURATION_MAX_MS);
     let tombstone_grace_ms = duration("tombstone_grace", default.tombstone_grace_ms, 1, YEAR_MS);
     if let (Some(interval_ms), Some(timeout_ms)) = (heartbeat_interval_ms, heartbeat_timeout_ms)
         && timeout_ms < 2 * interval_ms
@@ -169,6 +170,16 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         Some(node) => reader.number(node, "merkle_depth", 0..=ClusterConfig::MERKLE_DEPTH_MAX.into()),
         None => Some(default.merkle_depth),
     };
+    let merkle_fan_out = match fields.get("merkle_fan_out") {
+        Some(node) => reader.word(node, "merkle_fan_out", "2, 4, 8, 16", |word| {
+            word.parse().ok().filter(|fan_out| matches!(fan_out, 2 | 4 | 8 | 16))
+        }),
+        None => Some(default.merkle_fan_out),
+    };
+    let merkle_bytes_per_s = match fields.get("merkle_bytes_per_s") {
+        Some(node) => reader.number(node, "merkle_bytes_per_s", 0..=1_000_000_000_000),
+        None => Some(default.merkle_bytes_per_s),
+    };
     let read_repair = match fields.get("read_repair") {
         Some(node) => reader.word(node, "read_repair", "blocking, async, none", |word| match word {
             "blocking" => Some(ReadRepair::Blocking),
@@ -177,6 +188,18 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
             _ => None,
         }),
         None => Some(default.read_repair),
+    };
+    let conflict = match fields.get("conflict") {
+        Some(node) => reader.word(node, "conflict", "lww, dcc", |word| match word {
+            "lww" => Some(Conflict::Lww),
+            "dcc" => Some(Conflict::Dcc),
+            _ => None,
+        }),
+        None => Some(default.conflict),
+    };
+    let dot_log_max = match fields.get("dot_log_max") {
+        Some(node) => reader.number(node, "dot_log_max", 1..=100_000_000),
+        None => Some(default.dot_log_max),
     };
     let hint_window_ms = match fields.get("hint_window") {
         Some(node) => reader.duration_ms(node, "hint_window", 1..=YEAR_MS),
@@ -211,7 +234,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         None => Some(default.hints),
     };
     let sloppy = match fields.get("sloppy") {
-        Some(node) => reader.word(node, "sloppy", "true, false", |word| word.parse().ok()),
+        Some(node) => reader.flag(node, "sloppy"),
         None => Some(default.sloppy),
     };
     let detection = match fields.get("detection") {
@@ -235,6 +258,11 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         merkle_interval_ms: merkle_interval_ms?,
         merkle_depth: merkle_depth?,
         tombstone_grace_ms: tombstone_grace_ms?,
+        conflict: conflict?,
+        merkle_fan_out: merkle_fan_out?,
+        merkle_bytes_per_s: merkle_bytes_per_s?,
+        exchange_interval_ms: exchange_interval_ms?,
+        dot_log_max: dot_log_max?,
         hints: hints?,
         sloppy: sloppy?,
         hint_window_ms: hint_window_ms?,

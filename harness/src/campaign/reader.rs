@@ -224,6 +224,17 @@ impl Reader {
         parsed
     }
 
+    /// A flag.
+    pub(super) fn flag(&mut self, node: &Node, name: &str) -> Option<bool> {
+        match &node.value {
+            Value::Bool(flag) => Some(*flag),
+            _ => {
+                self.wrong_type(node, name, "true, false");
+                None
+            }
+        }
+    }
+
     /// A duration in milliseconds.
     pub(super) fn duration_ms(&mut self, node: &Node, name: &str, range_ms: RangeInclusive<u64>) -> Option<u64> {
         let Value::Text(text) = &node.value else {

@@ -211,6 +211,11 @@ fn every_knob_of_the_cluster_can_be_set() {
   heartbeat_timeout: 3s
   merkle_interval: 0s
   merkle_depth: 3
+  merkle_fan_out: 4
+  merkle_bytes_per_s: 5000
+  exchange_interval: 1s
+  dot_log_max: 77
+  conflict: lww
   tombstone_grace: 2d
   hints: coordinator
   sloppy: true
@@ -236,6 +241,11 @@ fn every_knob_of_the_cluster_can_be_set() {
         heartbeat_timeout_ms: 3_000,
         merkle_interval_ms: 0,
         merkle_depth: 3,
+        merkle_fan_out: 4,
+        merkle_bytes_per_s: 5_000,
+        exchange_interval_ms: 1_000,
+        dot_log_max: 77,
+        conflict: hearsay_core::Conflict::Lww,
         tombstone_grace_ms: 172_800_000,
         hints: hearsay_core::Hints::Coordinator,
         sloppy: true,

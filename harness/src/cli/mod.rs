@@ -16,6 +16,7 @@ mod planted_shrink;
 mod run;
 mod seeds;
 mod shrink;
+mod shrink_real;
 mod sim;
 mod trace;
 

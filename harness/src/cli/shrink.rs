@@ -14,11 +14,11 @@ use crate::exit::Outcome;
 use crate::plan::Plan;
 use crate::report::{RunReport, render as render_report};
 use crate::run::judge::shell_word;
-use crate::shrink::{Anomaly, Budget, Choice, PlanSize, Search, Shrunk, Simulator, Trial, choose, render};
+use crate::shrink::{Anomaly, Budget, Choice, Ended, PlanSize, Search, Shrunk, Simulator, Trial, choose, render};
 use crate::sim::simulate;
 use crate::store::{RunDirectory, load_json, write_json, write_whole};
 
-use super::{failed, misused, print, print_json};
+use super::{failed, misused, print, print_json, shrink_real};
 
 /// What to shrink, and for how long.
 #[derive(Clone, Debug, Args)]
@@ -32,32 +32,57 @@ pub(super) struct ShrinkArgs {
     /// Keep a violation of this kind, such as stale-read or lost-write
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
-    /// Try no further plan after this time
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
-    budget: Duration,
+    /// Try no further plan after this time; 60s, with --real 10m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) budget: Option<Duration>,
+    /// Take away only what real processes can do without: begin with the largest part that the simulator took away and that
+    /// real processes do not miss
+    #[arg(long)]
+    pub(super) real: bool,
+    /// With --real: runs of each plan at most, as no two are the same
+    #[arg(long, value_name = "K", default_value_t = 3, requires = "real", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(super) repeats: u32,
+    /// With --real: so many of them have to show it
+    #[arg(long, value_name = "R", default_value_t = 1, requires = "real", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(super) needed: u32,
     /// Plans tried at once; without it one per core
     #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Seeds of the simulated world that a run's plan is tried with, until one shows it
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    seeds: u64,
+    pub(super) seeds: u64,
     /// Where the smaller plan goes; without it the directory `shrunk` beside the plan
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print the result as one JSON object
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
+}
+
+/// How long the simulator tries, when nobody says.
+const SIMULATED_BUDGET: Duration = Duration::from_secs(60);
+
+impl ShrinkArgs {
+    /// Plans tried at once in the simulator.
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+
+    /// Where the smaller plan goes.
+    pub(super) fn place(&self, subject: &Subject) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| subject.folder.join("shrunk"))
+    }
 }
 
 /// What is to be shrunk.
-struct Subject {
-    name: String,
+pub(super) struct Subject {
+    pub(super) name: String,
     /// Where its plan is.
-    folder: PathBuf,
-    plan: Plan,
-    anomaly: Anomaly,
+    pub(super) folder: PathBuf,
+    pub(super) plan: Plan,
+    pub(super) anomaly: Anomaly,
     /// It came from a run on real processes.
-    real: bool,
+    pub(super) real: bool,
 }
 
 /// Shrinks and prints.
@@ -72,16 +97,31 @@ pub(super) fn run(args: &ShrinkArgs) -> ExitCode {
         let Subject { name, anomaly, .. } = &subject;
         print(&format!("hearsay shrink {name}, commit {}\nlooked for: {anomaly}\n", crate::COMMIT));
     }
+    if args.real {
+        return shrink_real::run(args, &subject, &simulator, began);
+    }
     shrink_simulated(args, &subject, &simulator, began)
 }
 
+/// A smaller plan and how it was found.
+pub(super) struct Found {
+    pub(super) plan: Plan,
+    pub(super) ended: Ended,
+    pub(super) tried: u64,
+    pub(super) kept: u64,
+    pub(super) real_s: f64,
+    /// `simulated` or `real`.
+    pub(super) world: &'static str,
+    pub(super) notes: Vec<String>,
+}
+
 fn shrink_simulated(args: &ShrinkArgs, subject: &Subject, simulator: &Simulator, began: Instant) -> ExitCode {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let jobs = args.jobs.map_or(cores, usize::from);
     let progress = Progress::new(&subject.plan);
     let on_kept = |plan: &Plan, tried: u64| progress.kept(plan, tried);
-    let budget = Budget { until: began.checked_add(args.budget), trials_max: u64::MAX };
-    let search = Search::begin(simulator, &subject.anomaly, &subject.plan, (jobs, args.seeds), budget, &on_kept);
+    let until = began.checked_add(args.budget.unwrap_or(SIMULATED_BUDGET));
+    let budget = Budget { until, trials_max: u64::MAX };
+    let (jobs, anomaly) = (args.jobs(), &subject.anomaly);
+    let search = Search::begin(simulator, anomaly, &subject.plan, (jobs, args.seeds), budget, &on_kept);
     let Some(mut search) = search else {
         progress.clear();
         return not_shown(args, subject);
@@ -89,34 +129,48 @@ fn shrink_simulated(args: &ShrinkArgs, subject: &Subject, simulator: &Simulator,
     search.run();
     progress.clear();
     let (tried, kept) = (search.tried(), search.kept());
-    let (plan, ended) = search.into_plan(&subject.anomaly);
-    let kept_there = keep(args, subject, simulator, &plan);
-    let (directory, report) = match kept_there {
+    let (plan, ended) = search.into_plan(anomaly);
+    let real_s = began.elapsed().as_secs_f64();
+    let (directory, report) = match keep(args, subject, simulator, &plan) {
         Ok(kept) => kept,
         Err(error) => return failed(&error),
     };
-    let mut shrunk = Shrunk {
+    let mut notes = Vec::new();
+    if subject.real {
+        notes.push("The run was on real processes; its plan showed the same in the simulator.".to_owned());
+    }
+    let found = Found { plan, ended, tried, kept, real_s, world: "simulated", notes };
+    tell(args, subject, &directory, &report, found)
+}
+
+/// Writes and prints what was found, of which `report` is a run.
+pub(super) fn tell(
+    args: &ShrinkArgs,
+    subject: &Subject,
+    directory: &RunDirectory,
+    report: &RunReport,
+    found: Found,
+) -> ExitCode {
+    let Found { plan, ended, tried, kept, real_s, world, notes } = found;
+    let shrunk = Shrunk {
         run: subject.name.clone(),
         anomaly: subject.anomaly.clone(),
-        world: "simulated".to_owned(),
+        world: world.to_owned(),
         before: PlanSize::of(&subject.plan),
         after: PlanSize::of(&plan),
         ended,
         tried,
         kept,
-        real_s: began.elapsed().as_secs_f64(),
+        real_s,
         seed_before: subject.plan.seed,
         seed: plan.seed,
         directory: directory.path().display().to_string(),
         replay: report.replay.clone(),
         replay_exit_code: report.exit_code,
-        explanation: explanation(&subject.anomaly, &report),
-        notes: Vec::new(),
+        explanation: explanation(&subject.anomaly, report),
+        notes,
     };
-    if subject.real {
-        shrunk.notes.push("The run was on real processes; its plan showed the same in the simulator.".to_owned());
-    }
-    if let Err(error) = write_result(&directory, &shrunk, &plan) {
+    if let Err(error) = write_result(directory, &shrunk, &plan) {
         return failed(&error);
     }
     if args.json {
@@ -189,7 +243,7 @@ fn keep(
     simulator: &Simulator,
     plan: &Plan,
 ) -> Result<(RunDirectory, RunReport), String> {
-    let path = args.out.clone().unwrap_or_else(|| subject.folder.join("shrunk"));
+    let path = args.place(subject);
     let directory = RunDirectory::open(&path);
     std::fs::create_dir_all(directory.logs()).map_err(|error| {
         format!("can't make {}: {error}; give a place that can be written with --out", path.display())
@@ -214,8 +268,9 @@ fn keep(
 fn write_result(directory: &RunDirectory, shrunk: &Shrunk, plan: &Plan) -> Result<(), String> {
     let path = |name: &str| directory.path().join(name);
     let title = format!("hearsay shrink {}, commit {}\nlooked for: {}\n", shrunk.run, crate::COMMIT, shrunk.anomaly);
+    let sim = if shrunk.world == "simulated" { " --sim" } else { "" };
     let script = format!(
-        "#!/bin/sh\n# Runs what is left of {} and shows `{}`; exit code {}.\nexec \"${{HEARSAY:-hearsay}}\" run --sim --plan \
+        "#!/bin/sh\n# Runs what is left of {} and shows `{}`; exit code {}.\nexec \"${{HEARSAY:-hearsay}}\" run{sim} --plan \
          \"$(dirname \"$0\")/plan.yaml\" \"$@\"\n",
         shrunk.run.replace('\n', " "),
         shrunk.anomaly,
@@ -240,13 +295,13 @@ fn explanation(anomaly: &Anomaly, report: &RunReport) -> Vec<String> {
 }
 
 /// A live line on a terminal, on stderr.
-struct Progress {
+pub(super) struct Progress {
     bar: ProgressBar,
     began: Instant,
 }
 
 impl Progress {
-    fn new(plan: &Plan) -> Progress {
+    pub(super) fn new(plan: &Plan) -> Progress {
         let target =
             if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
@@ -257,14 +312,14 @@ impl Progress {
         progress
     }
 
-    fn kept(&self, plan: &Plan, tried: u64) {
+    pub(super) fn kept(&self, plan: &Plan, tried: u64) {
         let PlanSize { faults, operations, nodes, seconds, .. } = PlanSize::of(plan);
         let size = format!("{faults} faults, {operations} operations, {nodes} nodes, {seconds:.1} s");
         let passed = self.began.elapsed().as_secs_f64();
         self.bar.set_message(format!("{size}; {tried} plans tried in {passed:.0} s"));
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 }

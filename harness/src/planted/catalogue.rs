@@ -212,6 +212,30 @@ pub const CASES: [Case; Bug::ALL.len() - Bug::WITHOUT_CAMPAIGN.len()] = [
         checker: "convergence",
         within: 4,
     },
+    Case {
+        bug: Bug::HintRemovedUnsent,
+        seen_in: "Affinidi's messaging",
+        source: Some("https://github.com/affinidi/affinidi-tdk-rs/pull/606"),
+        campaign: "hints",
+        checker: "convergence",
+        within: 3,
+    },
+    Case {
+        bug: Bug::HintAckRemovesNewer,
+        seen_in: "Riak",
+        source: Some("https://github.com/basho/riak_kv/issues/1754"),
+        campaign: "hints",
+        checker: "convergence",
+        within: 8,
+    },
+    Case {
+        bug: Bug::HintKeepsOldest,
+        seen_in: "-",
+        source: None,
+        campaign: "hints",
+        checker: "convergence",
+        within: 3,
+    },
 ];
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use hearsay_checkers::FinalEntry;
-use hearsay_core::{ClusterConfig, Hints, Key, LocalEntry, NodeId, StatusReport};
+use hearsay_core::{ClusterConfig, Hints, Key, LocalEntry, NodeId, StatusReport, Value};
 
 use super::client::{FOREIGN_VALUE, decode_value};
 use super::proof::Statuses;
@@ -70,13 +70,23 @@ pub fn final_entries(scans: &Scans) -> (Vec<FinalEntry>, Vec<String>) {
             Ok(scan) => entries.extend(scan.iter().map(|entry| FinalEntry {
                 node: node.to_string(),
                 key: String::from_utf8_lossy(&entry.key.0).into_owned(),
-                value: entry.value.as_ref().map(|value| decode_value(value).unwrap_or(FOREIGN_VALUE)),
+                value: entry.value.as_ref().map(decode_siblings),
                 stamp: entry.stamp.0,
             })),
             Err(reason) => unreachable.push(format!("{node}: {reason}")),
         }
     }
     (entries, unreachable)
+}
+
+/// Of siblings, which lie there a line each, the one that was drawn last stands for all, as it does where a client reads them.
+fn decode_siblings(value: &Value) -> u64 {
+    let lines = value.0.split(|byte| *byte == b'\n').map(|line| decode_value(&Value(line.to_vec())));
+    lines
+        .collect::<Result<Vec<u64>, String>>()
+        .ok()
+        .and_then(|numbers| numbers.into_iter().max())
+        .unwrap_or(FOREIGN_VALUE)
 }
 
 fn shown(entry: &LocalEntry) -> String {
@@ -92,7 +102,7 @@ fn shown(entry: &LocalEntry) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hearsay_core::{Value, WallTime};
+    use hearsay_core::WallTime;
 
     use super::*;
 
@@ -130,6 +140,13 @@ mod tests {
         // Equal values under different stamps are different versions still.
         let all = scans([&[&entry("x", 5, Some("7"))], &[&entry("x", 4, Some("7"))], &[]]);
         assert_eq!(differing(&all, 2, false).len(), 1);
+    }
+
+    #[test]
+    fn of_siblings_the_last_drawn_stands_for_all() {
+        let all = scans([&[&entry("x", 5, Some("7\n12\n9"))], &[&entry("y", 5, Some("7\nz"))], &[]]);
+        let values: Vec<Option<u64>> = final_entries(&all).0.into_iter().map(|entry| entry.value).collect();
+        assert_eq!(values, [Some(12), Some(FOREIGN_VALUE)]);
     }
 
     #[test]

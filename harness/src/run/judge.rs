@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hearsay_checkers::{Case, CheckOptions, Outcome as OperationOutcome, UnknownChecker, judge};
+use hearsay_core::Conflict;
 use hearsay_workloads::{Expectation, WorkloadSpec};
 
 use crate::plan::{Fault, Plan};
@@ -39,7 +40,9 @@ pub fn judge_case(
 /// Where the plan has wall clocks disagree, last-write-wins may keep the earlier of two writes. The checkers that are about
 /// that ([`ABOUT_REAL_TIME`]) say so; no other one may conclude anything from which of two writes came later.
 pub fn options_of(plan: &Plan, ended: u64, checker: &str) -> CheckOptions {
-    let clocks_agree = !plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Clock { .. }));
+    // Under `dcc` a later write replaces only what its client has seen.
+    let clocks_agree = plan.cluster.conflict == Conflict::Lww
+        && !plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Clock { .. }));
     CheckOptions {
         real_time_writes: clocks_agree || ABOUT_REAL_TIME.contains(&checker),
         tombstones_collected: tombstones_collected(plan, ended),

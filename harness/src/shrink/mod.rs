@@ -23,6 +23,7 @@ mod fault_parts;
 mod jump;
 mod outcome;
 mod passes;
+mod real;
 mod search;
 mod size;
 mod sweep;
@@ -36,7 +37,9 @@ mod tests;
 
 pub use anomaly::{Anomaly, Choice, NothingToShrink, anomalies_of, choose};
 pub use outcome::{Ended, Shrunk, render};
+pub use real::RealProcesses;
 pub use search::{Budget, Search};
 pub use size::PlanSize;
+pub use times::with_more_time;
 pub use trial::{Simulator, Trial};
 pub use witness::{Focus, Witness, witness_of};

@@ -28,7 +28,8 @@ impl Search<'_> {
     pub fn run(&mut self) {
         self.jump();
         for variations in VARIATIONS {
-            if variations > 1 && self.witness().events.saturating_mul(variations) > EVENTS_MAX {
+            let too_much = self.witness().events.saturating_mul(variations) > EVENTS_MAX;
+            if variations > 1 && (too_much || variations > self.variations_max()) {
                 break;
             }
             loop {

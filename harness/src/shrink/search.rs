@@ -66,12 +66,21 @@ impl<'a> Search<'a> {
             cut_off: AtomicBool::new(false),
             on_kept,
         };
-        // The plan as it is differs from nothing yet, so it is no candidate by the usual rule.
-        let seeds = usize::try_from(seeds).expect("few seeds");
-        search.first_of(seeds, &|number| {
-            let seed = plan.seed.wrapping_add(number as u64);
-            Some(Plan { seed, ..plan.clone() })
-        })?;
+        // However short the budget is, the plan itself is tried: otherwise it would seem not to show the anomaly.
+        match search.try_plan(plan) {
+            Some(witness) => {
+                search.witness = witness;
+                (on_kept)(&search.best, search.tried());
+            }
+            None => {
+                let others = usize::try_from(seeds - 1).expect("few seeds");
+                search.first_of(others, &|number| {
+                    let seed = plan.seed.wrapping_add(number as u64 + 1);
+                    Some(Plan { seed, ..plan.clone() })
+                })?;
+            }
+        }
+        // Another seed takes nothing away.
         search.kept = 0;
         Some(search)
     }
@@ -84,6 +93,11 @@ impl<'a> Search<'a> {
     /// Where the smallest plan showed the anomaly.
     pub(super) fn witness(&self) -> &Witness {
         &self.witness
+    }
+
+    /// Variations of a candidate that are worth a try, at most.
+    pub(super) fn variations_max(&self) -> u64 {
+        self.trial.variations_max()
     }
 
     /// Plans tried so far.
@@ -118,7 +132,8 @@ impl<'a> Search<'a> {
         make: &(dyn Fn(&Plan, usize) -> Option<Plan> + Sync),
     ) -> Option<usize> {
         let best = self.best.clone();
-        let places = count.saturating_mul(usize::try_from(self.variations).expect("few variations"));
+        let variations = self.variations.min(self.variations_max());
+        let places = count.saturating_mul(usize::try_from(variations).expect("few variations"));
         // All candidates as they are, then all in their next variation: what goes easily goes first.
         let place = self.first_of(places, &|place| {
             let candidate = make(&best, place % count).filter(|candidate| *candidate != best)?;

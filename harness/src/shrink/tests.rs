@@ -88,6 +88,10 @@ fn a_budget_ends_the_search_with_what_there_is() {
     assert_eq!((ended, tried), (Ended::Budget, 4));
     assert!(Simulator::default().shows(&small, &stale_read()).is_some());
     assert!(small.operations.len() < whole.operations.len(), "the first steps take away most");
+    // Without any budget it is the plan itself, which still shows it.
+    let (same, ended, tried) = shrunk(&whole, 1, Budget { until: None, trials_max: 0 });
+    assert_eq!((ended, tried), (Ended::Budget, 1));
+    assert_eq!(same.operations, whole.operations);
 }
 
 #[test]

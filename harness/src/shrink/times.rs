@@ -40,6 +40,12 @@ pub(super) fn with_gaps(plan: &Plan, gaps: &[u64]) -> Plan {
     with_fitting_phases(plan)
 }
 
+/// The plan with at least so much time between any two things that happen.
+pub fn with_more_time(plan: &Plan, least_ms: u64) -> Plan {
+    let longer: Vec<u64> = gaps(plan).into_iter().map(|gap| gap.max(least_ms)).collect();
+    with_gaps(plan, &longer)
+}
+
 /// The plan in the shortest phases that hold it.
 pub(super) fn with_fitting_phases(mut plan: Plan) -> Plan {
     let load_ms = plan.operations.iter().map(|operation| operation.at_ms + 1).max().unwrap_or(0);

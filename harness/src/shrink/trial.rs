@@ -10,6 +10,11 @@ use super::{Anomaly, Witness};
 pub trait Trial: Sync {
     /// Whether a run of the plan shows the anomaly, and where.
     fn shows(&self, plan: &Plan, anomaly: &Anomaly) -> Option<Witness>;
+
+    /// Variations of a candidate that are worth a try, at most.
+    fn variations_max(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 /// Tries in the simulator.

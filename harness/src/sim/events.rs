@@ -139,8 +139,12 @@ pub(super) fn reply(request: u64, response: &ClientResponse) -> String {
             format!("{read}, stamp {}", stamp.map_or("none".to_owned(), |stamp| stamp.0.to_string()))
         }
         ClientResponse::Failed(error) => format!("failed: {}", error.message),
+        ClientResponse::Siblings { values, .. } => {
+            format!("{} siblings {}", values.len(), values.iter().map(value).collect::<Vec<_>>().join(", "))
+        }
         ClientResponse::Status(status) => format!("its status: {status:?}"),
         ClientResponse::Entries { entries, more } => format!("{} entries, more: {more}", entries.len()),
+        ClientResponse::Repaired { done, left_out } => format!("repaired {done:?}, left out {left_out:?}"),
         ClientResponse::Rows { rows, next } => {
             format!("{} rows, {}", rows.len(), if next.is_some() { "more behind" } else { "no more" })
         }
@@ -187,6 +191,7 @@ fn request(request: &ClientRequest) -> String {
         ClientRequest::Get { key, level } => format!("get {} at {level}", text(key)),
         ClientRequest::Delete { key, level } => format!("delete {} at {level}", text(key)),
         ClientRequest::Status => "status".to_owned(),
+        ClientRequest::Repair => "repair".to_owned(),
         ClientRequest::LocalScan { after, limit } => {
             format!("scan behind {}, at most {limit}", after.as_ref().map_or("the start".to_owned(), text))
         }
@@ -199,6 +204,10 @@ fn request(request: &ClientRequest) -> String {
             format!("scan {}, at most {limit} at {level}", range(keys))
         }
         ClientRequest::Locate { key } => format!("locate {}", text(key)),
+        ClientRequest::Write { key, value: written, level, context } => {
+            let written = written.as_ref().map_or("nothing".to_owned(), value);
+            format!("write {}={written} at {level}, context {}", text(key), hexadecimal(context))
+        }
     }
 }
 
@@ -226,6 +235,7 @@ fn message(message: &PeerMessage) -> String {
             format!("answer to {:x}: {answer}", operation.0)
         }
         PeerMessage::Sync(message) => sync(message),
+        PeerMessage::Causal(message) => format!("{message:?}"),
         PeerMessage::StandInWrite { operation, owner, key, version: written } => {
             format!("write {} in place of {owner} for {:x}", version(key, written), operation.0)
         }

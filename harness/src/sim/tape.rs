@@ -284,9 +284,13 @@ impl Tape {
                     | ClientRequest::Get { key, .. }
                     | ClientRequest::PutWith { key, .. }
                     | ClientRequest::GetWith { key, .. }
-                    | ClientRequest::Delete { key, .. } => self.keys.contains(key),
+                    | ClientRequest::Delete { key, .. }
+                    | ClientRequest::Write { key, .. } => self.keys.contains(key),
                     ClientRequest::Scan { range, .. } => self.keys.iter().any(|key| range.contains(key)),
-                    ClientRequest::Status | ClientRequest::LocalScan { .. } | ClientRequest::Locate { .. } => false,
+                    ClientRequest::Status
+                    | ClientRequest::Repair
+                    | ClientRequest::LocalScan { .. }
+                    | ClientRequest::Locate { .. } => false,
                 };
                 if asked {
                     self.requests.insert((node, *request_id));
@@ -390,6 +394,8 @@ impl Tape {
             | PeerMessage::WriteAck { .. }
             | PeerMessage::ReadReply { .. } => Vec::new(),
             PeerMessage::Sync(message) => self.says_of_sync(message),
+            // Not shown yet: what is said about containers.
+            PeerMessage::Causal(_) => Vec::new(),
         }
     }
 

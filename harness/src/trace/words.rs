@@ -38,8 +38,13 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         ClientResponse::Read { value: None, stamp: Some(_) } => format!("{of} is deleted"),
         ClientResponse::Read { value: None, stamp: None } => format!("{of}: nothing"),
         ClientResponse::Failed(error) => error.message.clone(),
+        ClientResponse::Siblings { values, .. } if values.is_empty() => format!("{of}: nothing"),
+        ClientResponse::Siblings { values, .. } => {
+            format!("{of}={}", values.iter().map(value).collect::<Vec<_>>().join(" and "))
+        }
         ClientResponse::Status(_)
         | ClientResponse::Entries { .. }
+        | ClientResponse::Repaired { .. }
         | ClientResponse::Replicas(_)
         | ClientResponse::Rows { .. } => "answer".to_owned(),
     }

@@ -19,7 +19,7 @@
 //! - A version is merged before it is acknowledged, and the host releases no message before what it states is durable.
 //!
 //! Left out: snapshots. A write that comes in during a session may look like a difference; sending it once more is
-//! harmless, because merging is idempotent. And rate limits: one question in flight is the pace.
+//! harmless, because merging is idempotent.
 
 mod pages;
 mod responder;
@@ -37,8 +37,8 @@ use rand_chacha::ChaCha8Rng;
 use self::session::{Next, Session};
 use crate::message::SyncMessage;
 use crate::ring::{RangeId, Ring};
-use crate::table::Table;
-use crate::{Key, Mark, Marks, NodeId, Time, Version};
+use crate::table::{Record, Table};
+use crate::{Key, Mark, Marks, NodeId, Time};
 
 /// Sessions that a node runs as initiator at once.
 pub const SESSIONS_MAX: usize = 4;
@@ -51,13 +51,22 @@ pub const REQUEST_RETRY_MS: u64 = 1_000;
 
 /// What anti-entropy needs of the replica around it.
 pub trait SyncHost {
+    /// What is stored under a key.
+    type Stored: Record;
+    /// Whether two records of a key are joined to one that is neither, and a missing one may tell something: then the responder
+    /// answers a difference with what it knows, and the initiator sends back what came out if that is more.
+    const JOINS: bool;
     /// Merges a version that came from a peer into the table and, if it was newer, makes it durable with this output.
     /// Says whether it was taken. The key lies in an owned range.
-    fn merge(&mut self, key: Key, version: Version) -> bool;
+    fn merge(&mut self, key: Key, version: Self::Stored) -> bool;
+    /// What to send for a key; `None`: there is nothing to tell.
+    fn outgoing(&self, key: &Key) -> Option<Self::Stored>;
     /// The table.
-    fn table(&mut self) -> &mut Table;
+    fn table(&mut self) -> &mut Table<Self::Stored>;
+    /// The same to look at.
+    fn table_ref(&self) -> &Table<Self::Stored>;
     /// Sends on the bulk lane.
-    fn send(&mut self, to: NodeId, message: SyncMessage);
+    fn send(&mut self, to: NodeId, message: SyncMessage<Self::Stored>);
     /// Whether a session with this peer is worth a try: there is a link, and it is not held for dead. (A question dropped
     /// for want of a link would hold up its session until the time-out.)
     fn alive(&self, peer: NodeId) -> bool;
@@ -80,6 +89,8 @@ pub struct SessionReport {
     pub keys_received: u64,
     /// Questions asked.
     pub rounds: u64,
+    /// Whether it began after a request for it.
+    pub requested: bool,
 }
 
 /// Counters of anti-entropy in both roles.
@@ -142,6 +153,12 @@ pub struct AntiEntropy {
     question_next: u64,
     finished: Vec<SessionReport>,
     counters: SyncCounters,
+    /// Levels that one question descends.
+    levels: u8,
+    /// Payload that sessions of this node may move in a second, both ways; 0: as much as goes.
+    bytes_per_s: u64,
+    /// No further question before this time.
+    paced_until: Time,
 }
 
 impl AntiEntropy {
@@ -171,11 +188,22 @@ impl AntiEntropy {
             question_next: process << 32,
             finished: Vec::new(),
             counters: SyncCounters::default(),
+            levels: pages::LEVELS_PER_QUESTION,
+            bytes_per_s: 0,
+            paced_until: now,
         };
         if interval_ms > 0 && !anti_entropy.shared.is_empty() {
             anti_entropy.scheduled_at = Some(anti_entropy.draw_next_schedule(now));
         }
         anti_entropy
+    }
+
+    /// The same, with `fan_out` descendants of each differing node asked about at once (a power of 2), and at most so much payload
+    /// moved in a second (0: as much as goes).
+    pub fn with_limits(mut self, fan_out: u8, bytes_per_s: u64) -> AntiEntropy {
+        self.levels = u8::try_from(fan_out.max(2).ilog2()).expect("at most 7");
+        self.bytes_per_s = bytes_per_s;
+        self
     }
 
     /// Asks for a session with a peer as soon as it is alive, tried again until one that began after this call has
@@ -186,12 +214,20 @@ impl AntiEntropy {
             self.requested.insert(peer, now);
             self.start_requested(now, host);
         } else {
-            self.finished.push(SessionReport::new(peer));
+            self.finished.push(SessionReport { requested: true, ..SessionReport::new(peer) });
         }
     }
 
+    /// The same, where a session that is running already does not count: one has to begin after this call.
+    pub fn request_fresh_session(&mut self, now: Time, peer: NodeId, host: &mut impl SyncHost) {
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.requested = false;
+        }
+        self.request_session(now, peer, host);
+    }
+
     /// Takes a message of a peer.
-    pub fn on_sync(&mut self, now: Time, from: NodeId, message: SyncMessage, host: &mut impl SyncHost) {
+    pub fn on_sync<H: SyncHost>(&mut self, now: Time, from: NodeId, message: SyncMessage<H::Stored>, host: &mut H) {
         let Some(ranges) = self.shared.get(&from) else {
             self.counters.messages_ignored += 1;
             self.counters.marks.hit(Mark::SyncInvalid);
@@ -210,6 +246,7 @@ impl AntiEntropy {
             SyncMessage::NodesDiffer { .. } | SyncMessage::LeavesReply { .. } | SyncMessage::ValuesAck { .. } => {
                 let session = self.sessions.get_mut(&from);
                 if session.is_some_and(|session| session.take_answer(message, host, &mut self.counters)) {
+                    self.pace(now, from);
                     self.advance(now, from, host);
                 } else {
                     self.counters.messages_ignored += 1;
@@ -229,6 +266,12 @@ impl AntiEntropy {
             self.counters.marks.hit(if timed_out { Mark::SessionTimedOut } else { Mark::SessionPeerDead });
             self.abandon(now, peer);
         }
+        if self.paced_until <= now {
+            let held = self.sessions.iter().find(|(_, session)| session.held).map(|(&peer, _)| peer);
+            if let Some(peer) = held {
+                self.advance(now, peer, host);
+            }
+        }
         self.start_requested(now, host);
         if self.scheduled_at.is_some_and(|time| time <= now) {
             self.scheduled_at = Some(self.draw_next_schedule(now));
@@ -242,7 +285,8 @@ impl AntiEntropy {
         // A request waits for a session's end, not for a time, if its peer is busy or all sessions are.
         let free = self.sessions.len() < SESSIONS_MAX;
         let waiting = self.requested.iter().filter(|(peer, _)| free && !self.sessions.contains_key(peer));
-        answers.chain(waiting.map(|(_, &time)| time)).chain(self.scheduled_at).min()
+        let held = self.sessions.values().any(|session| session.held).then_some(self.paced_until);
+        answers.chain(waiting.map(|(_, &time)| time)).chain(self.scheduled_at).chain(held).min()
     }
 
     /// The link to a peer is gone, or the peer is held for dead: what it was asked may never be answered.
@@ -317,11 +361,25 @@ impl AntiEntropy {
         self.advance(now, peer, host);
     }
 
-    /// Asks a session's next question, or ends it.
+    /// Charges what an answer and its question moved.
+    fn pace(&mut self, now: Time, peer: NodeId) {
+        let bytes = self.sessions.get_mut(&peer).map_or(0, |session| core::mem::take(&mut session.bytes_moved));
+        let Some(cost_ns) = bytes.saturating_mul(1_000_000_000).checked_div(self.bytes_per_s) else { return };
+        self.paced_until = Time(self.paced_until.max(now).0.saturating_add(cost_ns));
+    }
+
+    /// Asks a session's next question, or ends it. A session that has to wait for the others' payload asks later.
     fn advance(&mut self, now: Time, peer: NodeId, host: &mut impl SyncHost) {
+        let levels = self.levels;
         let session = self.sessions.get_mut(&peer).expect("only running sessions advance");
+        session.held = self.paced_until > now;
+        if session.held {
+            self.counters.marks.hit(Mark::SessionPaced);
+            session.deadline = self.paced_until.plus_ms(ANSWER_TIMEOUT_MS);
+            return;
+        }
         let question = self.question_next;
-        match session.next_question(question, host.table(), &mut self.counters) {
+        match session.next_question(question, levels, host, &mut self.counters) {
             Next::Ask(message) => {
                 self.question_next += 1;
                 session.deadline = now.plus_ms(ANSWER_TIMEOUT_MS);
@@ -333,7 +391,7 @@ impl AntiEntropy {
                 if session.requested {
                     self.requested.remove(&peer);
                 }
-                self.finished.push(session.report);
+                self.finished.push(SessionReport { requested: session.requested, ..session.report });
                 self.start_requested(now, host);
             }
         }
@@ -357,6 +415,7 @@ impl SessionReport {
             keys_sent: 0,
             keys_received: 0,
             rounds: 0,
+            requested: false,
         }
     }
 }

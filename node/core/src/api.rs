@@ -233,6 +233,20 @@ pub enum ClientRequest {
         /// Replicas of each key to hear.
         level: Level,
     },
+    /// Write a value, or delete without one, having seen what a read returned. For the policy `dcc`.
+    Write {
+        /// The key.
+        key: Key,
+        /// `None` deletes.
+        value: Option<Value>,
+        /// Acknowledgements to wait for.
+        level: Level,
+        /// As [`ClientResponse::Siblings`] gave it; empty: nothing was seen. (A delete that has seen nothing removes what the
+        /// replica that coordinates it knows.)
+        context: Vec<u8>,
+    },
+    /// Compare everything with every neighbour now, by Merkle trees, and repair both ways.
+    Repair,
 }
 
 /// A row of [`ClientRequest::Scan`].
@@ -246,7 +260,27 @@ pub struct Row {
     pub stamp: WallTime,
 }
 
-/// An entry of [`ClientRequest::LocalScan`].
+/// What a repair found with one neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairReport {
+    /// The neighbour.
+    pub peer: NodeId,
+    /// Ranges that both are replicas of.
+    pub ranges_compared: u64,
+    /// Those that differed.
+    pub ranges_differing: u64,
+    /// Leaves that were compared key by key.
+    pub leaves_compared: u64,
+    /// Keys sent to the neighbour.
+    pub keys_sent: u64,
+    /// Keys that the neighbour sent.
+    pub keys_received: u64,
+    /// Questions asked.
+    pub rounds: u64,
+}
+
+/// An entry of [`ClientRequest::LocalScan`]. Under the policy `dcc` the stamp is the begin of the digest of the values and their dots,
+/// and the value is all siblings in the order of their dots, a line each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalEntry {
     /// The key.
@@ -285,6 +319,20 @@ pub enum ClientResponse {
     Replicas(Vec<NodeId>),
     /// The request was not carried out, or nobody knows.
     Failed(ClientError),
+    /// What a read found under the policy `dcc`.
+    Siblings {
+        /// Values that no write has replaced yet, in the order of their dots; none: never written, or deleted.
+        values: Vec<Value>,
+        /// To be sent with the write that replaces them.
+        context: Vec<u8>,
+    },
+    /// Answer to [`ClientRequest::Repair`].
+    Repaired {
+        /// In the order they were finished.
+        done: Vec<RepairReport>,
+        /// Neighbours that were not alive, or did not finish in time.
+        left_out: Vec<NodeId>,
+    },
     /// Answer to [`ClientRequest::Scan`].
     Rows {
         /// In key order.

@@ -21,6 +21,17 @@ pub enum ReadRepair {
     None,
 }
 
+/// What becomes of concurrent writes of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conflict {
+    /// Last write wins, by the coordinator's wall clock.
+    #[default]
+    Lww,
+    /// Dotted causal containers: all are kept as siblings until a write that has seen them replaces them.
+    Dcc,
+}
+
 /// Who keeps a write for a replica that is out of reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,6 +81,11 @@ pub struct ClusterConfig {
     pub merkle_interval_ms: u64,
     /// Each owned range has a Merkle tree of 2^depth leaves.
     pub merkle_depth: u8,
+    /// Descendants of a differing tree node that one question of a Merkle exchange asks about: 2, 4, 8 or 16. More: fewer round
+    /// trips; fewer: fewer hashes.
+    pub merkle_fan_out: u8,
+    /// Bytes of keys and values that the Merkle exchanges of a node may move in a second. 0: as many as go.
+    pub merkle_bytes_per_s: u64,
     /// Age in milliseconds of the wall clock at which a tombstone is removed.
     pub tombstone_grace_ms: u64,
     /// Hinted handoff.
@@ -91,6 +107,12 @@ pub struct ClusterConfig {
     pub detection: Detection,
     /// With `detection: phi`, a peer is held for dead at this suspicion: 10^-phi is the chance that it is a mistake.
     pub phi_threshold: u8,
+    /// What becomes of concurrent writes.
+    pub conflict: Conflict,
+    /// Under `dcc`: between two exchanges of bitmap version vectors that this node starts. 0 switches them off.
+    pub exchange_interval_ms: u64,
+    /// Under `dcc`: most dots that a node logs for neighbours that may lack them; what is dropped is left to Merkle exchanges.
+    pub dot_log_max: u32,
 }
 
 impl Default for ClusterConfig {
@@ -106,7 +128,9 @@ impl Default for ClusterConfig {
             heartbeat_interval_ms: 250,
             heartbeat_timeout_ms: 1_500,
             merkle_interval_ms: 2_000,
-            merkle_depth: 6,
+            merkle_depth: 12,
+            merkle_fan_out: 16,
+            merkle_bytes_per_s: 0,
             tombstone_grace_ms: 10 * 24 * 3600 * 1000,
             hints: Hints::None,
             sloppy: false,
@@ -117,6 +141,9 @@ impl Default for ClusterConfig {
             speculative_percentile: None,
             detection: Detection::Timeout,
             phi_threshold: 8,
+            conflict: Conflict::Lww,
+            exchange_interval_ms: 500,
+            dot_log_max: 1_000_000,
         }
     }
 }
@@ -168,8 +195,17 @@ impl ClusterConfig {
         check(self.merkle_depth <= Self::MERKLE_DEPTH_MAX, &|| {
             format!("merkle_depth is {}: choose a number from 0 to {}", self.merkle_depth, Self::MERKLE_DEPTH_MAX)
         })?;
+        check(self.conflict == Conflict::Lww || (self.hints == Hints::None && !self.sloppy), &|| {
+            "hints and sloppy quorums are there under conflict: lww only: switch them off, or the policy dcc".into()
+        })?;
+        check(matches!(self.merkle_fan_out, 2 | 4 | 8 | 16), &|| {
+            format!("merkle_fan_out is {}: choose 2, 4, 8 or 16", self.merkle_fan_out)
+        })?;
         check(self.requests_max > 0, &|| {
             "requests_max is 0: no client would ever be served, choose at least 1".into()
+        })?;
+        check(self.dot_log_max > 0, &|| {
+            "dot_log_max is 0: every exchange would compare everything, choose at least 1".into()
         })?;
         for (name, milliseconds) in [
             ("request_timeout_ms", self.request_timeout_ms),
@@ -265,7 +301,10 @@ mod tests {
             (|c| c.replication = 6, "lower replication or add members"),
             (|c| c.vnodes = 0, "from 1 to 256"),
             (|c| c.merkle_depth = 17, "from 0 to 16"),
+            (|c| (c.conflict, c.sloppy) = (Conflict::Dcc, true), "switch them off"),
+            (|c| c.merkle_fan_out = 3, "choose 2, 4, 8 or 16"),
             (|c| c.requests_max = 0, "at least 1"),
+            (|c| c.dot_log_max = 0, "dot_log_max is 0"),
             (|c| c.request_timeout_ms = 0, "request_timeout_ms is 0"),
             (|c| c.repair_patience_ms = 0, "repair_patience_ms is 0"),
             (|c| c.heartbeat_interval_ms = 0, "heartbeat_interval_ms is 0"),

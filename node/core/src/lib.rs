@@ -16,11 +16,13 @@ extern crate std;
 
 pub mod anti_entropy;
 mod api;
+pub mod causal;
 mod cluster;
 pub mod codec;
 mod config;
 mod coordinator;
 mod counters;
+mod dcc;
 mod failure_detector;
 mod hints;
 mod io;
@@ -28,6 +30,7 @@ mod marks;
 pub mod merkle;
 pub mod message;
 mod planted;
+mod repair;
 mod replica;
 pub mod ring;
 mod rng;
@@ -43,10 +46,10 @@ mod types;
 
 pub use api::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, KeyBound, KeyRange, Level, LocalEntry, PeerStatus,
-    ReadOptions, Row, StatusReport, WriteOptions,
+    ReadOptions, RepairReport, Row, StatusReport, WriteOptions,
 };
 pub use cluster::Cluster;
-pub use config::{ClusterConfig, ConfigError, Detection, Hints, ReadRepair};
+pub use config::{ClusterConfig, ConfigError, Conflict, Detection, Hints, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
 #[cfg(feature = "planted-bugs")]

@@ -180,6 +180,18 @@ marks! {
     WantedGone = "wanted_gone", Faults;
     /// The versions that the peer wanted took several messages.
     ValuesInPieces = "values_in_pieces", Faults;
+    /// A session waited with its next question, because enough payload was moved lately.
+    SessionPaced = "session_paced", Faults;
+
+    // Causality.
+    /// A write was refused for a causal context that no read of the key returned.
+    ContextRefused = "context_refused", Strangers;
+    /// A write was refused because of too many siblings that it has not seen.
+    SiblingsRefused = "siblings_refused", Strangers;
+    /// A message of an exchange of bitmap version vectors came too late, or was not valid.
+    ExchangeIgnored = "exchange_ignored", Faults;
+    /// An exchange of bitmap version vectors needed a full comparison first.
+    ExchangeCompares = "exchange_compares", Faults;
 }
 
 /// How often each branch was taken.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::causal::CausalMessage;
 use crate::{Key, KeyBound, KeyRange, NodeId, Version};
 
 /// Names one piece of work of a coordinator; unique for the life of that coordinator's process, and drawn so that a
@@ -105,6 +106,8 @@ pub enum PeerMessage {
         /// What is stored.
         answer: ScanAnswer,
     },
+    /// All of the policy `dcc`.
+    Causal(CausalMessage),
 }
 
 /// What a replica answers to a scan.
@@ -138,7 +141,7 @@ pub enum ReadAnswer {
 /// `question` is a number that the initiator never uses twice; the answer repeats it, so that a late answer is told from
 /// the awaited one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum SyncMessage {
+pub enum SyncMessage<V = Version> {
     /// Initiator: my hashes of some tree nodes; level 0 of a tree is its root.
     Nodes {
         /// Names the question.
@@ -165,7 +168,7 @@ pub enum SyncMessage {
         /// The question answered.
         question: u64,
         /// Versions that the initiator lacks or has otherwise and not newer.
-        push: Vec<(Key, Version)>,
+        push: Vec<(Key, V)>,
         /// Keys that the responder lacks or has otherwise and not newer.
         want: Vec<Key>,
         /// The answer was cut to its size limit; ask again from here. `None`: it covers all pages.
@@ -176,7 +179,7 @@ pub enum SyncMessage {
         /// Names the question.
         question: u64,
         /// The versions.
-        entries: Vec<(Key, Version)>,
+        entries: Vec<(Key, V)>,
     },
     /// Responder: these values are durable here.
     ValuesAck {

@@ -94,9 +94,6 @@ macro_rules! bugs {
 
 #[cfg(feature = "planted-bugs")]
 const WITHOUT_CAMPAIGN: &[Bug] = &[
-    Bug::HintRemovedUnsent,
-    Bug::HintAckRemovesNewer,
-    Bug::HintKeepsOldest,
     Bug::HintCounts,
     Bug::ExpiredHintSent,
     Bug::StandInNotRead,
@@ -104,6 +101,15 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::ExpiredTombstoneSpread,
     Bug::SpeculativeCountsTwice,
     Bug::NoShortReadProtection,
+    Bug::ExchangeMergesAllEntries,
+    Bug::ExchangeClaimsFirstPage,
+    Bug::DotLogPrunedEarly,
+    Bug::LogGoneUnnoticed,
+    Bug::StripWithoutFill,
+    Bug::ClockBeforeFill,
+    Bug::CounterReused,
+    Bug::SiblingsDropped,
+    Bug::EmptyContainerRemovedEarly,
 ];
 
 #[cfg(feature = "planted-bugs")]
@@ -174,6 +180,24 @@ bugs! {
     SpeculativeCountsTwice = "speculative-counts-twice",
     /// what a replica left out of a page because of its limit counts as not stored
     NoShortReadProtection = "no-short-read-protection",
+    /// an exchange takes over the peer's whole clock, not only the peer's own entry
+    ExchangeMergesAllEntries = "exchange-merges-all-entries",
+    /// an exchange accounts for all of the peer's dots when the first of several pages has come
+    ExchangeClaimsFirstPage = "exchange-claims-first-page",
+    /// a dot is forgotten when one replica is known to know it
+    DotLogPrunedEarly = "dot-log-pruned-early",
+    /// a node is served from a log that no longer reaches back to what it lacks
+    LogGoneUnnoticed = "log-gone-unnoticed",
+    /// containers are stripped by the clock and not filled again
+    StripWithoutFill = "strip-without-fill",
+    /// a dot enters the clock before the stored container was filled with it
+    ClockBeforeFill = "clock-before-fill",
+    /// a node that lost its disk goes on as the same actor, and counts its dots from 1 again
+    CounterReused = "counter-reused",
+    /// a write overwrites all siblings, also those that its client has not seen
+    SiblingsDropped = "siblings-dropped",
+    /// a container without values is removed while its vector still tells something
+    EmptyContainerRemovedEarly = "empty-container-removed-early",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

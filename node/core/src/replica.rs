@@ -20,28 +20,33 @@
 //! - One `handle` is one output; what it sends or answers states nothing that is not in its `durable` part or an earlier one's.
 //! - No message of a peer makes this panic: what is impossible is counted and ignored.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use rand::Rng;
 
 use crate::anti_entropy::AntiEntropy;
+use crate::causal::{CausalConfig, CausalStore};
 use crate::config::no_member;
 use crate::coordinator::Coordinator;
 use crate::counters::Counters;
+use crate::dcc::Dcc;
 use crate::failure_detector::{FULL_MESH_MAX, FailureDetector, Round, Traffic};
 use crate::hints::{HandOver, HintQueues};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
+use crate::repair::Repair;
 use crate::ring::Ring;
 use crate::rng::sub_stream;
 use crate::store::Store;
 use crate::table::Table;
 use crate::timers::{Timer, Timers};
 use crate::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Detection, Event,
-    Input, Key, Lane, Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send, Time, Value, Version,
-    planted, store_codec,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Conflict,
+    Detection, Event, Input, Key, Lane, Link, Mark, NodeId, Now, Output, Planted, RecoveredState, RequestId, Send,
+    Time, Value, Version, planted, store_codec,
 };
 
 /// Between two steps of the tombstone sweep.
@@ -61,6 +66,10 @@ pub struct Replica {
     pub(crate) detector: FailureDetector,
     pub(crate) coordinator: Coordinator,
     pub(crate) sync: AntiEntropy,
+    /// What there is under the policy `dcc`, in place of `store` and `coordinator`.
+    pub(crate) dcc: Option<Box<Dcc>>,
+    /// Repairs on demand.
+    pub(crate) repairs: Vec<Repair>,
     /// What is kept for others.
     pub(crate) hints: HintQueues,
     pub(crate) hand_over: HandOver,
@@ -125,7 +134,7 @@ impl Replica {
         if !ring.is_member(identity) {
             return Err(no_member(identity));
         }
-        let mut content = store_codec::decode(recovered)?;
+        let mut content = store_codec::decode(recovered, config.conflict)?;
         if planted!(planted, RestartForgetsTombstones) {
             content.data.retain(|(_, version)| version.value.is_some());
         }
@@ -172,8 +181,22 @@ impl Replica {
             incarnation,
             sub_stream(&seed, "sync"),
             now.time,
-        );
+        )
+        .with_limits(config.merkle_fan_out, config.merkle_bytes_per_s);
+        let mut output = Output::default();
+        let dcc = (config.conflict == Conflict::Dcc).then(|| {
+            let causal =
+                CausalConfig { merkle_depth: config.merkle_depth, log_max: config.dot_log_max as usize, planted };
+            if !content.causal.containers.is_empty() {
+                counters.mark(Mark::BootWithData);
+            }
+            let (ring, content) = (ring.clone(), content.causal);
+            let store = CausalStore::open(identity, incarnation, ring, causal, content, &mut output.durable);
+            Box::new(Dcc::new(store, incarnation))
+        });
         let mut replica = Replica {
+            dcc,
+            repairs: Vec::new(),
             coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
             catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
             identity,
@@ -189,7 +212,7 @@ impl Replica {
             timers: Timers::default(),
             counters,
             now,
-            output: Output::default(),
+            output,
             config,
         };
         #[cfg(feature = "planted-bugs")]
@@ -222,6 +245,10 @@ impl Replica {
         let phase_ms = sub_stream(&seed, "heartbeat phase").next_u64() % replica.config.heartbeat_interval_ms;
         replica.timers.set(now.time.plus_ms(1 + phase_ms), Timer::Heartbeat);
         replica.timers.set(now.time.plus_ms(SWEEP_INTERVAL_MS), Timer::Sweep);
+        if replica.dcc.is_some() && replica.config.exchange_interval_ms > 0 {
+            let phase_ms = sub_stream(&seed, "exchange phase").next_u64() % replica.config.exchange_interval_ms;
+            replica.timers.set(now.time.plus_ms(1 + phase_ms), Timer::Exchange);
+        }
         let output = core::mem::take(&mut replica.output);
         Ok((replica, output))
     }
@@ -254,7 +281,48 @@ impl Replica {
     }
 
     fn on_client(&mut self, request_id: RequestId, request: ClientRequest) {
+        let is_dcc = self.dcc.is_some();
         let response = match request {
+            ClientRequest::Put { key, value, level } if is_dcc => {
+                return self.causal_write(request_id, key, Some(value), level, &[]);
+            }
+            ClientRequest::Delete { key, level } if is_dcc => {
+                return self.causal_write(request_id, key, None, level, &[]);
+            }
+            ClientRequest::Get { key, level } if is_dcc => return self.causal_read(request_id, key, level),
+            ClientRequest::PutWith { key, value, options } if is_dcc => {
+                // Every replica that acknowledges is one of the key's own, and durably.
+                let levels = [Some(options.level), options.primaries, options.durable];
+                let level = self.highest(levels.into_iter().flatten());
+                return self.causal_write(request_id, key, value, level, &[]);
+            }
+            ClientRequest::GetWith { key, options } if is_dcc => {
+                let level = self.highest([Some(options.level), options.primaries].into_iter().flatten());
+                return self.causal_read(request_id, key, level);
+            }
+            ClientRequest::Scan { .. } if is_dcc => {
+                self.counters.requests_refused += 1;
+                ClientResponse::Failed(ClientError {
+                    kind: ClientErrorKind::Refused,
+                    message: "there are no range reads under conflict: dcc: read key by key".into(),
+                })
+            }
+            ClientRequest::Write { key, value, level, context } if is_dcc => {
+                return self.causal_write(request_id, key, value, level, &context);
+            }
+            ClientRequest::Write { key, value, level, context } if context.is_empty() => {
+                return self.coordinate_write(request_id, key, value, level.into());
+            }
+            ClientRequest::Write { .. } => {
+                self.counters.requests_refused += 1;
+                self.counters.mark(Mark::ContextRefused);
+                ClientResponse::Failed(ClientError {
+                    kind: ClientErrorKind::Refused,
+                    message: "the cluster has the conflict policy lww, which knows no contexts: write without one, or \
+                              set conflict: dcc"
+                        .into(),
+                })
+            }
             ClientRequest::Put { key, value, level } => {
                 return self.coordinate_write(request_id, key, Some(value), level.into());
             }
@@ -267,6 +335,7 @@ impl Replica {
             ClientRequest::Scan { range, limit, level } => {
                 return self.coordinate_scan(request_id, range, limit, level);
             }
+            ClientRequest::Repair => return self.begin_repair(request_id),
             ClientRequest::Status => ClientResponse::Status(self.status()),
             ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
             ClientRequest::LocalScan { limit: 0, .. } => {
@@ -277,7 +346,10 @@ impl Replica {
                 })
             }
             ClientRequest::LocalScan { after, limit } => {
-                let (entries, more) = self.store.scan(after.as_ref(), limit as usize);
+                let (entries, more) = match &self.dcc {
+                    Some(dcc) => dcc.scan(after.as_ref(), limit as usize),
+                    None => self.store.scan(after.as_ref(), limit as usize),
+                };
                 if more && entries.len() < limit as usize {
                     self.counters.mark(Mark::ScanCut);
                 }
@@ -295,7 +367,18 @@ impl Replica {
         }
         let traffic = Traffic::of(&message);
         self.detector.on_heard(from, traffic, self.now.time, &mut self.counters, &mut self.output.events);
+        let of_other_policy = match &message {
+            PeerMessage::Heartbeat => false,
+            PeerMessage::Causal(_) => self.dcc.is_none(),
+            _ => self.dcc.is_some(),
+        };
+        if of_other_policy {
+            self.counters.messages_invalid += 1;
+            self.counters.mark(Mark::Invalid);
+            return;
+        }
         match message {
+            PeerMessage::Causal(message) => self.on_causal(from, message),
             PeerMessage::Heartbeat => self.counters.heartbeats_received += 1,
             PeerMessage::Write { operation, key, version } => self.on_write(from, operation, key, version),
             PeerMessage::WriteAck { operation } => self.on_write_ack(from, operation),
@@ -398,6 +481,10 @@ impl Replica {
                 Timer::Unacknowledged(operation) => self.on_unacknowledged(operation),
                 Timer::Patience(operation) => self.on_patience(operation),
                 Timer::RequestTimeout(operation) => self.on_request_timeout(operation),
+                Timer::CausalPatience(operation) => self.on_causal_patience(operation),
+                Timer::CausalTimeout(operation) => self.on_causal_timeout(operation),
+                Timer::Repair => self.answer_repairs(),
+                Timer::Exchange => self.on_exchange_timer(),
             }
         }
         if self.sync.next_deadline().is_some_and(|at| at <= self.now.time) {

@@ -18,6 +18,21 @@ impl Replica {
         counters.extend(self.sync.counters().by_name().map(|(name, count)| (name.into(), count)));
         counters.extend(self.marks().hits().map(|(mark, count)| (format!("mark_{}", mark.name()), count)));
         counters.insert("requests_in_work".into(), self.coordinator.in_work() as u64);
+        let (keys, state_digest, merkle_roots) = match &mut self.dcc {
+            None => {
+                let table = self.store.table();
+                (table.len(), table.state_digest(), table.merkle_roots())
+            }
+            Some(dcc) => {
+                counters.insert("requests_in_work".into(), dcc.in_work() as u64);
+                counters.extend(dcc.store.counters().by_name().map(|(name, count)| (name.into(), count)));
+                counters.insert("causal_dots_logged".into(), dcc.store.log().len() as u64);
+                counters.insert("causal_bare_containers".into(), dcc.store.bare_len() as u64);
+                counters.insert("causal_clock_words".into(), dcc.store.clock().words() as u64);
+                let table = dcc.store.table();
+                (table.len(), table.state_digest(), table.merkle_roots())
+            }
+        };
         let (mut records, mut bytes) = (0, 0);
         for (owner, queued, queued_bytes) in self.hints.pending() {
             counters.insert(format!("hints_pending_{owner}"), queued);
@@ -32,9 +47,9 @@ impl Replica {
             ready: self.is_ready(),
             catching_up_from: self.catching_up_from.iter().copied().collect(),
             peers: self.detector.statuses(),
-            keys: self.store.len() as u64,
-            state_digest: self.store.table().state_digest(),
-            merkle_roots: self.store.table().merkle_roots(),
+            keys: keys as u64,
+            state_digest,
+            merkle_roots,
             counters,
         }
     }

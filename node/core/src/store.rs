@@ -46,6 +46,10 @@ impl Store {
         &mut self.table
     }
 
+    pub(crate) fn table_ref(&self) -> &Table {
+        &self.table
+    }
+
     pub(crate) fn owns(&self, key: &Key) -> bool {
         self.table.owns(key)
     }
@@ -58,6 +62,7 @@ impl Store {
         self.table.digest(key)
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }

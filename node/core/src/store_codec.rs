@@ -13,8 +13,9 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use crate::causal::CausalContent;
 use crate::hints::{Held, Kind};
-use crate::{ConfigError, Key, NodeId, RecoveredState, Value, Version, WallTime};
+use crate::{ConfigError, Conflict, Key, NodeId, RecoveredState, Value, Version, WallTime};
 
 /// Raised with every change of the layout of a value.
 const FORMAT: u8 = 1;
@@ -33,6 +34,8 @@ pub(crate) struct StoreContent {
     pub(crate) caught_up: Option<[u8; 32]>,
     /// What is stored, in the order of the store.
     pub(crate) data: Vec<(Key, Version)>,
+    /// What is stored under the policy `dcc`.
+    pub(crate) causal: CausalContent,
     /// What is kept for other nodes, in the order of the store.
     pub(crate) hints: Vec<(NodeId, Key, Held)>,
 }
@@ -110,7 +113,7 @@ pub fn stored_version(store_key: &[u8], store_value: &[u8]) -> Option<(Key, Vers
 ///
 /// # Errors
 /// An entry that this build did not write: refusing to start is better than serving without acknowledged writes.
-pub(crate) fn decode(recovered: RecoveredState) -> Result<StoreContent, ConfigError> {
+pub(crate) fn decode(recovered: RecoveredState, conflict: Conflict) -> Result<StoreContent, ConfigError> {
     let mut content = StoreContent::default();
     for (store_key, store_value) in recovered.entries {
         let unreadable = || {
@@ -123,8 +126,20 @@ pub(crate) fn decode(recovered: RecoveredState) -> Result<StoreContent, ConfigEr
                 store_value.len()
             ))
         };
+        let of_policy = |policy: &str| {
+            ConfigError(format!(
+                "the store was written under the conflict policy {policy}: set conflict: {policy}, or move the data \
+                 directory away to start empty and catch up from the other replicas"
+            ))
+        };
         match store_key.split_first() {
-            Some((&DATA, key)) if (1..=Key::LENGTH_MAX).contains(&key.len()) => {
+            Some((&DATA, _)) if conflict == Conflict::Dcc && store_value.first() == Some(&FORMAT) => {
+                return Err(of_policy("lww"));
+            }
+            Some(_) if conflict == Conflict::Lww && content.causal.take(&store_key, &store_value).is_some() => {
+                return Err(of_policy("dcc"));
+            }
+            Some((&DATA, key)) if conflict == Conflict::Lww && (1..=Key::LENGTH_MAX).contains(&key.len()) => {
                 let version = decode_version(&store_value).ok_or_else(unreadable)?;
                 content.data.push((Key(key.to_vec()), version));
             }
@@ -139,6 +154,9 @@ pub(crate) fn decode(recovered: RecoveredState) -> Result<StoreContent, ConfigEr
             }
             Some((&META, _)) if store_key == CAUGHT_UP => {
                 content.caught_up = Some(<[u8; 32]>::try_from(store_value.as_slice()).map_err(|_| unreadable())?);
+            }
+            _ if conflict == Conflict::Dcc => {
+                content.causal.take(&store_key, &store_value).ok_or_else(unreadable)?;
             }
             _ => return Err(unreadable()),
         }
@@ -184,9 +202,9 @@ mod tests {
             let data: Vec<(Key, Version)> = entries.into_iter().map(|(key, version)| (Key(key), version)).collect();
             let mut stored = vec![identity_entry(NodeId(node)), caught_up_entry(ring)];
             stored.extend(data.iter().map(|(key, version)| (data_key(key), data_value(version))));
-            let content = decode(RecoveredState { entries: stored }).expect("own entries");
-            let expected = StoreContent { identity: Some(NodeId(node)), caught_up: Some(ring), data, hints: vec![] };
-            prop_assert_eq!(content, expected);
+            let content = decode(RecoveredState { entries: stored }, Conflict::Lww).expect("own entries");
+            let (identity, caught_up) = (Some(NodeId(node)), Some(ring));
+            prop_assert_eq!(content, StoreContent { identity, caught_up, data, ..StoreContent::default() });
         }
 
         #[test]
@@ -196,7 +214,7 @@ mod tests {
             value in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
             let store_key = [prefix, &key].concat();
-            if let Ok(content) = decode(RecoveredState { entries: vec![(store_key.clone(), value.clone())] }) {
+            if let Ok(content) = decode(RecoveredState { entries: vec![(store_key.clone(), value.clone())] }, Conflict::Lww) {
                 for (owner, key, held) in content.hints {
                     prop_assert_eq!((hint_key(owner, &key), hint_value(&held)), (store_key.clone(), value.clone()));
                 }
@@ -222,7 +240,7 @@ mod tests {
             let held = Held { version, born: WallTime(born), ttl_ms, kind };
             let (owner, key) = (NodeId(owner), Key(key));
             let entries = vec![(hint_key(owner, &key), hint_value(&held))];
-            let content = decode(RecoveredState { entries }).expect("own entries");
+            let content = decode(RecoveredState { entries }, Conflict::Lww).expect("own entries");
             prop_assert_eq!(content.hints, vec![(owner, key, held)]);
         }
     }
@@ -230,8 +248,9 @@ mod tests {
     #[test]
     fn another_format_is_refused_with_the_mend() {
         let mut value = data_value(&Version { stamp: WallTime(1), value: None });
-        value[0] = FORMAT + 1;
-        let error = decode(RecoveredState { entries: vec![(b"dk".to_vec(), value)] }).expect_err("another format");
+        value[0] = FORMAT + 7;
+        let error = decode(RecoveredState { entries: vec![(b"dk".to_vec(), value)] }, Conflict::Lww)
+            .expect_err("another format");
         assert!(error.0.contains("start the release that wrote it"), "{error}");
     }
 }

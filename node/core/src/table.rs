@@ -20,11 +20,12 @@ use alloc::borrow::Borrow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use core::fmt;
 use core::ops::Bound;
 
 use crate::merkle::{EMPTY, Hash, MerkleTree};
 use crate::ring::{RangeId, Token, TokenRange};
-use crate::{Key, KeyRange, Planted, Version, planted};
+use crate::{Key, KeyRange, Planted, Value, Version, planted};
 
 /// Digest of a key with its version, or with its absence.
 pub type Digest = [u8; 16];
@@ -32,30 +33,68 @@ pub type Digest = [u8; 16];
 /// The canonical digest of what is stored under a key: blake3 over the key's length, the key, the kind (absent, tombstone,
 /// value), the stamp and the value.
 pub fn version_digest(key: &Key, version: Option<&Version>) -> Digest {
+    record_digest(key, version)
+}
+
+/// What a table can hold under a key: a last-write-wins [`Version`], or a dotted causal container.
+pub trait Record: Clone + fmt::Debug {
+    /// Feeds the canonical form, which begins with a byte for its kind: equal forms, equal records.
+    fn hash_canonical(&self, hasher: &mut blake3::Hasher);
+    /// The stamp by which the greater of two records wins; 0 for records that are joined.
+    fn stamp(&self) -> u64;
+    /// Bytes on the wire besides the key and a constant.
+    fn payload_bytes(&self) -> usize;
+    /// Whether one from outside may be stored.
+    fn is_storable(&self) -> bool;
+    /// Whether it is told to others but never in the table.
+    fn is_absent(&self) -> bool {
+        false
+    }
+}
+
+impl Record for Version {
+    fn hash_canonical(&self, hasher: &mut blake3::Hasher) {
+        match &self.value {
+            None => {
+                hasher.update(&[1]);
+                hasher.update(&self.stamp.0.to_be_bytes());
+            }
+            Some(value) => {
+                hasher.update(&[2]);
+                hasher.update(&self.stamp.0.to_be_bytes());
+                hasher.update(&(value.0.len() as u64).to_be_bytes());
+                hasher.update(&value.0);
+            }
+        }
+    }
+    fn stamp(&self) -> u64 {
+        self.stamp.0
+    }
+    fn payload_bytes(&self) -> usize {
+        self.value.as_ref().map_or(0, |value| value.0.len())
+    }
+    fn is_storable(&self) -> bool {
+        self.payload_bytes() <= Value::LENGTH_MAX
+    }
+}
+
+/// The canonical digest of a key with its record, or with none.
+pub fn record_digest<V: Record>(key: &Key, record: Option<&V>) -> Digest {
     let mut hasher = blake3::Hasher::new();
-    hash_version(&mut hasher, key, version);
+    hash_record(&mut hasher, key, record);
     let mut digest = [0; 16];
     digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     digest
 }
 
-fn hash_version(hasher: &mut blake3::Hasher, key: &Key, version: Option<&Version>) {
+fn hash_record<V: Record>(hasher: &mut blake3::Hasher, key: &Key, record: Option<&V>) {
     hasher.update(&(key.0.len() as u64).to_be_bytes());
     hasher.update(&key.0);
-    match version {
+    match record {
         None => {
             hasher.update(&[0]);
         }
-        Some(Version { stamp, value: None }) => {
-            hasher.update(&[1]);
-            hasher.update(&stamp.0.to_be_bytes());
-        }
-        Some(Version { stamp, value: Some(value) }) => {
-            hasher.update(&[2]);
-            hasher.update(&stamp.0.to_be_bytes());
-            hasher.update(&(value.0.len() as u64).to_be_bytes());
-            hasher.update(&value.0);
-        }
+        Some(record) => record.hash_canonical(hasher),
     }
 }
 
@@ -139,8 +178,8 @@ impl Ord for Place {
 }
 
 #[derive(Clone, Debug)]
-struct Stored {
-    version: Version,
+struct Stored<V> {
+    version: V,
     digest: Digest,
 }
 
@@ -148,25 +187,76 @@ struct Stored {
 struct OwnedRange {
     tokens: TokenRange,
     tree: MerkleTree,
+    /// Of the leaves that hold anything.
+    leaves: BTreeMap<u32, LeafSum>,
+}
+
+/// The hash of a leaf's content: a sum over its keys, so that it is the same whatever order they came in, and a change costs the key
+/// that changed and not the leaf. Sums can be forged by whoever chooses values by the million for that purpose; replicas of
+/// one cluster have no reason to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct LeafSum {
+    lanes: [u64; 4],
+    keys: u64,
+}
+
+impl LeafSum {
+    fn lanes_of(key: &Key, digest: &Digest) -> [u64; 4] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(digest);
+        hasher.update(&key.0);
+        let hash = hasher.finalize();
+        let mut lanes = [0; 4];
+        for (lane, bytes) in lanes.iter_mut().zip(hash.as_bytes().chunks_exact(8)) {
+            *lane = bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
+        }
+        lanes
+    }
+
+    fn add(&mut self, key: &Key, digest: &Digest) {
+        for (lane, number) in self.lanes.iter_mut().zip(LeafSum::lanes_of(key, digest)) {
+            *lane = lane.wrapping_add(number);
+        }
+        self.keys += 1;
+    }
+
+    fn subtract(&mut self, key: &Key, digest: &Digest) {
+        for (lane, number) in self.lanes.iter_mut().zip(LeafSum::lanes_of(key, digest)) {
+            *lane = lane.wrapping_sub(number);
+        }
+        self.keys -= 1;
+    }
+
+    fn hash(&self) -> Hash {
+        if self.keys == 0 {
+            return EMPTY;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.keys.to_be_bytes());
+        for lane in self.lanes {
+            hasher.update(&lane.to_be_bytes());
+        }
+        hasher.finalize().into()
+    }
 }
 
 /// A key of a leaf, as the exchange sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct LeafItem<'a> {
+pub struct LeafItem<'a, V = Version> {
     /// Where the key lies.
     pub token: Token,
     /// The key.
     pub key: &'a Key,
     /// Its version.
-    pub version: &'a Version,
+    pub version: &'a V,
     /// Their digest.
     pub digest: Digest,
 }
 
 /// What a replica stores.
 #[derive(Clone, Debug)]
-pub struct Table {
-    data: BTreeMap<Place, Stored>,
+pub struct Table<V = Version> {
+    data: BTreeMap<Place, Stored<V>>,
     /// The same keys in the order of their bytes.
     keys: BTreeSet<Key>,
     /// Owned ranges by their end.
@@ -175,19 +265,21 @@ pub struct Table {
     planted: Planted,
 }
 
-impl Table {
+impl<V: Record> Table<V> {
     /// An empty table over disjoint ranges, each with a tree of 2^depth leaves.
     ///
     /// # Panics
     /// A depth above [`crate::merkle::DEPTH_MAX`].
-    pub fn new(owned: &[TokenRange], depth: u8) -> Table {
-        let range = |&tokens: &TokenRange| (tokens.until, OwnedRange { tokens, tree: MerkleTree::new(depth) });
+    pub fn new(owned: &[TokenRange], depth: u8) -> Table<V> {
+        let range = |&tokens: &TokenRange| {
+            (tokens.until, OwnedRange { tokens, tree: MerkleTree::new(depth), leaves: BTreeMap::new() })
+        };
         let ranges = owned.iter().map(range).collect();
         Table { data: BTreeMap::new(), keys: BTreeSet::new(), ranges, depth, planted: Planted::NONE }
     }
 
     /// The same with a planted bug.
-    pub(crate) fn with(self, planted: Planted) -> Table {
+    pub(crate) fn with(self, planted: Planted) -> Table<V> {
         Table { planted, ..self }
     }
 
@@ -207,46 +299,48 @@ impl Table {
     }
 
     /// What is stored under a key; a version may be a tombstone.
-    pub fn get(&self, key: &Key) -> Option<&Version> {
+    pub fn get(&self, key: &Key) -> Option<&V> {
         Some(&self.stored(key)?.version)
     }
 
-    /// [`version_digest`] of what is stored under a key.
+    /// [`record_digest`] of what is stored under a key.
     pub fn digest(&self, key: &Key) -> Digest {
-        self.stored(key).map_or_else(|| version_digest(key, None), |stored| stored.digest)
+        self.stored(key).map_or_else(|| record_digest::<V>(key, None), |stored| stored.digest)
     }
 
-    /// Takes the version if it is greater than the stored one; says whether it did.
+    /// Stores a record in place of what is there.
     ///
     /// # Panics
     /// The key lies in no owned range.
-    pub fn merge(&mut self, key: Key, version: Version) -> bool {
+    pub fn put(&mut self, key: Key, record: V) {
         let token = Token::of_key(&key);
-        let planted = self.planted;
-        let is_delete = version.value.is_none();
+        let stored = Stored { digest: record_digest(&key, Some(&record)), version: record };
+        let (range, leaf) = self.place_of(token);
         match self.data.get_mut(&(token.0, key.0.as_slice()) as &dyn AsPlace) {
-            Some(stored) if keeps(planted, &stored.version, &version) => return false,
-            Some(stored) if planted!(planted, StaleDigest) => stored.version = version,
-            Some(stored) => *stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version },
-            None => {
-                assert!(self.range_of(token).is_some(), "a key of another node's range was merged into the table");
-                let stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version };
-                self.keys.insert(key.clone());
-                self.data.insert(Place { token: token.0, key }, stored);
+            Some(former) => {
+                let (before, after) = (former.digest, stored.digest);
+                *former = stored;
+                self.adjust(range, leaf, &key, Some(before), Some(after));
             }
+            None => self.insert(range, leaf, token, key, stored),
         }
-        if !(planted!(planted, MerkleMissesDeletes) && is_delete) {
-            self.mark_dirty(token);
-        }
-        true
+        self.mark_dirty(range, leaf);
+    }
+
+    fn insert(&mut self, range: RangeId, leaf: u32, token: Token, key: Key, stored: Stored<V>) {
+        self.adjust(range, leaf, &key, None, Some(stored.digest));
+        self.keys.insert(key.clone());
+        self.data.insert(Place { token: token.0, key }, stored);
     }
 
     /// Forgets a key and gives back what was stored. Only for expired tombstones: anything else comes back by repair.
-    pub fn remove(&mut self, key: &Key) -> Option<Version> {
+    pub fn remove(&mut self, key: &Key) -> Option<V> {
         let token = Token::of_key(key);
         let stored = self.data.remove(&(token.0, key.0.as_slice()) as &dyn AsPlace)?;
         self.keys.remove(key);
-        self.mark_dirty(token);
+        let (range, leaf) = self.place_of(token);
+        self.adjust(range, leaf, key, Some(stored.digest), None);
+        self.mark_dirty(range, leaf);
         Some(stored.version)
     }
 
@@ -261,14 +355,14 @@ impl Table {
     }
 
     /// Keys behind `after` (`None`: from the first) in the order of their bytes, with their versions.
-    pub fn scan<'a>(&'a self, after: Option<&Key>) -> impl Iterator<Item = (&'a Key, &'a Version)> + use<'a> {
+    pub fn scan<'a>(&'a self, after: Option<&Key>) -> impl Iterator<Item = (&'a Key, &'a V)> + use<'a, V> {
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
         let keys = self.keys.range::<Key, _>((begin, Bound::Unbounded));
         keys.map(|key| (key, self.get(key).expect("both orders hold the same keys")))
     }
 
     /// Keys of a range in the order of their bytes, with their versions.
-    pub fn scan_range<'a>(&'a self, range: &KeyRange) -> impl Iterator<Item = (&'a Key, &'a Version)> + use<'a> {
+    pub fn scan_range<'a>(&'a self, range: &KeyRange) -> impl Iterator<Item = (&'a Key, &'a V)> + use<'a, V> {
         let from = Bound::Included(Key(range.from.0.clone()));
         let to = range.to.as_ref().map_or(Bound::Unbounded, |to| Bound::Excluded(Key(to.0.clone())));
         // A range that ends before it begins is empty, not a panic.
@@ -282,7 +376,7 @@ impl Table {
     pub fn state_digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         for (key, version) in self.scan(None) {
-            hash_version(&mut hasher, key, Some(version));
+            hash_record(&mut hasher, key, Some(version));
         }
         hasher.finalize().into()
     }
@@ -294,7 +388,7 @@ impl Table {
             let mut hasher = blake3::Hasher::new();
             let mut empty = true;
             for (place, stored) in self.span(range.tokens, 0, range.tokens.width(), None) {
-                hash_version(&mut hasher, &place.key, Some(&stored.version));
+                hash_record(&mut hasher, &place.key, Some(&stored.version));
                 empty = false;
             }
             if empty { EMPTY } else { hasher.finalize().into() }
@@ -326,14 +420,11 @@ impl Table {
 
     /// Hash of a node of a range's tree, level 0 being the root; `None`: the range is not owned, or has no such node.
     pub fn node_hash(&mut self, range: RangeId, level: u8, position: u32) -> Option<Hash> {
-        if self.ranges.get(&range.0)?.tree.dirty_count() > 0 {
-            // Taken out for the time, so that the leaves can be read meanwhile.
-            let owned = self.ranges.get_mut(&range.0)?;
-            let mut tree = core::mem::replace(&mut owned.tree, MerkleTree::new(0));
-            tree.refresh(|leaf| self.leaf_hash(range, leaf));
-            self.ranges.get_mut(&range.0)?.tree = tree;
+        let OwnedRange { tree, leaves, .. } = self.ranges.get_mut(&range.0)?;
+        if tree.dirty_count() > 0 {
+            tree.refresh(|leaf| leaves.get(&leaf).map_or(EMPTY, LeafSum::hash));
         }
-        self.ranges.get(&range.0)?.tree.hash(level, position)
+        tree.hash(level, position)
     }
 
     /// Which leaf of which owned range a key lies in.
@@ -350,7 +441,7 @@ impl Table {
         range: RangeId,
         leaf: u32,
         after: Option<&Key>,
-    ) -> impl Iterator<Item = LeafItem<'a>> + use<'a> {
+    ) -> impl Iterator<Item = LeafItem<'a, V>> + use<'a, V> {
         let owned = self.ranges.get(&range.0).filter(|_| leaf >> self.depth == 0);
         let items = owned.map(|range| {
             let (begin, end) = leaf_offsets(range.tokens, self.depth, leaf);
@@ -364,18 +455,6 @@ impl Table {
         })
     }
 
-    fn leaf_hash(&self, range: RangeId, leaf: u32) -> Hash {
-        let mut hasher = blake3::Hasher::new();
-        let mut empty = true;
-        for item in self.leaf(range, leaf, None) {
-            hasher.update(&(item.key.0.len() as u64).to_be_bytes());
-            hasher.update(&item.key.0);
-            hasher.update(&item.digest);
-            empty = false;
-        }
-        if empty { EMPTY } else { hasher.finalize().into() }
-    }
-
     /// What is stored at offsets `begin..end` of a range, behind `after` if it is given, clockwise.
     fn span<'a>(
         &'a self,
@@ -383,7 +462,7 @@ impl Table {
         begin: u128,
         end: u128,
         after: Option<&Key>,
-    ) -> impl Iterator<Item = (&'a Place, &'a Stored)> + use<'a> {
+    ) -> impl Iterator<Item = (&'a Place, &'a Stored<V>)> + use<'a, V> {
         // At most two pieces: up to the greatest token, and from zero on.
         let first = u128::from(range.after.wrapping_add(1));
         let (low, high) = (first + begin, first + end); // no circle yet: up to 2^65
@@ -403,7 +482,7 @@ impl Table {
         &'a self,
         (begin, end): (u128, u128),
         after: Option<(u64, &Key)>,
-    ) -> impl Iterator<Item = (&'a Place, &'a Stored)> + use<'a> {
+    ) -> impl Iterator<Item = (&'a Place, &'a Stored<V>)> + use<'a, V> {
         // An end of 2^64 has no token of its own: the last one stands for it.
         let bounds = (begin < end).then(|| (begin as u64, (end - 1) as u64));
         let items = bounds.map(|(first, last)| {
@@ -419,7 +498,7 @@ impl Table {
         items.into_iter().flatten()
     }
 
-    fn stored(&self, key: &Key) -> Option<&Stored> {
+    fn stored(&self, key: &Key) -> Option<&Stored<V>> {
         self.data.get(&(Token::of_key(key).0, key.0.as_slice()) as &dyn AsPlace)
     }
 
@@ -430,10 +509,67 @@ impl Table {
         range.contains(token).then_some(range)
     }
 
-    fn mark_dirty(&mut self, token: Token) {
-        let range = self.range_of(token).expect("the table holds keys of owned ranges only");
-        let leaf = leaf_at(range, self.depth, token);
-        self.ranges.get_mut(&range.until).expect("the range was found just now").tree.mark_dirty(leaf);
+    /// The owned range and the leaf of a token.
+    ///
+    /// # Panics
+    /// The token lies in no owned range.
+    fn place_of(&self, token: Token) -> (RangeId, u32) {
+        let range = self.range_of(token).expect("a key of another node's range was merged into the table");
+        (range.id(), leaf_at(range, self.depth, token))
+    }
+
+    /// Takes the change of a key's digest over into its leaf.
+    fn adjust(&mut self, range: RangeId, leaf: u32, key: &Key, before: Option<Digest>, after: Option<Digest>) {
+        if before == after {
+            return;
+        }
+        let leaves = &mut self.ranges.get_mut(&range.0).expect("the range was found just now").leaves;
+        let sum = leaves.entry(leaf).or_default();
+        if let Some(digest) = after {
+            sum.add(key, &digest);
+        }
+        if let Some(digest) = before {
+            sum.subtract(key, &digest);
+        }
+        if sum.keys == 0 {
+            assert!(sum.lanes == [0; 4], "an empty leaf has a sum");
+            leaves.remove(&leaf);
+        }
+    }
+
+    fn mark_dirty(&mut self, range: RangeId, leaf: u32) {
+        self.ranges.get_mut(&range.0).expect("the range was found just now").tree.mark_dirty(leaf);
+    }
+}
+
+impl Table {
+    /// Takes the version if it is greater than the stored one; says whether it did.
+    ///
+    /// # Panics
+    /// The key lies in no owned range.
+    pub fn merge(&mut self, key: Key, version: Version) -> bool {
+        let token = Token::of_key(&key);
+        let planted = self.planted;
+        let is_delete = version.value.is_none();
+        let (range, leaf) = self.place_of(token);
+        match self.data.get_mut(&(token.0, key.0.as_slice()) as &dyn AsPlace) {
+            Some(stored) if keeps(planted, &stored.version, &version) => return false,
+            Some(stored) if planted!(planted, StaleDigest) => stored.version = version,
+            Some(stored) => {
+                let before = stored.digest;
+                *stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version };
+                let after = stored.digest;
+                self.adjust(range, leaf, &key, Some(before), Some(after));
+            }
+            None => {
+                let stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version };
+                self.insert(range, leaf, token, key, stored);
+            }
+        }
+        if !(planted!(planted, MerkleMissesDeletes) && is_delete) {
+            self.mark_dirty(range, leaf);
+        }
+        true
     }
 }
 

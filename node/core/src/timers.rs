@@ -21,6 +21,14 @@ pub(crate) enum Timer {
     Patience(OperationId),
     /// A client request is given up.
     RequestTimeout(OperationId),
+    /// As `Patience`, under the policy `dcc`.
+    CausalPatience(OperationId),
+    /// As `RequestTimeout`, under the policy `dcc`.
+    CausalTimeout(OperationId),
+    /// Give up repairs on demand that are overdue.
+    Repair,
+    /// Exchange bitmap version vectors with the next neighbour.
+    Exchange,
 }
 
 /// Timers by time. Two timers of one time go off in the order of [`Timer`].

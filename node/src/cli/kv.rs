@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use hearsay_core::{
-    ClientError, ClientRequest, ClientResponse, Key, KeyBound, KeyRange, Level, ReadOptions, StatusReport, Value,
-    WriteOptions,
+    ClientError, ClientRequest, ClientResponse, Key, KeyBound, KeyRange, Level, NodeId, ReadOptions, RepairReport,
+    StatusReport, Value, WriteOptions,
 };
 
 use super::{EXIT_USAGE, fail};
@@ -56,8 +56,12 @@ pub enum KvCommand {
         /// So many of them replicas of the key itself, not stand-ins: one, two, three, quorum, all, or a number.
         #[arg(long)]
         primaries: Option<Level>,
+        /// What the write has seen, as `get` printed it: it replaces that. For clusters with `conflict: dcc`.
+        #[arg(long, value_name = "HEX")]
+        context: Option<Context>,
     },
-    /// Read a value and print it; exit code 1 when there is none.
+    /// Read a value and print it; exit code 1 when there is none. With `conflict: dcc` each sibling has a line, and the context for
+    /// the next write goes to stderr.
     Get {
         /// The key.
         key: String,
@@ -75,9 +79,15 @@ pub enum KvCommand {
         /// Replicas that must have it durably: any, one, two, three, quorum, all, or a number.
         #[arg(long, default_value = "quorum")]
         level: Level,
+        /// What the delete has seen, as `get` printed it: it removes that. For clusters with `conflict: dcc`.
+        #[arg(long, value_name = "HEX")]
+        context: Option<Context>,
     },
     /// Print links, digests and counters of the node.
     Status,
+    /// Have the node compare everything with its neighbours now, repair both ways, and print what differed; exit code 1 when a
+    /// neighbour was left out. Give --timeout-ms time enough.
+    Repair,
     /// Print rows in key order, one "key, stamp, value" per line. Without --level what the node itself stores, tombstones
     /// without value included; with it what a read of each key at that level would give.
     Scan {
@@ -108,6 +118,22 @@ enum After {
     Local(Key),
     /// Here.
     Rows(KeyBound),
+}
+
+/// A causal context in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context(pub Vec<u8>);
+
+impl std::str::FromStr for Context {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Context, String> {
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> =
+            text.as_bytes().chunks(2).map(|pair| byte(pair).filter(|_| pair.len() == 2)).collect();
+        bytes
+            .map(Context)
+            .ok_or_else(|| "a context is an even number of hexadecimal digits, as `get` prints it".to_owned())
+    }
 }
 
 /// A sentence and the exit code.
@@ -185,6 +211,16 @@ impl KvCommand {
                     out.push(b'\n');
                 }
                 ClientResponse::Read { value: None, .. } => code = ExitCode::from(1),
+                ClientResponse::Siblings { values, context } => {
+                    if values.is_empty() {
+                        code = ExitCode::from(1);
+                    }
+                    for Value(value) in values {
+                        out.extend_from_slice(&value);
+                        out.push(b'\n');
+                    }
+                    eprintln!("context: {}", hexadecimal(&context));
+                }
                 ClientResponse::Status(report) => print_status(&report, &mut out),
                 ClientResponse::Entries { entries, more } => {
                     for entry in &entries {
@@ -203,6 +239,12 @@ impl KvCommand {
                     let printed = u32::try_from(rows.len()).unwrap_or(u32::MAX);
                     rows_left = rows_left.map(|left| left.saturating_sub(printed));
                     after = next.filter(|_| rows_left != Some(0)).map(After::Rows);
+                }
+                ClientResponse::Repaired { done, left_out } => {
+                    if !left_out.is_empty() {
+                        code = ExitCode::from(1);
+                    }
+                    print_repaired(&done, &left_out, &mut out);
                 }
                 ClientResponse::Replicas(_) => {
                     return Err(Failure(2, format!("{} gave the answer to another question", connection.node())));
@@ -226,7 +268,17 @@ impl KvCommand {
     fn request(&self, after: Option<After>, rows_left: Option<u32>) -> ClientRequest {
         let bytes = |text: &String| text.clone().into_bytes();
         match self {
-            KvCommand::Put { key, value, level, primaries } => ClientRequest::PutWith {
+            KvCommand::Put { key, value, level, context: Some(Context(context)), .. } => ClientRequest::Write {
+                key: Key(bytes(key)),
+                value: Some(Value(bytes(value))),
+                level: *level,
+                context: context.clone(),
+            },
+            KvCommand::Delete { key, level, context: Some(Context(context)) } => {
+                ClientRequest::Write { key: Key(bytes(key)), value: None, level: *level, context: context.clone() }
+            }
+            KvCommand::Repair => ClientRequest::Repair,
+            KvCommand::Put { key, value, level, primaries, context: None } => ClientRequest::PutWith {
                 key: Key(bytes(key)),
                 value: Some(Value(bytes(value))),
                 options: WriteOptions { level: *level, primaries: *primaries, durable: None },
@@ -235,7 +287,9 @@ impl KvCommand {
                 key: Key(bytes(key)),
                 options: ReadOptions { level: *level, primaries: *primaries },
             },
-            KvCommand::Delete { key, level } => ClientRequest::Delete { key: Key(bytes(key)), level: *level },
+            KvCommand::Delete { key, level, context: None } => {
+                ClientRequest::Delete { key: Key(bytes(key)), level: *level }
+            }
             KvCommand::Status => ClientRequest::Status,
             KvCommand::Scan { level: None, .. } => {
                 let after = match after {
@@ -266,25 +320,58 @@ impl KvCommand {
 /// A failure in words; of what changes something also whether it did.
 fn told(request: &ClientRequest, error: &ClientError) -> String {
     match request {
-        ClientRequest::Put { .. } | ClientRequest::PutWith { .. } | ClientRequest::Delete { .. }
+        ClientRequest::Put { .. }
+        | ClientRequest::PutWith { .. }
+        | ClientRequest::Delete { .. }
+        | ClientRequest::Write { .. }
             if error.kind.is_definite() =>
         {
             format!("{} (it did not happen)", error.message)
         }
-        ClientRequest::Put { .. } | ClientRequest::PutWith { .. } | ClientRequest::Delete { .. } => {
+        ClientRequest::Put { .. }
+        | ClientRequest::PutWith { .. }
+        | ClientRequest::Delete { .. }
+        | ClientRequest::Write { .. } => {
             format!("{} (it may have happened)", error.message)
         }
         ClientRequest::Get { .. }
         | ClientRequest::GetWith { .. }
         | ClientRequest::Scan { .. }
         | ClientRequest::Status
+        | ClientRequest::Repair
         | ClientRequest::LocalScan { .. }
         | ClientRequest::Locate { .. } => error.message.clone(),
     }
 }
 
+fn print_repaired(done: &[RepairReport], left_out: &[NodeId], out: &mut Vec<u8>) {
+    let mut text = String::new();
+    for report in done {
+        text += &format!(
+            "{}: {} of {} ranges differed, {} keys sent, {} received, {} questions\n",
+            report.peer,
+            report.ranges_differing,
+            report.ranges_compared,
+            report.keys_sent,
+            report.keys_received,
+            report.rounds
+        );
+    }
+    for node in left_out {
+        text += &format!("{node}: left out, not alive or not done in time\n");
+    }
+    if text.is_empty() {
+        text += "no other node holds what this one does\n";
+    }
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn print_status(report: &StatusReport, out: &mut Vec<u8>) {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| hexadecimal(bytes);
     let mut text = format!("node          {}\nincarnation   {:016x}\n", report.node, report.incarnation);
     let waiting: Vec<String> = report.catching_up_from.iter().map(ToString::to_string).collect();
     let ready = if report.ready { "yes".to_owned() } else { format!("no, catching up from {}", waiting.join(" ")) };
@@ -309,6 +396,15 @@ mod tests {
     use hearsay_core::ClientErrorKind;
 
     use super::*;
+
+    #[test]
+    fn a_context_is_read_as_it_was_printed() {
+        let context = Context(vec![0, 17, 255]);
+        assert_eq!(hexadecimal(&context.0).parse(), Ok(context));
+        for wrong in ["1", "zz", "0\u{e9}"] {
+            assert!(wrong.parse::<Context>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn only_what_changes_something_may_have_happened() {

@@ -4,10 +4,15 @@
 //! dialler:  connect -> send hello -> read hello, check -> offer to the driver -> lanes -> lost
 //! acceptor: certificate is a node's -> read hello, check -> offer to the driver -> send hello -> lanes -> lost
 //! ```
+//!
+//! An offer that is contested (see [`super::links`]) waits until the process that is linked has answered or was silent for too
+//! long. A link that is alive acknowledges whatever comes on it, so an empty frame is enough of a question.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hearsay_core::{Link, NodeId, codec, message::PeerMessage};
+use hearsay_core::{Lane, Link, NodeId, codec, message::PeerMessage};
 use quinn::{Connection, ConnectionError, SendStream, VarInt, WriteError};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -15,11 +20,16 @@ use tokio::time::timeout;
 use super::frames::{self, FrameError, FrameReader};
 use super::hello::Hello;
 use super::lane_queue::{LANES, LaneQueue, lane_index};
-use super::links::{DialOrder, LinkId, Offer, Queues, Verdict};
-use super::settings::{HANDSHAKE_TIMEOUT, PATIENCE, PEER_STREAMS_MAX, code};
+use super::links::{DialOrder, LinkId, Offer, Queues, Rival, Verdict};
+use super::settings::{ANSWERS_WITHIN, HANDSHAKE_TIMEOUT, PATIENCE, PEER_STREAMS_MAX, code};
 use super::{Arrival, Context};
 use crate::names::{self, Subject};
 use crate::tls;
+
+/// How often it is looked whether a process that was asked has answered.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How often an offer is made: a process that was silent may have a new link meanwhile.
+const OFFERS_MAX: usize = 3;
 
 /// Why a connection did not become a link.
 #[derive(Debug)]
@@ -81,10 +91,13 @@ async fn dialled(context: &Context, order: DialOrder) -> Result<Established, Opt
     let offer = Offer {
         peer: order.peer,
         incarnation: hello.incarnation,
+        from: connection.remote_address(),
+        silent: None,
         dial: Some(order.dial),
         connection: connection.clone(),
     };
-    let Some((link, queues)) = ask(context, offer).await else {
+    // Our own dial is never contested.
+    let Ok((link, queues)) = ask(context, offer).await else {
         connection.close(code::DUPLICATE, b"this pair has another connection");
         return Err(None);
     };
@@ -170,10 +183,18 @@ pub(crate) async fn accepted(context: Arc<Context>, connection: Connection, subj
         context.counters.transport_refused_hello.one();
         return refuse(&reason);
     }
-    let offer = Offer { peer, incarnation: hello.incarnation, dial: None, connection: connection.clone() };
-    let Some((link, queues)) = ask(&context, offer).await else {
-        connection.close(code::DUPLICATE, b"this pair has another connection");
-        return;
+    let incarnation = hello.incarnation;
+    let offer = Offer { peer, incarnation, from, silent: None, dial: None, connection: connection.clone() };
+    let (link, queues) = match ask(&context, offer).await {
+        Ok(link) => link,
+        Err(None) => return connection.close(code::DUPLICATE, b"this pair has another connection"),
+        Err(Some(there)) => {
+            context.counters.transport_identity_contested.one();
+            return refuse(&format!(
+                "two processes say that they are {peer}: the one at {there} is linked and answers, this one is at {from}; \
+                 stop one of them, or give it the certificate and the data of another node"
+            ));
+        }
     };
     let answer = async {
         let mut writer = connection.open_uni().await?;
@@ -206,13 +227,43 @@ async fn read_hello(stream: quinn::RecvStream) -> Result<(FrameReader, Hello), F
 }
 
 /// Asks the driver whether a connection becomes a link.
-async fn ask(context: &Context, offer: Offer<Connection>) -> Option<(LinkId, Queues)> {
-    let (verdict, decided) = oneshot::channel();
-    context.inbox.send(Arrival::Offer { offer, verdict }).await.ok()?;
-    match decided.await {
-        Ok(Verdict::Link(link, queues)) => Some((link, queues)),
-        Ok(Verdict::Duplicate) | Err(_) => None,
+///
+/// # Errors
+/// The pair has another connection: `None`; or the other side's identity is that of a process at this address, which answers.
+async fn ask(context: &Context, mut offer: Offer<Connection>) -> Result<(LinkId, Queues), Option<SocketAddr>> {
+    let mut there = None;
+    for _ in 0..OFFERS_MAX {
+        let (verdict, decided) = oneshot::channel();
+        context.inbox.send(Arrival::Offer { offer: offer.clone(), verdict }).await.map_err(|_| None)?;
+        match decided.await {
+            Ok(Verdict::Link(link, queues)) => return Ok((link, queues)),
+            Ok(Verdict::Duplicate) | Err(_) => return Err(None),
+            Ok(Verdict::Contested(rival)) if answers(&rival).await => return Err(Some(rival.from)),
+            Ok(Verdict::Contested(rival)) => {
+                offer.silent = Some(rival.link);
+                there = Some(rival.from);
+            }
+        }
     }
+    Err(there)
+}
+
+/// Whether the other side of a link is there: acknowledges what is sent to it now.
+async fn answers(rival: &Rival<Connection>) -> bool {
+    let acknowledged = || rival.connection.stats().frame_rx.acks;
+    let before = acknowledged();
+    // With a full queue there is something to acknowledge as well.
+    let _ = rival.queues[lane_index(Lane::Control)].push(&[]);
+    let answered = async {
+        while rival.connection.close_reason().is_none() {
+            if acknowledged() > before {
+                return true;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        false
+    };
+    timeout(ANSWERS_WITHIN, answered).await.unwrap_or(false)
 }
 
 /// The sooner a lane comes in the table, the higher its priority.

@@ -7,7 +7,9 @@
 //! Invariants:
 //! - One link per pair. When both dial at once, the connection dialled by the smaller id stays: the smaller id refuses the
 //!   other's while its own dial is under way; the larger takes the other's in place of its own.
-//! - A connection of a new incarnation replaces the old one.
+//! - One process per identity. A new incarnation from the address of the old one is a restart (two processes can't have one
+//!   address) and replaces it at once, so does one from the address that the configuration names. From anywhere else it is
+//!   *contested*: the caller finds out whether the old one still answers, and offers again if it does not.
 //! - `Down` once per link that was up, and once per failed dial; never `Up` twice without `Down` between.
 
 use std::collections::BTreeMap;
@@ -53,10 +55,14 @@ impl Closable for quinn::Connection {
 }
 
 /// A connection whose hello was accepted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Offer<C> {
     pub(crate) peer: NodeId,
     pub(crate) incarnation: u64,
+    /// Where the other side is.
+    pub(crate) from: SocketAddr,
+    /// The link that was found silent after the offer had been contested.
+    pub(crate) silent: Option<LinkId>,
     /// Our dial it came from; `None`: the peer dialled.
     pub(crate) dial: Option<DialId>,
     pub(crate) connection: C,
@@ -64,11 +70,22 @@ pub(crate) struct Offer<C> {
 
 /// What becomes of an offer.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum Verdict<C> {
     /// It is the link now.
     Link(LinkId, Queues),
     /// The pair has, or gets, another.
     Duplicate,
+    /// Another process of the same identity is linked.
+    Contested(Rival<C>),
+}
+
+/// The link of a process whose identity another one claims.
+#[derive(Debug)]
+pub(crate) struct Rival<C> {
+    pub(crate) link: LinkId,
+    pub(crate) from: SocketAddr,
+    pub(crate) connection: C,
+    pub(crate) queues: Queues,
 }
 
 /// To be carried out by the driver.
@@ -84,15 +101,13 @@ enum State<C> {
     Idle { not_before: Option<Instant> },
     Dialling { dial: DialId, queues: Queues },
     Expecting { until: Instant, queues: Queues },
-    Up { link: LinkId, connection: C, incarnation: u64, dialled_here: bool, queues: Queues },
+    Up { link: LinkId, connection: C, incarnation: u64, from: SocketAddr, dialled_here: bool, queues: Queues },
 }
 
 #[derive(Debug)]
 struct Peer<C> {
     address: SocketAddr,
     failures: u32,
-    /// The process that another one of the same identity has taken over from.
-    superseded: Option<u64>,
     state: State<C>,
 }
 
@@ -114,15 +129,11 @@ fn cleared(queues: &Queues) -> u64 {
     queues.iter().map(|queue| queue.clear() as u64).sum()
 }
 
-impl<C: Closable> Links<C> {
+impl<C: Clone + Closable> Links<C> {
     pub(crate) fn new(own: NodeId, members: &BTreeMap<NodeId, SocketAddr>, counters: Arc<Counters>) -> Links<C> {
         let others = members.iter().filter(|(id, _)| **id != own);
-        let peer = |address: &SocketAddr| Peer {
-            address: *address,
-            failures: 0,
-            superseded: None,
-            state: State::Idle { not_before: None },
-        };
+        let peer =
+            |address: &SocketAddr| Peer { address: *address, failures: 0, state: State::Idle { not_before: None } };
         let peers = others.map(|(id, address)| (*id, peer(address))).collect();
         Links { own, peers, dials: 0, last_id: 0, counters }
     }
@@ -171,7 +182,7 @@ impl<C: Closable> Links<C> {
     }
 
     /// Decides over a connection. The caller closes it when it is a duplicate.
-    pub(crate) fn offer(&mut self, offer: Offer<C>) -> (Verdict, Vec<LinkChange>) {
+    pub(crate) fn offer(&mut self, offer: Offer<C>) -> (Verdict<C>, Vec<LinkChange>) {
         let own = self.own;
         let id = offer.peer;
         if offer.dial.is_some() {
@@ -179,6 +190,15 @@ impl<C: Closable> Links<C> {
         }
         let peer = self.peers.get_mut(&id).expect("offers come from members");
         let mut changes = Vec::new();
+        if let State::Up { link, connection, incarnation, from, queues, .. } = &peer.state
+            && *incarnation != offer.incarnation
+            && ![*from, peer.address].contains(&offer.from)
+            && offer.silent != Some(*link)
+            && offer.dial.is_none()
+        {
+            let (connection, queues) = (connection.clone(), Arc::clone(queues));
+            return (Verdict::Contested(Rival { link: *link, from: *from, connection, queues }), changes);
+        }
         let accepted = match (&peer.state, offer.dial) {
             (State::Dialling { dial, .. }, Some(ours)) => *dial == ours,
             // Our own dial was given up in favour of something else meanwhile.
@@ -202,16 +222,7 @@ impl<C: Closable> Links<C> {
         let queues = match std::mem::replace(&mut peer.state, State::Idle { not_before: None }) {
             State::Idle { .. } => new_queues(),
             State::Dialling { queues, .. } | State::Expecting { queues, .. } => queues,
-            State::Up { connection, queues, incarnation, .. } => {
-                if incarnation != offer.incarnation {
-                    // A restart. But a process that comes back after another has taken its place was never gone.
-                    if peer.superseded == Some(offer.incarnation) {
-                        self.counters.transport_identity_contested.one();
-                        let mend = "stop one of them, or give it the certificate and the data of another node";
-                        tracing::warn!("two processes say that they are {id}: {mend}");
-                    }
-                    peer.superseded = Some(incarnation);
-                }
+            State::Up { connection, queues, .. } => {
                 connection.close(code::REPLACED, b"a newer connection of this pair takes over");
                 self.counters.transport_links_down.one();
                 self.counters.transport_dropped_lost.many(cleared(&queues));
@@ -226,6 +237,7 @@ impl<C: Closable> Links<C> {
             link,
             connection: offer.connection,
             incarnation: offer.incarnation,
+            from: offer.from,
             dialled_here: offer.dial.is_some(),
             queues: Arc::clone(&queues),
         };

@@ -25,18 +25,29 @@ fn dial(links: &mut Links<Fake>, now: Instant, to: u16) -> DialId {
     links.send(now, NodeId(to), Lane::Data, b"x").expect("dials").dial
 }
 
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// A connection with a process of `peer` at the address that the configuration names.
+fn an_offer(peer: u16, incarnation: u64, dial: Option<DialId>) -> Offer<Fake> {
+    let (peer, from) = (NodeId(peer), address(7000 + peer));
+    Offer { peer, incarnation, from, silent: None, dial, connection: Fake::default() }
+}
+
 fn offer(
     links: &mut Links<Fake>,
     from: u16,
     incarnation: u64,
     dial: Option<DialId>,
 ) -> (Option<LinkId>, Vec<Link>, Fake) {
-    let connection = Fake::default();
-    let offer = Offer { peer: NodeId(from), incarnation, dial, connection: connection.clone() };
+    let offer = an_offer(from, incarnation, dial);
+    let connection = offer.connection.clone();
     let (verdict, changes) = links.offer(offer);
     let link = match verdict {
         Verdict::Link(link, _) => Some(link),
         Verdict::Duplicate => None,
+        Verdict::Contested(rival) => panic!("contested by {rival:?}"),
     };
     (link, changes.into_iter().map(|(_, change)| change).collect(), connection)
 }
@@ -47,8 +58,7 @@ fn a_send_without_link_dials_once_and_queues() {
     let now = Instant::now();
     let first = dial(&mut links, now, 2);
     assert_eq!(links.send(now, NodeId(2), Lane::Bulk, b"y"), None);
-    let connection = Fake::default();
-    let (verdict, changes) = links.offer(Offer { peer: NodeId(2), incarnation: 7, dial: Some(first), connection });
+    let (verdict, changes) = links.offer(an_offer(2, 7, Some(first)));
     let Verdict::Link(_, queues) = verdict else { panic!("refused") };
     assert_eq!(changes, [(NodeId(2), UP)]);
     assert_eq!(queues.iter().map(LaneQueue::clear).collect::<Vec<_>>(), [0, 1, 1]);
@@ -197,20 +207,22 @@ impl World {
         match message {
             Wire::Hello(number, dial) => {
                 let connection = self.connections[number].ends[side].clone();
-                let reply = match node.offer(Offer { peer, incarnation: 1, dial: None, connection }).0 {
+                let reply = match node.offer(Offer { connection, ..an_offer(peer.0, 1, None) }).0 {
                     Verdict::Link(link, _) => {
                         self.connections[number].links[side] = Some(link);
                         Wire::Answer(number, dial)
                     }
                     Verdict::Duplicate => Wire::Refusal(dial),
+                    Verdict::Contested(rival) => panic!("contested by {rival:?}"),
                 };
                 self.wire[1 - side].push(reply);
             }
             Wire::Answer(number, dial) => {
                 let connection = self.connections[number].ends[side].clone();
-                match node.offer(Offer { peer, incarnation: 1, dial: Some(dial), connection }).0 {
+                match node.offer(Offer { connection, ..an_offer(peer.0, 1, Some(dial)) }).0 {
                     Verdict::Link(link, _) => self.connections[number].links[side] = Some(link),
                     Verdict::Duplicate => self.wire[1 - side].push(Wire::End(number)),
+                    Verdict::Contested(rival) => panic!("contested by {rival:?}"),
                 }
             }
             Wire::Refusal(dial) => assert_eq!(node.dial_failed(now, peer, dial, true), None),
@@ -275,13 +287,36 @@ fn whatever_the_order_of_hellos_both_sides_end_with_one_connection() {
     }
 }
 
+/// The verdict over a process of n2 at a port of its own, and what changed with it.
+fn offer_at(links: &mut Links<Fake>, port: u16, incarnation: u64, silent: Option<LinkId>) -> (Verdict<Fake>, usize) {
+    let (verdict, changes) = links.offer(Offer { from: address(port), silent, ..an_offer(2, incarnation, None) });
+    (verdict, changes.len())
+}
+
 #[test]
-fn two_processes_of_one_identity_are_counted_and_a_restart_is_not() {
+fn another_process_of_the_same_identity_is_contested_until_the_first_is_silent() {
     let mut links = links(1);
-    offer(&mut links, 2, 10, None);
-    offer(&mut links, 2, 11, None);
-    offer(&mut links, 2, 12, None);
-    assert_eq!(links.counters.transport_identity_contested.count(), 0, "each start of a node is another process");
-    offer(&mut links, 2, 11, None);
-    assert_eq!(links.counters.transport_identity_contested.count(), 1, "the second start is still there");
+    let first = offer(&mut links, 2, 10, None).0.unwrap();
+    let rival = |verdict| match verdict {
+        (Verdict::Contested(rival), 0) => (rival.link, rival.from),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rival(offer_at(&mut links, 9_000, 11, None)), (first, address(7_002)));
+    assert!(links.is_current(NodeId(2), first), "nothing has changed");
+    // Silent was another link, of which nothing is left: the one there now has to be asked.
+    let second = offer(&mut links, 2, 10, None).0.unwrap();
+    assert_eq!(rival(offer_at(&mut links, 9_000, 11, Some(first))).0, second);
+    let (verdict, changes) = offer_at(&mut links, 9_000, 11, Some(second));
+    assert!(matches!(verdict, Verdict::Link(..)) && changes == 2, "{verdict:?}");
+    // The same process may come again, from wherever it is now.
+    assert!(matches!(offer_at(&mut links, 9_001, 11, None).0, Verdict::Link(..)));
+}
+
+#[test]
+fn a_restart_and_the_address_of_the_configuration_are_not_contested() {
+    let mut links = links(1);
+    assert!(matches!(offer_at(&mut links, 9_000, 10, None).0, Verdict::Link(..)), "nobody else is there");
+    assert!(matches!(offer_at(&mut links, 9_000, 11, None).0, Verdict::Link(..)), "a restart");
+    assert!(matches!(offer_at(&mut links, 7_002, 12, None).0, Verdict::Link(..)), "where all others look for it");
+    assert!(matches!(offer_at(&mut links, 9_000, 11, None).0, Verdict::Contested(_)));
 }

@@ -37,7 +37,7 @@ pub(crate) enum Arrival {
     /// A message that came on a link.
     Message { peer: NodeId, link: LinkId, message: PeerMessage },
     /// A connection whose hello was accepted: may it be the link of its pair?
-    Offer { offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict> },
+    Offer { offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict<quinn::Connection>> },
     /// A dial came to nothing.
     DialFailed { peer: NodeId, dial: DialId, duplicate: bool },
     /// A link is gone.

@@ -18,6 +18,9 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the other side may take for its hello, or for a request once its stream is open, or for taking the answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a linked process may take to answer before another one of the same identity, from another address, has its place.
+pub(crate) const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
 /// Streams a client may have open: its requests in flight on one connection.
 pub(crate) const CLIENT_STREAMS_MAX: u32 = 128;
 /// Streams a peer may have open: one per lane.

@@ -12,7 +12,7 @@
 //!   that is no answer is `info`.
 //! - What is overdue by more than the workload allows is skipped and counted, never squeezed in.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use hearsay_checkers::{Event, EventType, Function, ProcessId};
 use hearsay_core::{ClientRequest, ClientResponse, Key, Level, NodeId};
@@ -77,6 +77,8 @@ pub struct ClientProcess {
     operations: VecDeque<PlannedOperation>,
     open: Option<Event>,
     skipped: u64,
+    /// What this client has last seen of each key, where the cluster gives contexts: its next write replaces that.
+    contexts: BTreeMap<String, Vec<u8>>,
 }
 
 impl ClientProcess {
@@ -89,7 +91,16 @@ impl ClientProcess {
     ) -> ClientProcess {
         assert!(slot < slots, "client slot {slot} of {slots}");
         assert!(operations.iter().is_sorted_by_key(|operation| operation.at_ms), "operations are by time");
-        ClientProcess { slot, slots, retired: 0, settings, operations, open: None, skipped: 0 }
+        ClientProcess {
+            slot,
+            slots,
+            retired: 0,
+            settings,
+            operations,
+            open: None,
+            skipped: 0,
+            contexts: BTreeMap::new(),
+        }
     }
 
     /// What to do at `now`, nanoseconds since the start of the run.
@@ -119,11 +130,19 @@ impl ClientProcess {
                 (Function::Read, key, None, request)
             }
             Action::Write { key, value } => {
-                let request = ClientRequest::Put { key: bytes(&key), value: encode_value(value), level: write_level };
+                let (of, written, level) = (bytes(&key), encode_value(value), write_level);
+                let request = match self.contexts.remove(&key) {
+                    None => ClientRequest::Put { key: of, value: written, level },
+                    Some(context) => ClientRequest::Write { key: of, value: Some(written), level, context },
+                };
                 (Function::Write, key, Some(value), request)
             }
             Action::Delete { key } => {
-                let request = ClientRequest::Delete { key: bytes(&key), level: write_level };
+                let (of, level) = (bytes(&key), write_level);
+                let request = match self.contexts.remove(&key) {
+                    None => ClientRequest::Delete { key: of, level },
+                    Some(context) => ClientRequest::Write { key: of, value: None, level, context },
+                };
                 (Function::Delete, key, None, request)
             }
         };
@@ -146,6 +165,19 @@ impl ClientProcess {
     pub fn complete(&mut self, result: Result<ClientResponse, CallError>) -> Event {
         let mut event = self.open.take().expect("only an open operation completes");
         let (kind, value, error) = match (event.f, result) {
+            (Function::Read, Ok(ClientResponse::Siblings { values, context })) => {
+                self.contexts.insert(event.key.clone(), context);
+                // A register has one value: of siblings the one that was drawn last stands for all, and the event says so.
+                let numbers: Result<Vec<u64>, String> = values.iter().map(decode_value).collect();
+                match numbers {
+                    Ok(numbers) if numbers.len() > 1 => {
+                        let note = Some(format!("{} siblings: {numbers:?}", numbers.len()));
+                        (EventType::Ok, numbers.into_iter().max(), note)
+                    }
+                    Ok(numbers) => (EventType::Ok, numbers.first().copied(), None),
+                    Err(corrupt) => (EventType::Ok, Some(FOREIGN_VALUE), Some(corrupt)),
+                }
+            }
             (Function::Read, Ok(ClientResponse::Read { value, .. })) => match value.as_ref().map(decode_value) {
                 None => (EventType::Ok, None, None),
                 Some(Ok(number)) => (EventType::Ok, Some(number), None),
@@ -195,6 +227,29 @@ mod tests {
 
     const SETTINGS: ClientSettings =
         ClientSettings { read_level: Level::Quorum, write_level: Level::All, overdue_skip_ms: 100 };
+
+    #[test]
+    fn a_write_carries_the_context_of_the_clients_last_read_of_the_key() {
+        let (read, write) = (
+            operation(0, Action::Read { key: "k7".to_owned() }),
+            operation(1, Action::Write { key: "k7".to_owned(), value: 3 }),
+        );
+        let again = PlannedOperation { at_ms: 2, ..write.clone() };
+        let mut client = ClientProcess::new(2, 5, SETTINGS, VecDeque::from([read, write, again]));
+        let started = |next| match next {
+            Next::Start(call) => call.request,
+            other => panic!("{other:?}"),
+        };
+        started(client.next(0));
+        let values = vec![encode_value(8), encode_value(9)];
+        let event = client.complete(Ok(ClientResponse::Siblings { values, context: vec![5] }));
+        assert_eq!((event.value, event.error.as_deref()), (Some(9), Some("2 siblings: [8, 9]")));
+        let request = started(client.next(1_000_000));
+        assert!(matches!(&request, ClientRequest::Write { context, .. } if *context == [5]), "{request:?}");
+        client.complete(Ok(ClientResponse::Written { stamp: WallTime(0) }));
+        let request = started(client.next(2_000_000));
+        assert!(matches!(request, ClientRequest::Put { .. }), "a context is used once: {request:?}");
+    }
 
     fn operation(at_ms: u64, action: Action) -> PlannedOperation {
         PlannedOperation { at_ms, client: 2, node: NodeId(3), action }

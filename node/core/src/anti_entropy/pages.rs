@@ -3,10 +3,10 @@
 //! Invariant: a message built within these limits stays below two thirds of the frame limit, and one received beyond them is
 //! not taken.
 
+use crate::Key;
 use crate::message::LeafPage;
 use crate::ring::{RangeId, Token, TokenRange};
-use crate::table::Table;
-use crate::{Key, Value, Version};
+use crate::table::{Record, Table};
 
 /// Tree nodes in one question.
 pub(super) const NODES_MAX: usize = 1024;
@@ -29,14 +29,13 @@ pub(super) fn key_size(key: &Key) -> usize {
 }
 
 /// What a key with its version takes on the wire at most.
-pub(super) fn version_size(key: &Key, version: &Version) -> usize {
-    key_size(key) + version.value.as_ref().map_or(0, |value| value.0.len())
+pub(super) fn version_size(key: &Key, version: &impl Record) -> usize {
+    key_size(key) + version.payload_bytes()
 }
 
 /// Whether a key and version from outside may be stored at all.
-pub(super) fn is_storable(key: &Key, version: &Version) -> bool {
-    let value_fits = version.value.as_ref().is_none_or(|value| value.0.len() <= Value::LENGTH_MAX);
-    (1..=Key::LENGTH_MAX).contains(&key.0.len()) && value_fits
+pub(super) fn is_storable(key: &Key, version: &impl Record) -> bool {
+    (1..=Key::LENGTH_MAX).contains(&key.0.len()) && version.is_storable()
 }
 
 /// A place in the table's order within a range.
@@ -58,7 +57,7 @@ pub(super) struct LeafSpan {
 
 impl LeafSpan {
     /// The span of a page, if it is one: an owned range, a leaf of its tree, ends in that leaf and in order.
-    pub(super) fn of_page(page: &LeafPage, table: &Table) -> Option<LeafSpan> {
+    pub(super) fn of_page(page: &LeafPage, table: &Table<impl Record>) -> Option<LeafSpan> {
         let span = LeafSpan {
             range: RangeId(page.range),
             leaf: page.leaf,
@@ -78,7 +77,7 @@ impl LeafSpan {
     }
 
     /// Whether the key belongs to this span.
-    pub(super) fn contains(&self, table: &Table, key: &Key) -> bool {
+    pub(super) fn contains(&self, table: &Table<impl Record>, key: &Key) -> bool {
         let Some(tokens) = table.token_range(self.range) else { return false };
         let place = position(tokens, Token::of_key(key), key);
         table.leaf_of(key) == Some((self.range, self.leaf))

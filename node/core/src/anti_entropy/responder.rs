@@ -12,16 +12,16 @@ use super::{SyncCounters, SyncHost};
 use crate::merkle::Hash;
 use crate::message::{LeafEntry, LeafPage, Resume, SyncMessage, TreeNode};
 use crate::ring::{RangeId, Token};
-use crate::table::{LeafItem, Table};
-use crate::{Key, Mark, Version};
+use crate::table::{LeafItem, Record, Table};
+use crate::{Key, Mark};
 
 /// The answer to a question of a peer that shares `ranges` (ascending) with this node; `None`: not a valid question.
-pub(super) fn answer(
-    message: SyncMessage,
+pub(super) fn answer<H: SyncHost>(
+    message: SyncMessage<H::Stored>,
     ranges: &[RangeId],
-    host: &mut impl SyncHost,
+    host: &mut H,
     counters: &mut SyncCounters,
-) -> Option<SyncMessage> {
+) -> Option<SyncMessage<H::Stored>> {
     match message {
         SyncMessage::Nodes { question, nodes } => {
             let differ = differing_nodes(&nodes, ranges, host.table())?;
@@ -29,7 +29,7 @@ pub(super) fn answer(
         }
         SyncMessage::Leaves { question, pages } => {
             let checked = check_pages(&pages, ranges, host.table())?;
-            let LeavesAnswer { push, want, resume, tied } = compare(&checked, host.table());
+            let LeavesAnswer { push, want, resume, tied } = compare(&checked, &*host);
             if resume.is_some() {
                 counters.marks.hit(Mark::LeavesReplyCut);
             }
@@ -51,7 +51,7 @@ fn shares(ranges: &[RangeId], range: RangeId) -> bool {
     ranges.binary_search(&range).is_ok()
 }
 
-fn differing_nodes(nodes: &[(TreeNode, Hash)], ranges: &[RangeId], table: &mut Table) -> Option<Vec<u32>> {
+fn differing_nodes(nodes: &[(TreeNode, Hash)], ranges: &[RangeId], table: &mut Table<impl Record>) -> Option<Vec<u32>> {
     if nodes.len() > NODES_MAX || !nodes.iter().all(|(node, _)| shares(ranges, RangeId(node.range))) {
         return None;
     }
@@ -71,7 +71,11 @@ struct CheckedPage<'a> {
     entries: Vec<(Token, &'a LeafEntry)>,
 }
 
-fn check_pages<'a>(pages: &'a [LeafPage], ranges: &[RangeId], table: &Table) -> Option<Vec<CheckedPage<'a>>> {
+fn check_pages<'a>(
+    pages: &'a [LeafPage],
+    ranges: &[RangeId],
+    table: &Table<impl Record>,
+) -> Option<Vec<CheckedPage<'a>>> {
     let entries: usize = pages.iter().map(|page| page.entries.len()).sum();
     if pages.len() > LEAF_PAGES_MAX || entries > LEAF_ENTRIES_MAX {
         return None;
@@ -88,8 +92,8 @@ fn check_pages<'a>(pages: &'a [LeafPage], ranges: &[RangeId], table: &Table) -> 
     pages.iter().map(check).collect()
 }
 
-struct LeavesAnswer {
-    push: Vec<(Key, Version)>,
+struct LeavesAnswer<V> {
+    push: Vec<(Key, V)>,
     want: Vec<Key>,
     resume: Option<Resume>,
     /// Some version went both ways.
@@ -97,14 +101,15 @@ struct LeavesAnswer {
 }
 
 /// Compares the initiator's pages with the same spans here, until the answer is full.
-fn compare<'a>(pages: &[CheckedPage<'_>], table: &'a Table) -> LeavesAnswer {
+fn compare<'a, H: SyncHost>(pages: &[CheckedPage<'_>], host: &'a H) -> LeavesAnswer<H::Stored> {
+    let table = host.table_ref();
     let mut answer = LeavesAnswer { push: Vec::new(), want: Vec::new(), resume: None, tied: false };
     let mut pushed_bytes = 0;
     for (index, page) in (0..).zip(pages) {
         let span = &page.span;
         let tokens = table.token_range(span.range).expect("a checked page is of an owned range");
         let end = span.until.as_ref().map(|key| position(tokens, Token::of_key(key), key));
-        let place = |item: &LeafItem<'a>| position(tokens, item.token, item.key);
+        let place = |item: &LeafItem<'a, H::Stored>| position(tokens, item.token, item.key);
         let in_span = |place: &Position<'_>| end.is_none_or(|end| *place <= end);
 
         let mut mine = table.leaf(span.range, span.leaf, span.after.as_ref()).peekable();
@@ -120,7 +125,7 @@ fn compare<'a>(pages: &[CheckedPage<'_>], table: &'a Table) -> LeavesAnswer {
                 (Some(my_place), Some(their_place)) => (my_place <= their_place, their_place <= my_place),
             };
             // Only before a key is taken, so that each answer holds at least one, and the next begins behind it.
-            if take_mine
+            if (take_mine || H::JOINS)
                 && !answer.push.is_empty()
                 && (pushed_bytes >= PAYLOAD_MAX || answer.push.len() >= VERSIONS_MAX)
             {
@@ -131,17 +136,21 @@ fn compare<'a>(pages: &[CheckedPage<'_>], table: &'a Table) -> LeavesAnswer {
             let their_entry = if take_theirs { theirs.next() } else { None };
             let (mut push, mut want) = (my_item.is_some(), their_entry.is_some());
             if let (Some(item), Some((_, entry))) = (&my_item, their_entry) {
-                let differ = item.digest != entry.digest;
+                let (differ, stamp) = (item.digest != entry.digest, item.version.stamp());
                 // With equal stamps nobody can tell from here which version wins: both go both ways.
-                push = differ && item.version.stamp.0 >= entry.stamp;
-                want = differ && item.version.stamp.0 <= entry.stamp;
-                answer.tied |= push && want;
+                push = differ && stamp >= entry.stamp;
+                want = differ && stamp <= entry.stamp;
+                answer.tied |= push && want && !H::JOINS;
             }
-            if let Some(item) = &my_item
-                && push
+            if H::JOINS {
+                (push, want) = (push || want, false);
+            }
+            let key = my_item.as_ref().map(|item| item.key).or(their_entry.map(|(_, entry)| &entry.key));
+            if let Some(key) = key.filter(|_| push)
+                && let Some(version) = host.outgoing(key)
             {
-                pushed_bytes += version_size(item.key, item.version);
-                answer.push.push((item.key.clone(), item.version.clone()));
+                pushed_bytes += version_size(key, &version);
+                answer.push.push((key.clone(), version));
             }
             if let Some((_, entry)) = their_entry
                 && want
@@ -154,10 +163,10 @@ fn compare<'a>(pages: &[CheckedPage<'_>], table: &'a Table) -> LeavesAnswer {
     answer
 }
 
-fn take_values(
-    entries: Vec<(Key, Version)>,
+fn take_values<H: SyncHost>(
+    entries: Vec<(Key, H::Stored)>,
     ranges: &[RangeId],
-    host: &mut impl SyncHost,
+    host: &mut H,
     counters: &mut SyncCounters,
 ) -> Option<()> {
     let table = host.table();

@@ -17,14 +17,14 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::pages::{
-    LEAF_ENTRIES_MAX, LEAF_PAGES_MAX, LEVELS_PER_QUESTION, LeafSpan, NODES_MAX, PAYLOAD_MAX, VERSIONS_MAX, is_storable,
-    key_size, version_size,
+    LEAF_ENTRIES_MAX, LEAF_PAGES_MAX, LeafSpan, NODES_MAX, PAYLOAD_MAX, VERSIONS_MAX, is_storable, key_size,
+    version_size,
 };
 use super::{SessionReport, SyncCounters, SyncHost};
 use crate::message::{LeafEntry, LeafPage, Resume, SyncMessage, TreeNode};
 use crate::ring::RangeId;
-use crate::table::Table;
-use crate::{Key, Mark, Marks, NodeId, Time, Version, planted};
+use crate::table::{Digest, Record, Table, record_digest};
+use crate::{Key, Mark, Marks, NodeId, Time, planted};
 
 /// A session that this node initiated.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ pub(super) struct Session {
     pub(super) requested: bool,
     /// What was done so far.
     pub(super) report: SessionReport,
+    /// Whether its next question waits for the pace.
+    pub(super) held: bool,
+    /// Payload moved since it was charged, both ways.
+    pub(super) bytes_moved: u64,
     /// The shared ranges, ascending.
     ranges: Vec<RangeId>,
     /// How many of the ranges' roots were asked about.
@@ -65,9 +69,9 @@ enum Asked {
 }
 
 /// What comes next in a session.
-pub(super) enum Next {
+pub(super) enum Next<V> {
     /// Send this to the responder.
-    Ask(SyncMessage),
+    Ask(SyncMessage<V>),
     /// All shared ranges are compared and repaired.
     Finished,
 }
@@ -78,6 +82,8 @@ impl Session {
             deadline: Time(0),
             requested,
             report: SessionReport::new(peer),
+            held: false,
+            bytes_moved: 0,
             ranges,
             ranges_asked: 0,
             nodes: Vec::new(),
@@ -88,13 +94,22 @@ impl Session {
     }
 
     /// The next question; `question` is its number.
-    pub(super) fn next_question(&mut self, question: u64, table: &mut Table, counters: &mut SyncCounters) -> Next {
+    pub(super) fn next_question<H: SyncHost>(
+        &mut self,
+        question: u64,
+        levels: u8,
+        host: &mut H,
+        counters: &mut SyncCounters,
+    ) -> Next<H::Stored> {
         assert!(self.asked.is_none(), "a second question while one is in flight");
-        let entries = self.wanted_values(table, &mut counters.marks);
+        let entries = self.wanted_values(host, &mut counters.marks);
+        let table = host.table();
         let (asked, message) = if !entries.is_empty() {
             if !self.wanted.is_empty() {
                 counters.marks.hit(Mark::ValuesInPieces);
             }
+            let bytes: usize = entries.iter().map(|(key, version)| version_size(key, version)).sum();
+            self.bytes_moved += bytes as u64;
             counters.keys_sent += entries.len() as u64;
             self.report.keys_sent += entries.len() as u64;
             (Asked::Values, SyncMessage::Values { question, entries })
@@ -105,7 +120,7 @@ impl Session {
             }
             (Asked::Leaves(spans), SyncMessage::Leaves { question, pages })
         } else {
-            let nodes = if self.nodes.is_empty() { self.roots() } else { self.descendants(table) };
+            let nodes = if self.nodes.is_empty() { self.roots() } else { self.descendants(table, levels) };
             if nodes.is_empty() {
                 return Next::Finished;
             }
@@ -122,10 +137,10 @@ impl Session {
     }
 
     /// Takes an answer if it is valid and the awaited one; says whether it was. If not, nothing has changed.
-    pub(super) fn take_answer(
+    pub(super) fn take_answer<H: SyncHost>(
         &mut self,
-        message: SyncMessage,
-        host: &mut impl SyncHost,
+        message: SyncMessage<H::Stored>,
+        host: &mut H,
         counters: &mut SyncCounters,
     ) -> bool {
         let taken = match (message, &self.asked) {
@@ -147,8 +162,14 @@ impl Session {
                 spans.map(|spans| {
                     self.report.keys_received += push.len() as u64;
                     counters.keys_received += push.len() as u64;
+                    self.bytes_moved +=
+                        push.iter().map(|(key, version)| version_size(key, version) as u64).sum::<u64>();
                     for (key, version) in push {
+                        let theirs = H::JOINS.then(|| (key.clone(), stored_form(&key, &version)));
                         counters.keys_applied += u64::from(host.merge(key, version));
+                        // What came of it is more than the responder knows.
+                        let more = theirs.filter(|(key, digest)| host.table_ref().digest(key) != *digest);
+                        self.wanted.extend(more.map(|(key, _)| key));
                     }
                     self.wanted.extend(want);
                     self.take_compared_leaves(spans, resume, counters);
@@ -164,13 +185,13 @@ impl Session {
     }
 
     /// A message's worth of the wanted versions that are still there.
-    fn wanted_values(&mut self, table: &Table, marks: &mut Marks) -> Vec<(Key, Version)> {
+    fn wanted_values<H: SyncHost>(&mut self, host: &H, marks: &mut Marks) -> Vec<(Key, H::Stored)> {
         let mut entries = Vec::new();
         let mut bytes = 0;
         while bytes < PAYLOAD_MAX && entries.len() < VERSIONS_MAX {
             let Some(key) = self.wanted.pop_front() else { break };
             // A tombstone may have expired since.
-            let Some(version) = table.get(&key).cloned() else {
+            let Some(version) = host.outgoing(&key) else {
                 marks.hit(Mark::WantedGone);
                 continue;
             };
@@ -189,12 +210,12 @@ impl Session {
     }
 
     /// Some levels further down from as many differing nodes as one question takes.
-    fn descendants(&mut self, table: &Table) -> Vec<TreeNode> {
+    fn descendants(&mut self, table: &Table<impl Record>, levels: u8) -> Vec<TreeNode> {
         let depth = table.depth();
         let skipped = u32::from(planted!(table.planted(), MerkleLastChildSkipped));
         let mut descendants = Vec::new();
         while let Some(&TreeNode { range, level, position }) = self.nodes.last() {
-            let below = depth.min(level + LEVELS_PER_QUESTION);
+            let below = depth.min(level + levels);
             let width = 1 << (below - level);
             if descendants.len() + width as usize > NODES_MAX {
                 break;
@@ -211,7 +232,7 @@ impl Session {
     }
 
     /// Pages of the next leaves, as many as one question takes.
-    fn leaf_pages(&mut self, table: &Table) -> (Vec<LeafSpan>, Vec<LeafPage>) {
+    fn leaf_pages(&mut self, table: &Table<impl Record>) -> (Vec<LeafSpan>, Vec<LeafPage>) {
         let (mut spans, mut pages) = (Vec::new(), Vec::new());
         let (mut entries_left, mut bytes) = (LEAF_ENTRIES_MAX, 0);
         while pages.len() < LEAF_PAGES_MAX && entries_left > 0 && bytes < PAYLOAD_MAX {
@@ -222,7 +243,7 @@ impl Session {
                 let Some(item) = items.next() else { break };
                 entries_left -= 1;
                 bytes += key_size(item.key);
-                entries.push(LeafEntry { key: item.key.clone(), stamp: item.version.stamp.0, digest: item.digest });
+                entries.push(LeafEntry { key: item.key.clone(), stamp: item.version.stamp(), digest: item.digest });
             }
             // Cut short: the page ends with its last key. (At least one was taken, or the loop would not have begun.)
             let until = items.peek().and(entries.last()).map(|entry| entry.key.clone());
@@ -271,6 +292,11 @@ impl Session {
     }
 }
 
+/// The digest that the table has of a key once this record is all that is stored under it.
+fn stored_form<V: Record>(key: &Key, record: &V) -> Digest {
+    record_digest(key, Some(record).filter(|record| !record.is_absent()))
+}
+
 /// The nodes at these positions; `None`: positions out of order or out of bounds.
 fn differing(nodes: &[TreeNode], positions: &[u32]) -> Option<Vec<TreeNode>> {
     if !positions.is_sorted_by(|a, b| a < b) {
@@ -280,12 +306,12 @@ fn differing(nodes: &[TreeNode], positions: &[u32]) -> Option<Vec<TreeNode>> {
 }
 
 /// Whether all of an answer lies in the pages asked about, and gets the walk further.
-fn is_valid_reply(
+fn is_valid_reply<V: Record>(
     spans: &[LeafSpan],
-    push: &[(Key, Version)],
+    push: &[(Key, V)],
     want: &[Key],
     resume: Option<&Resume>,
-    table: &Table,
+    table: &Table<V>,
 ) -> bool {
     let by_leaf: BTreeMap<(RangeId, u32), &LeafSpan> =
         spans.iter().map(|span| ((span.range, span.leaf), span)).collect();

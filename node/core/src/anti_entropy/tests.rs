@@ -14,7 +14,7 @@ use super::*;
 use crate::codec::{self, FRAME_LENGTH_MAX};
 use crate::message::PeerMessage;
 use crate::ring::Token;
-use crate::{Value, WallTime};
+use crate::{Value, Version, WallTime};
 
 const N1: NodeId = NodeId(1);
 const N2: NodeId = NodeId(2);
@@ -36,6 +36,14 @@ struct Host<'a> {
 }
 
 impl SyncHost for Host<'_> {
+    type Stored = Version;
+    const JOINS: bool = false;
+    fn outgoing(&self, key: &Key) -> Option<Version> {
+        self.table.get(key).cloned()
+    }
+    fn table_ref(&self) -> &Table {
+        self.table
+    }
     fn merge(&mut self, key: Key, version: Version) -> bool {
         self.table.merge(key, version)
     }
@@ -192,6 +200,6 @@ impl Room {
     fn assert_nothing_left(&mut self, a: NodeId, b: NodeId) {
         let report = self.run_session(a, b);
         let ranges_compared = self.ring.shared_ranges(a, b).len() as u64;
-        assert_eq!(report, SessionReport { ranges_compared, rounds: 1, ..SessionReport::new(b) });
+        assert_eq!(report, SessionReport { ranges_compared, rounds: 1, requested: true, ..SessionReport::new(b) });
     }
 }

@@ -89,9 +89,24 @@ impl Coordinator {
         }
     }
 
+    /// Whom the reads in work have sent repairs to.
+    #[cfg(test)]
+    pub(crate) fn repairs_sent(&self) -> alloc::vec::Vec<NodeId> {
+        let sent = |operation: &Operation| match &operation.work {
+            Work::Read(read) => read.repair.as_ref().map(|repair| repair.sent.clone()),
+            Work::Write(_) | Work::Scan(_) => None,
+        };
+        self.operations.values().filter_map(sent).flatten().collect()
+    }
+
     /// Requests in work.
     pub(crate) fn in_work(&self) -> usize {
         self.operations.len()
+    }
+
+    /// The stream that orders the replicas of a read.
+    pub(crate) fn read_order(&mut self) -> &mut ChaCha8Rng {
+        &mut self.read_order
     }
 
     pub(crate) fn next_operation(&mut self) -> OperationId {

@@ -13,6 +13,7 @@ use std::println;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
+use crate::causal::{CausalContent, CausalMessage, CausalStore, Container, ExchangeMessage, Update};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::rng::sub_stream;
 use crate::*;
@@ -50,7 +51,8 @@ impl Disk {
     fn version(&self, key: &Key) -> Option<Version> {
         let store_key = store_codec::data_key(key);
         let value = self.entries.get(&store_key)?;
-        let content = store_codec::decode(RecoveredState { entries: alloc::vec![(store_key, value.clone())] });
+        let recovered = RecoveredState { entries: alloc::vec![(store_key, value.clone())] };
+        let content = store_codec::decode(recovered, Conflict::Lww);
         Some(content.expect("own entry").data.remove(0).1)
     }
 }
@@ -90,6 +92,7 @@ pub(super) struct TestCluster {
     cut: BTreeSet<(NodeId, NodeId)>,
     writes_sent: BTreeMap<(NodeId, NodeId, OperationId), (Key, Version)>,
     reads_sent: BTreeMap<(NodeId, NodeId, OperationId), Key>,
+    updates_sent: BTreeMap<(NodeId, NodeId, OperationId), Update>,
     /// (coordinator, stand-in, operation): for whom, and what.
     stand_ins_sent: BTreeMap<(NodeId, NodeId, OperationId), (NodeId, Key, Version)>,
     merges_sent: BTreeMap<(NodeId, NodeId, OperationId), Vec<(Key, Version)>>,
@@ -125,6 +128,7 @@ impl TestCluster {
             cut: BTreeSet::new(),
             writes_sent: BTreeMap::new(),
             reads_sent: BTreeMap::new(),
+            updates_sent: BTreeMap::new(),
             stand_ins_sent: BTreeMap::new(),
             merges_sent: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -276,8 +280,39 @@ impl TestCluster {
         *self.status(node).counters.get(name).unwrap_or_else(|| panic!("no counter {name}"))
     }
 
+    /// The same of one of the node's own counters, without making a status.
+    pub(super) fn counter_now(&self, node: NodeId, name: &str) -> u64 {
+        let replica = self.nodes[&node].replica.as_ref().expect("the node runs");
+        *replica.counters.by_name().get(name).unwrap_or_else(|| panic!("no counter {name}"))
+    }
+
+    /// Whom the only read in work at a node has sent repairs to.
+    pub(super) fn repaired_by(&self, node: NodeId) -> Vec<NodeId> {
+        self.nodes[&node].replica.as_ref().expect("the node runs").coordinator.repairs_sent()
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now / MS
+    }
+
     pub(super) fn events(&self, node: NodeId) -> &[Event] {
         &self.nodes[&node].events
+    }
+
+    /// What the running node knows of a key, under the policy `dcc`.
+    pub(super) fn container(&self, node: NodeId, key: &Key) -> Option<Container> {
+        Some(self.nodes[&node].replica.as_ref()?.dcc.as_ref()?.store.get(key))
+    }
+
+    /// The whole store of the policy `dcc`.
+    pub(super) fn causal_store(&self, node: NodeId) -> Option<&CausalStore> {
+        Some(&self.nodes[&node].replica.as_ref()?.dcc.as_ref()?.store)
+    }
+
+    /// The whole store on the node's disk.
+    fn causal_disk(&self, node: NodeId) -> CausalContent {
+        let entries = self.nodes[&node].disk.entries.clone().into_iter().collect();
+        store_codec::decode(RecoveredState { entries }, Conflict::Dcc).expect("own entries").causal
     }
 
     /// What the running node stores.
@@ -293,7 +328,8 @@ impl TestCluster {
     pub(super) fn kept_on_disk(&self, node: NodeId, owner: NodeId, key: &Key) -> Option<Version> {
         let store_key = store_codec::hint_key(owner, key);
         let value = self.nodes[&node].disk.entries.get(&store_key)?;
-        let content = store_codec::decode(RecoveredState { entries: alloc::vec![(store_key, value.clone())] });
+        let content =
+            store_codec::decode(RecoveredState { entries: alloc::vec![(store_key, value.clone())] }, Conflict::Lww);
         Some(content.expect("own entry").hints.remove(0).2.version)
     }
 
@@ -474,6 +510,9 @@ impl TestCluster {
                     if let PeerMessage::Write { operation, key, version } = &message {
                         self.writes_sent.insert((from, to, *operation), (key.clone(), version.clone()));
                     }
+                    if let PeerMessage::Causal(CausalMessage::Write { operation, update }) = &message {
+                        self.updates_sent.insert((from, to, *operation), update.clone());
+                    }
                     if let PeerMessage::Read { operation, key, .. } = &message {
                         self.reads_sent.insert((from, to, *operation), key.clone());
                     }
@@ -561,6 +600,12 @@ impl TestCluster {
         }
     }
 
+    /// Hands a node a message of a peer that never sent it.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn deliver(&mut self, from: NodeId, to: NodeId, message: PeerMessage) {
+        self.schedule(0, Happening::Arrive { from, to, message });
+    }
+
     // ---- replicas and their disks
 
     fn feed(&mut self, node: NodeId, input: Input) {
@@ -639,6 +684,21 @@ impl TestCluster {
                     assert!(gone(version) || holds(key, version), "seed {}: {node} merged before durable", self.seed);
                 }
             }
+            PeerMessage::Causal(CausalMessage::WriteAck { operation }) => {
+                let update = &self.updates_sent[&(send.to, node, *operation)];
+                let content = self.causal_disk(node);
+                let clock = content.whole_clock();
+                let durable = update.container.dots().chain(update.dots.iter().copied()).all(|dot| clock.contains(dot));
+                assert!(durable, "seed {}: {node} acknowledged before durable", self.seed);
+            }
+            PeerMessage::Causal(CausalMessage::Exchange(
+                ExchangeMessage::Request { clock, .. } | ExchangeMessage::Page { clock, .. },
+            )) => {
+                let disk = self.causal_disk(node).whole_clock();
+                let mut joined = disk.clone();
+                joined.join(clock);
+                assert!(joined == disk, "seed {}: {node} claims what is not on its disk", self.seed);
+            }
             PeerMessage::ReadReply { operation, answer: ReadAnswer::Full(Some(version)) } => {
                 let key = &self.reads_sent[&(send.to, node, *operation)];
                 let kept = self.kept_by_anyone(node, key).is_some_and(|kept| kept >= *version);
@@ -664,6 +724,7 @@ fn kind(message: &PeerMessage) -> &'static str {
         PeerMessage::MergeAck { .. } => "merge_ack",
         PeerMessage::Scan { .. } => "scan",
         PeerMessage::ScanReply { .. } => "scan_reply",
+        PeerMessage::Causal(_) => "causal",
     }
 }
 

@@ -206,3 +206,21 @@ fn without_repair_the_same_faults_break_monotonic_reads() {
     assert!(!findings.violations.is_empty(), "the judge of the other test would not notice");
     assert_evidence(&findings);
 }
+
+#[test]
+fn hints_and_suspicion_weaken_nothing() {
+    let config =
+        ClusterConfig { hints: Hints::Coordinator, detection: Detection::Phi, phi_threshold: 3, ..config(5, 3) };
+    let findings = run_seeds(&config, 0..10);
+    assert!(findings.violations.is_empty(), "{}", findings.violations.join("\n"));
+    assert_evidence(&findings);
+}
+
+#[test]
+fn with_sloppy_quorums_reads_may_go_back_but_nothing_acknowledged_is_lost() {
+    let config = ClusterConfig { sloppy: true, hints: Hints::Coordinator, ..config(6, 3) };
+    let findings = run_seeds(&config, 0..10);
+    let lost: Vec<String> = findings.violations.iter().filter(|found| found.contains("lost")).cloned().collect();
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
+    assert_evidence(&findings);
+}

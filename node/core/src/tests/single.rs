@@ -123,6 +123,7 @@ fn sends(output: &Output) -> Vec<String> {
         PeerMessage::Read { digest_only: true, .. } => "digest",
         PeerMessage::ReadReply { .. } => "reply",
         PeerMessage::Sync(_) => "sync",
+        PeerMessage::Causal(_) => "causal",
         PeerMessage::StandInWrite { .. } => "stand-in write",
         PeerMessage::StandInRead { .. } => "stand-in read",
         PeerMessage::Merge { .. } => "merge",

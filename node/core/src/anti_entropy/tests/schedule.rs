@@ -111,7 +111,7 @@ fn a_request_is_met_only_by_a_session_that_begins_after_it() {
 fn a_request_to_a_peer_that_shares_nothing_is_met_at_once() {
     let mut room = Room::new(3, 1, 2);
     room.request(N1, N2);
-    assert_eq!(room.finished(N1), [SessionReport::new(N2)]);
+    assert_eq!(room.finished(N1), [SessionReport { requested: true, ..SessionReport::new(N2) }]);
     assert!(room.flying.is_empty());
 }
 
@@ -129,4 +129,41 @@ fn sessions_in_both_directions_at_once_both_finish() {
     assert_eq!((room.finished(N1).len(), room.finished(N2).len()), (1, 1));
     room.assert_agree(N1, N2);
     room.assert_nothing_left(N1, N2);
+}
+
+#[test]
+fn a_session_keeps_to_its_bytes_a_second_and_still_ends() {
+    // 200 versions of 10 kB at 100 kB a second: about 20 seconds, where without a limit no time passes.
+    let run = |bytes_per_s| {
+        let mut room = Room::new(2, 2, 4);
+        let node = room.nodes.get_mut(&N1).unwrap();
+        let rng = ChaCha8Rng::from_seed([1; 32]);
+        node.sync = AntiEntropy::new(&room.ring, N1, 0, 1, rng, Time(0)).with_limits(4, bytes_per_s);
+        for number in 0..200_u32 {
+            let key = Key(number.to_be_bytes().to_vec());
+            let node = if number % 2 == 0 { N1 } else { N2 };
+            room.table(node).merge(key, version(1, Some(&[7; 10_000])));
+        }
+        room.act(N1, |now, sync, host| sync.request_session(now, N2, host));
+        let mut steps = 0;
+        while room.finished(N1).is_empty() {
+            steps += 1;
+            assert!(steps < 10_000, "the session does not end");
+            while let Some((from, to, message)) = room.flying.pop_front() {
+                room.act(to, |now, sync, host| sync.on_sync(now, from, message, host));
+            }
+            let deadline = room.nodes[&N1].sync.next_deadline();
+            if room.flying.is_empty()
+                && let Some(deadline) = deadline
+            {
+                room.now = room.now.max(deadline);
+                room.act(N1, |now, sync, host| sync.on_deadline(now, host));
+            }
+        }
+        room.assert_agree(N1, N2);
+        room.now
+    };
+    assert_eq!(run(0), Time(0));
+    let paced = run(100_000);
+    assert!((10_000..40_000).contains(&paced.since_ms(Time(0))), "{paced:?}");
 }

@@ -1,0 +1,153 @@
+//! Which models of registers a history satisfies, and which it breaks: the strongest and the weakest of them.
+//!
+//! Each model is judged by its definition, without assumptions about clocks ([`CheckOptions::real_time_writes`] is switched
+//! off, except for linearizability, which is about real time). What follows from what (Viotti and Vukolic 2016; Bouajjani
+//! et al. 2017): a model that is weaker than one that holds holds too; one that is stronger than a broken one is broken.
+//! Session guarantees here ask for one order of versions per key, as last-write-wins gives; PRAM, causal consistency and
+//! causal memory do not, so these do not imply those.
+
+use crate::explain::listed;
+use crate::{Case, CheckOptions, Judgement, Verdict, find};
+
+/// Models by strength, and what each implies directly.
+const MODELS: &[(&str, &[&str])] = &[
+    (
+        "linearizable",
+        &["two-atomic", "regular", "monotonic-quorum-reads", "sequential", "causal-convergence", "causal-memory"],
+    ),
+    ("two-atomic", &[]),
+    ("regular", &["safe"]),
+    ("monotonic-quorum-reads", &["monotonic-reads"]),
+    ("sequential", &["monotonic-reads", "read-your-writes"]),
+    ("causal-convergence", &["causal", "monotonic-writes", "writes-follow-reads", "read-your-writes"]),
+    ("causal-memory", &["causal", "pram"]),
+    ("safe", &[]),
+    ("causal", &[]),
+    ("pram", &[]),
+    ("monotonic-writes", &["monotonic-reads"]),
+    ("writes-follow-reads", &["monotonic-reads"]),
+    ("monotonic-reads", &[]),
+    ("read-your-writes", &[]),
+];
+
+/// Where a history stands with a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// Name of the model's checker.
+    pub model: &'static str,
+    /// Whether it holds.
+    pub judgement: Judgement,
+    /// The model that this follows from, if it was not found out by itself.
+    pub follows_from: Option<&'static str>,
+    /// What the checker said, if it was asked.
+    pub verdict: Option<Verdict>,
+}
+
+/// Where a history stands with every model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lattice {
+    /// Stronger models before weaker ones.
+    pub standings: Vec<Standing>,
+}
+
+/// Judges a case by every model of registers.
+pub fn strongest(case: &Case, options: &CheckOptions) -> Lattice {
+    let ask = |model: &'static str| {
+        let options = CheckOptions { real_time_writes: model == "linearizable", ..options.clone() };
+        let verdict = (find(model).expect("every model has a checker").check)(case, &options);
+        Standing { model, judgement: verdict.judgement, follows_from: None, verdict: Some(verdict) }
+    };
+    let top = ask(MODELS[0].0);
+    let all_follow = top.judgement == Judgement::Holds;
+    let mut standings = vec![top];
+    for (model, _) in &MODELS[1..] {
+        standings.push(if all_follow {
+            Standing { model, judgement: Judgement::Holds, follows_from: Some(MODELS[0].0), verdict: None }
+        } else {
+            ask(model)
+        });
+    }
+    let mut lattice = Lattice { standings };
+    lattice.follow();
+    lattice
+}
+
+impl Lattice {
+    /// Draws conclusions from what was found: broken upward first, which nothing outweighs, then what holds downward.
+    fn follow(&mut self) {
+        for at in (0..MODELS.len()).rev() {
+            let broken = MODELS[at].1.iter().find(|weaker| self.of(weaker) == Judgement::Violated);
+            if let Some(weaker) = broken
+                && self.standings[at].judgement != Judgement::Violated
+            {
+                self.conclude(at, Judgement::Violated, weaker);
+            }
+        }
+        for (model, weaker) in MODELS.iter().filter(|(_, weaker)| !weaker.is_empty()) {
+            if self.of(model) != Judgement::Holds {
+                continue;
+            }
+            for (at, (implied, _)) in MODELS.iter().enumerate() {
+                if weaker.contains(implied) && self.standings[at].judgement == Judgement::Unknown {
+                    self.conclude(at, Judgement::Holds, model);
+                }
+            }
+        }
+    }
+
+    fn conclude(&mut self, at: usize, judgement: Judgement, from: &'static str) {
+        self.standings[at].judgement = judgement;
+        self.standings[at].follows_from = Some(from);
+    }
+
+    fn of(&self, model: &str) -> Judgement {
+        let standing = self.standings.iter().find(|standing| standing.model == model);
+        standing.expect("every model is judged").judgement
+    }
+
+    /// Models that hold and that no stronger one that holds implies.
+    pub fn strongest(&self) -> Vec<&'static str> {
+        let implied = |model: &str| {
+            MODELS.iter().any(|(stronger, weaker)| weaker.contains(&model) && self.of(stronger) == Judgement::Holds)
+        };
+        self.with(Judgement::Holds).filter(|model| !implied(model)).collect()
+    }
+
+    /// Models that are broken and that imply no weaker one that is broken.
+    pub fn weakest_broken(&self) -> Vec<&'static str> {
+        let follows = |model: &str| {
+            let weaker = MODELS.iter().find(|(name, _)| *name == model).map_or(&[] as &[&str], |(_, weaker)| weaker);
+            weaker.iter().any(|weaker| self.of(weaker) == Judgement::Violated)
+        };
+        self.with(Judgement::Violated).filter(|model| !follows(model)).collect()
+    }
+
+    fn with(&self, judgement: Judgement) -> impl Iterator<Item = &'static str> + '_ {
+        self.standings.iter().filter(move |standing| standing.judgement == judgement).map(|standing| standing.model)
+    }
+
+    /// Which models each implies directly, in the order of [`Lattice::standings`].
+    pub(crate) fn implications() -> impl Iterator<Item = (&'static str, &'static str)> {
+        MODELS.iter().flat_map(|(model, weaker)| weaker.iter().map(move |weaker| (*model, *weaker)))
+    }
+
+    /// A table, stronger models first, and two sentences.
+    pub fn to_text(&self) -> String {
+        let mut text = String::from("  model                   found     because\n");
+        for standing in &self.standings {
+            let reason = match (standing.follows_from, &standing.verdict) {
+                (Some(from), _) if standing.judgement == Judgement::Holds => format!("{from} holds and implies it"),
+                (Some(from), _) => format!("it implies {from}, which is violated"),
+                (None, Some(verdict)) => verdict.explanation.first().cloned().unwrap_or_default(),
+                (None, None) => String::new(),
+            };
+            let line = format!("  {:<22}  {:<8}  {reason}", standing.model, standing.judgement);
+            text += line.trim_end();
+            text.push('\n');
+        }
+        let names = |models: Vec<&'static str>| if models.is_empty() { "none".to_owned() } else { listed(&models) };
+        text += &format!("Strongest that hold: {}.\n", names(self.strongest()));
+        text += &format!("Weakest that are broken: {}.\n", names(self.weakest_broken()));
+        text
+    }
+}

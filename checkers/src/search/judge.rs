@@ -1,0 +1,237 @@
+//! From objects to verdicts.
+
+use super::append::AppendModel;
+use super::core::{Core, core};
+use super::frontier::{Called, Effect, Ended, Limits, SequentialModel, linearize};
+use super::recorded::{Calls, Object, Told, objects, objects_of_history};
+use super::register::{CasRegister, LastVersions, RegisterCall};
+use crate::explain::{counted, sentence};
+use crate::record::{Datum, Recording};
+use crate::{Budget, CheckOptions, History, Judgement, Verdict};
+
+/// States that are few enough to begin from any of them.
+const ANY_STATE_MAX: usize = 64;
+/// Operations that an explanation names.
+const NAMED_MAX: usize = 8;
+
+/// What was found about one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    Holds,
+    Violated {
+        /// Position of the call that can't have ended as it did.
+        failed: usize,
+        core: Core,
+    },
+    Unknown(String),
+}
+
+/// Judges one object from any of the states in `initial`; `any` are all the states that there can be, if they are few.
+pub(crate) fn judge_object<M: SequentialModel>(
+    model: &M,
+    initial: &[M::State],
+    any: Option<&[M::State]>,
+    calls: &[Called<M::Call>],
+    budget: &Budget,
+) -> Judged
+where
+    M::Call: Clone,
+{
+    match linearize(model, initial, calls, Limits { budget }) {
+        Ended::Linearizable => Judged::Holds,
+        Ended::Impossible(failed) => Judged::Violated { failed, core: core(model, initial, any, calls, failed) },
+        Ended::Unknown(reason) => Judged::Unknown(reason),
+    }
+}
+
+/// Judges a recording of registers with compare-and-set, or of texts, key by key.
+///
+/// # Errors
+/// It is no such recording: why.
+pub(crate) fn judge_recording(checker: &str, recording: &Recording, options: &CheckOptions) -> Result<Verdict, String> {
+    let objects = objects(recording)?;
+    let mut verdict = Verdict::new(checker);
+    verdict.assumptions.push("The order of the records is their order in real time.".to_owned());
+    if recording.no_real_time {
+        return Ok(verdict.because(Judgement::Unknown, "The history says nothing about real time."));
+    }
+    Ok(judge_objects(&objects, options, verdict))
+}
+
+/// Judges the keys of a history whose values are not unique, and adds what is found to the verdict on all other keys.
+pub(crate) fn judge_equal_values(history: &History, options: &CheckOptions, others: Verdict) -> Verdict {
+    let objects = objects_of_history(history);
+    let mut verdict = Verdict::new(&others.checker);
+    verdict.assumptions.push("All clients take their times from one clock.".to_owned());
+    let mut verdict = judge_objects(&objects, options, verdict);
+    if verdict.judgement == Judgement::Holds && others.judgement == Judgement::Holds {
+        verdict.explanation.extend(others.explanation);
+    }
+    for (name, count) in others.evidence {
+        *verdict.evidence.entry(name).or_default() += count;
+    }
+    verdict
+}
+
+/// Judges whether each read of a history may be of one of the last two versions.
+pub(crate) fn judge_last_two(checker: &str, history: &History, options: &CheckOptions) -> Verdict {
+    let objects = objects_of_history(history);
+    let mut verdict = Verdict::new(checker);
+    verdict.assumptions.push("All clients take their times from one clock.".to_owned());
+    judge_each(&objects, verdict, "not-2-atomic", |object, _| match &object.calls {
+        Calls::Register { calls, .. } => {
+            let evidence = count_observations(&CasRegister, calls);
+            // What one version explains, two do.
+            let limits = Limits { budget: &options.budget };
+            if linearize(&CasRegister, &[0], calls, limits) == Ended::Linearizable {
+                return (Judged::Holds, evidence);
+            }
+            (judge_object(&LastVersions { versions: 2 }, &[vec![0]], None, calls, &options.budget), evidence)
+        }
+        Calls::Text(_) => (Judged::Unknown("It is no register.".to_owned()), 0),
+    })
+}
+
+fn judge_objects(objects: &[Object], options: &CheckOptions, verdict: Verdict) -> Verdict {
+    judge_each(objects, verdict, "not-linearizable", |object, verdict| match &object.calls {
+        Calls::Register { calls, values } => judge_register(calls, values, &options.budget, verdict),
+        Calls::Text(calls) => {
+            let judged = judge_object(&AppendModel, &["".into()], None, calls, &options.budget);
+            (judged, count_observations(&AppendModel, calls))
+        }
+    })
+}
+
+fn judge_each(
+    objects: &[Object],
+    mut verdict: Verdict,
+    kind: &str,
+    mut judge: impl FnMut(&Object, &mut Verdict) -> (Judged, u64),
+) -> Verdict {
+    let (mut operations, mut observations, mut unknown) = (0, 0, None);
+    let mut clearest: Option<(usize, &Object, usize, Core)> = None;
+    let mut violated = 0;
+    for object in objects {
+        operations += object.told.len() as u64;
+        let (judged, evidence) = judge(object, &mut verdict);
+        observations += evidence;
+        match judged {
+            Judged::Holds => {}
+            Judged::Unknown(reason) => {
+                unknown.get_or_insert_with(|| match &object.key {
+                    Some(key) => format!("Key {key}: {reason}"),
+                    None => reason,
+                });
+            }
+            Judged::Violated { failed, core } => {
+                violated += 1;
+                if clearest.as_ref().is_none_or(|(needed, ..)| core.needed.len() < *needed) {
+                    clearest = Some((core.needed.len(), object, failed, core));
+                }
+            }
+        }
+    }
+    verdict.count("keys_judged", objects.len() as u64);
+    verdict.count("operations_judged", operations);
+    verdict.count("reads_judged", observations);
+    if let Some((_, object, failed, core)) = clearest {
+        verdict.judgement = Judgement::Violated;
+        verdict.violations = violated;
+        verdict.found(kind, violated);
+        verdict.explanation = tell_core(object.key.as_deref(), &object.told, failed, &core);
+        for at in named(&core, failed) {
+            verdict.involve(object.told[at].index);
+        }
+        return verdict;
+    }
+    if let Some(reason) = unknown {
+        return verdict.because(Judgement::Unknown, reason);
+    }
+    if observations == 0 {
+        let reason = format!(
+            "No operation could have returned anything else: of {}, none saw the object after a change of it.",
+            counted(operations, "operation")
+        );
+        return verdict.because(Judgement::Unknown, reason);
+    }
+    let sentence = format!(
+        "{} on {} judged, {observations} of them saw what was there after a change, and one order explains all.",
+        counted(operations, "operation"),
+        counted(objects.len() as u64, "key"),
+    );
+    verdict.because(Judgement::Holds, sentence)
+}
+
+/// A register begins as nil; if that can't be and nobody ever read nil, as 0 where 0 is one of its values, as systems under
+/// test often do.
+fn judge_register(
+    calls: &[Called<RegisterCall>],
+    values: &[Datum],
+    budget: &Budget,
+    verdict: &mut Verdict,
+) -> (Judged, u64) {
+    let evidence = count_observations(&CasRegister, calls);
+    let any: Option<Vec<u32>> = (values.len() <= ANY_STATE_MAX).then(|| (0..values.len() as u32).collect());
+    let saw_nil = calls.iter().any(|call| call.call == RegisterCall::Read(0));
+    let zero = values.iter().position(|value| *value == Datum::Int(0)).filter(|_| !saw_nil);
+    match linearize(&CasRegister, &[0], calls, Limits { budget }) {
+        Ended::Linearizable => (Judged::Holds, evidence),
+        Ended::Unknown(reason) => (Judged::Unknown(reason), evidence),
+        Ended::Impossible(_) => {
+            let initial = zero.map_or(0, |zero| zero as u32);
+            let judged = judge_object(&CasRegister, &[initial], any.as_deref(), calls, budget);
+            let assumption = "The register held 0 at the beginning.";
+            if zero.is_some() && !verdict.assumptions.iter().any(|known| known == assumption) {
+                verdict.assumptions.push(assumption.to_owned());
+            }
+            (judged, evidence)
+        }
+    }
+}
+
+/// Calls whose result depends on the state, and that began after a change had ended.
+fn count_observations<M: SequentialModel>(model: &M, calls: &[Called<M::Call>]) -> u64 {
+    let changes = calls.iter().filter(|call| model.effect(&call.call) != Effect::Observes);
+    let Some(first) = changes.filter_map(|call| call.ended).min() else { return 0 };
+    let sees = |call: &&Called<M::Call>| model.effect(&call.call) == Effect::Observes && call.ended.is_some();
+    calls.iter().filter(sees).filter(|call| call.began > first).count() as u64
+}
+
+/// The needed calls, the one that can't have been last, as far as they are told.
+pub(crate) fn named(core: &Core, failed: usize) -> Vec<usize> {
+    let mut named: Vec<usize> = core.needed.iter().copied().filter(|at| *at != failed).collect();
+    if named.len() > NAMED_MAX {
+        named.drain(..named.len() - NAMED_MAX);
+    }
+    named.push(failed);
+    named
+}
+
+/// A violation in sentences.
+pub(crate) fn tell_core(key: Option<&str>, told: &[Told], failed: usize, core: &Core) -> Vec<String> {
+    let named = named(core, failed);
+    let mut sentences = Vec::new();
+    let place = key.map_or_else(String::new, |key| format!("Key {key}: "));
+    for (at, call) in named.iter().enumerate() {
+        let Told { index, process, did } = &told[*call];
+        let text = format!("{process} {did} ({index}).");
+        sentences.push(if at == 0 {
+            format!("{place}{}", if place.is_empty() { sentence(&text) } else { text })
+        } else {
+            sentence(&text)
+        });
+    }
+    let left = core.needed.len().saturating_sub(named.len());
+    let more = if left > 0 { format!(" and {} before them", counted(left as u64, "operation")) } else { String::new() };
+    let others = match core.others.len() {
+        0 => String::new(),
+        count => format!(", whether or not {} happened", counted(count as u64, "other")),
+    };
+    let these = if named.len() == 1 && left == 0 { "that".to_owned() } else { format!("these{more}") };
+    sentences.push(if core.from_any_state {
+        format!("Whatever was there before, no order of {these}, each between its beginning and its end, gives that result{others}.")
+    } else {
+        format!("No order of {these}, each between its beginning and its end, gives that result{others}.")
+    });
+    sentences
+}
