@@ -11,6 +11,16 @@ const FILES: &[(&str, &[&str])] = &[
     ("good-set.edn", &["set", "set-full"]),
     ("bad-set-full.edn", &["set", "set-full"]),
     ("bad-long-fork.edn", &["long-fork"]),
+    ("bad-cas-failure.edn", &["linearizable"]),
+    ("bad-rethink-fail-minimal.edn", &["linearizable"]),
+    ("good-memstress3-0.edn", &["linearizable"]),
+    ("good-memstress3-12.edn", &["linearizable"]),
+    ("bad-etcd_000.log", &["linearizable"]),
+    ("bad-etcd_001.log", &["linearizable"]),
+    ("good-etcd_002.log", &["linearizable"]),
+    ("good-etcd_005.log", &["linearizable"]),
+    ("bad-kv-c01.txt", &["linearizable"]),
+    ("good-kv-c01.txt", &["linearizable"]),
 ];
 
 #[test]

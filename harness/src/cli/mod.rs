@@ -18,6 +18,7 @@ mod seeds;
 mod shrink;
 mod shrink_real;
 mod sim;
+mod strongest;
 mod trace;
 
 use std::io::{ErrorKind, Write};
