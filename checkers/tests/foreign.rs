@@ -29,7 +29,8 @@ fn foreign_histories_are_judged_as_labelled() {
     for (name, models) in FILES {
         let bytes = std::fs::read(folder.join(name)).unwrap();
         let recording = read_recording(bytes.as_slice(), &ImportOptions::default()).unwrap();
-        assert_eq!(applicable(&recording), *models, "{name}");
+        let about = applicable(&recording);
+        assert!(models.iter().all(|model| about.contains(model)), "{name}: {about:?}");
         let case = Case { recording: Some(recording), ..Case::default() };
         let verdicts = judge(&case, models, &CheckOptions::default()).unwrap();
         let expected = if name.starts_with("good") { Judgement::Holds } else { Judgement::Violated };
