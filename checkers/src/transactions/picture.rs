@@ -31,10 +31,13 @@ pub fn anomaly_svg(history: &TransactionHistory, finding: &Finding) -> String {
     let back = if is_cycle { 3 * MARGIN } else { 0 };
     let title = format!("{}: {}", finding.anomaly, finding.anomaly.meaning());
     let last = labels.last().filter(|_| is_cycle).map_or("", String::as_str);
-    let width = (inner + back).max(title.chars().count() * LETTER).max(last.chars().count() * LETTER) + 2 * MARGIN;
-    let top = |at: usize| MARGIN + 2 * LINE + at * (BOX + GAP);
     let told = if is_cycle { &[][..] } else { &finding.sentences[boxes.len().min(finding.sentences.len())..] };
-    let told_from = top(boxes.len()) - GAP + LINE;
+    let told: Vec<String> = told.iter().map(|sentence| shortened(sentence)).collect();
+    let letters = title.chars().count().max(last.chars().count()) * LETTER;
+    let width = (inner + back).max(letters).max(width_of(&told)) + 2 * MARGIN;
+    let gap = if is_cycle { GAP } else { GAP / 4 };
+    let top = |at: usize| MARGIN + 2 * LINE + at * (BOX + gap);
+    let told_from = top(boxes.len()) - gap + LINE;
     let height = told_from + (told.len() + 1) * LINE + if is_cycle { LINE } else { 0 } + MARGIN;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
@@ -71,7 +74,7 @@ pub fn anomaly_svg(history: &TransactionHistory, finding: &Finding) -> String {
         }
     }
     for (at, sentence) in told.iter().enumerate() {
-        text(&mut out, MARGIN, told_from + (at + 1) * LINE, "#b00020", "normal", &shortened(sentence));
+        text(&mut out, MARGIN, told_from + (at + 1) * LINE, "#b00020", "normal", sentence);
     }
     out.push_str("</svg>\n");
     out

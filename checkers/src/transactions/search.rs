@@ -124,19 +124,16 @@ impl Search {
             let is_reader = search.writes[id.0 as usize].is_empty();
             // Where times say nothing, sessions take turns.
             let turn = &mut turns[transaction.session as usize];
-            *turn += 2;
-            let (begin, end) = if history.is_timed() {
-                (transaction.invoked.max(1), transaction.completed.unwrap_or(transaction.invoked))
-            } else {
-                (*turn, *turn + 1)
-            };
+            *turn += 1;
+            let end = if history.is_timed() { transaction.completed.unwrap_or(transaction.invoked) } else { *turn };
             if kind == Kind::Serial {
                 search.ranks[id.0 as usize] = if is_reader { 0 } else { end };
                 continue;
             }
             let (start, commit) = (id.0 * 2, id.0 * 2 + 1);
             search.follow(start, commit);
-            search.ranks[start as usize] = if is_reader { 0 } else { begin };
+            // As late as it can be: a writer that begins early keeps others from writing its keys.
+            search.ranks[start as usize] = if is_reader { 0 } else { end.max(1) };
             search.ranks[commit as usize] = if search.is_forced(commit) { 0 } else { end };
         }
         for event in 0..events as u32 {

@@ -10,7 +10,7 @@ use hearsay_checkers::transactions::{MicroOp, TransactionHistory, TransactionHis
 use hearsay_checkers::{OpIndex, Outcome, ProcessId};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Isolation {
+pub(crate) enum Isolation {
     /// Executes transactions one by one.
     Serializable,
     /// Reads the state in which the transaction began; of two writers of a key that overlap the second is aborted.
@@ -20,7 +20,7 @@ pub enum Isolation {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     pub isolation: Isolation,
     pub lists: bool,
     pub transactions: usize,
@@ -33,13 +33,13 @@ pub struct Shape {
 }
 
 #[derive(Clone, Debug)]
-pub enum Op {
+pub(crate) enum Op {
     Write(usize, i64),
     Read(usize, Vec<i64>),
 }
 
 #[derive(Clone, Debug)]
-pub struct Txn {
+pub(crate) struct Txn {
     pub process: usize,
     pub invoked: u64,
     pub completed: u64,
@@ -48,7 +48,7 @@ pub struct Txn {
 }
 
 /// A step of splitmix64.
-pub fn draw(seed: &mut u64, below: usize) -> usize {
+pub(crate) fn draw(seed: &mut u64, below: usize) -> usize {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut number = *seed;
     number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -79,7 +79,7 @@ struct Open {
     lengths: Vec<usize>,
 }
 
-pub fn simulate(shape: Shape) -> Vec<Txn> {
+pub(crate) fn simulate(shape: Shape) -> Vec<Txn> {
     let (mut seed, mut now, mut next_value) = (shape.seed, 0_u64, 0_i64);
     let mut store = Store::default();
     // Which key is in use at each place, and how often it was written.
@@ -159,7 +159,7 @@ fn commit(shape: Shape, store: &mut Store, ready: Open, now: u64) -> Txn {
     txn
 }
 
-pub fn history(txns: &[Txn], lists: bool) -> TransactionHistory {
+pub(crate) fn history(txns: &[Txn], lists: bool) -> TransactionHistory {
     let mut builder = TransactionHistoryBuilder::default();
     for txn in txns {
         builder.begin(OpIndex(txn.invoked), ProcessId(txn.process as u64), txn.invoked);
@@ -180,7 +180,7 @@ pub fn history(txns: &[Txn], lists: bool) -> TransactionHistory {
 }
 
 /// As Jepsen writes it, an event per line; lists only.
-pub fn edn(txns: &[Txn]) -> String {
+pub(crate) fn edn(txns: &[Txn]) -> String {
     let mut events: Vec<(u64, usize, bool)> = Vec::new();
     for (at, txn) in txns.iter().enumerate() {
         events.push((txn.invoked, at, false));
@@ -214,7 +214,7 @@ pub fn edn(txns: &[Txn]) -> String {
 }
 
 /// One operation a line, as AWDIT and Plume read it; registers only, reads of what was written only.
-pub fn plume(txns: &[Txn]) -> String {
+pub(crate) fn plume(txns: &[Txn]) -> String {
     let mut out = String::new();
     for (at, txn) in txns.iter().enumerate().filter(|(_, txn)| txn.outcome == Outcome::Ok) {
         for op in &txn.ops {

@@ -3,12 +3,14 @@
 //! Exit codes: those of [`crate::exit::Outcome`], and 64 for bad usage or a bad campaign, plan or history file.
 
 mod check;
+mod claims;
 mod compare;
 mod convert;
 mod doctor;
 mod findings;
 mod foreign;
 mod list;
+mod overlay;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 #[cfg(feature = "planted-bugs")]
@@ -72,6 +74,10 @@ enum Command {
     Certificates(hearsay_node::cli::CertificatesArgs),
     /// Measure what this build can do here, each figure beside its reference
     Bench(bench::BenchArgs),
+    /// Show what the literature says of gossip, each figure beside what this node's code brings
+    Claims(claims::ClaimsArgs),
+    /// Draw a simulated overlay before and after a part of it fails
+    Overlay(overlay::OverlayArgs),
     /// Measure inside a sandbox of its own
     #[command(hide = true)]
     BenchInside(bench::BenchInsideArgs),
@@ -126,6 +132,8 @@ fn dispatch() -> ExitCode {
         Command::Node(args) => args.run(),
         Command::Certificates(args) => args.run(),
         Command::Bench(args) => bench::run(&args).unwrap_or_else(|error| failed(&format!("{error:#}"))),
+        Command::Claims(args) => claims::run(&args),
+        Command::Overlay(args) => overlay::run(&args),
         Command::BenchInside(args) => match inside.map_or_else(sandbox::enter, |sandbox| Ok(Role::Inside(sandbox))) {
             Ok(Role::Inside(sandbox)) => {
                 bench::run_inside(&args, &sandbox).unwrap_or_else(|error| failed(&format!("{error:#}")))

@@ -23,6 +23,7 @@ mod config;
 mod coordinator;
 mod counters;
 mod dcc;
+pub mod dissemination;
 mod failure_detector;
 mod hints;
 mod io;

@@ -110,6 +110,20 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::CounterReused,
     Bug::SiblingsDropped,
     Bug::EmptyContainerRemovedEarly,
+    Bug::BroadcastDeliveredTwice,
+    Bug::ExchangeNeverStarted,
+    Bug::RumorNeverRemoved,
+    Bug::RemovedRumorReturns,
+    Bug::PruneNotSent,
+    Bug::SenderStaysLazy,
+    Bug::MissingWithoutTimer,
+    Bug::NewNeighbourHearsNothing,
+    Bug::LostNeighbourStaysEager,
+    Bug::RejoinOnEachLoss,
+    Bug::DisconnectNamesNobody,
+    Bug::JoinStaysWithContact,
+    Bug::WalkNeverEnds,
+    Bug::LostPeersForgotten,
 ];
 
 #[cfg(feature = "planted-bugs")]
@@ -160,6 +174,34 @@ bugs! {
     EmptyNodeAnswers = "empty-node-answers",
     /// a node that was once held for dead is never used again
     DeadForEver = "dead-for-ever",
+    /// a broadcast that comes again is delivered again
+    BroadcastDeliveredTwice = "broadcast-delivered-twice",
+    /// a node starts no exchange of digests
+    ExchangeNeverStarted = "exchange-never-started",
+    /// a rumor is never lost interest in
+    RumorNeverRemoved = "rumor-never-removed",
+    /// a rumor that was removed is hot again when it is heard again
+    RemovedRumorReturns = "removed-rumor-returns",
+    /// who sends what is known is made lazy and not told
+    PruneNotSent = "prune-not-sent",
+    /// the lazy link over which news came stays lazy
+    SenderStaysLazy = "sender-stays-lazy",
+    /// a broadcast that was announced is never asked for
+    MissingWithoutTimer = "missing-without-timer",
+    /// a new neighbour does not hear what was broadcast lately
+    NewNeighbourHearsNothing = "new-neighbour-hears-nothing",
+    /// a neighbour whose link broke stays in the broadcast tree
+    LostNeighbourStaysEager = "lost-neighbour-stays-eager",
+    /// every lost neighbour is replaced at another's expense
+    RejoinOnEachLoss = "rejoin-on-each-loss",
+    /// who is put out of an active view is not told of anybody else
+    DisconnectNamesNobody = "disconnect-names-nobody",
+    /// a contact keeps a newcomer to itself
+    JoinStaysWithContact = "join-stays-with-contact",
+    /// a random walk does not look at the hops that are left
+    WalkNeverEnds = "walk-never-ends",
+    /// a peer whose link broke is never tried again
+    LostPeersForgotten = "lost-peers-forgotten",
     /// a hint is removed when it is sent, not when its owner has it on the disk
     HintRemovedUnsent = "hint-removed-unsent",
     /// the acknowledgement of a hint removes the newer one that came meanwhile

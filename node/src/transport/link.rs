@@ -401,3 +401,7 @@ async fn write(writer: &mut SendStream, queue: &LaneQueue) -> End {
 pub(crate) fn is_peer(alpn: &[u8]) -> bool {
     alpn == tls::ALPN_PEER
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

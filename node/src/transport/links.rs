@@ -40,6 +40,13 @@ pub(crate) struct DialId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LinkId(u64);
 
+#[cfg(test)]
+impl LinkId {
+    pub(crate) fn for_test(number: u64) -> LinkId {
+        LinkId(number)
+    }
+}
+
 /// The three queues of a link.
 pub(crate) type Queues = Arc<[LaneQueue; 3]>;
 
