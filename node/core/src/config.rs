@@ -131,7 +131,7 @@ impl Default for ClusterConfig {
             heartbeat_interval_ms: 250,
             heartbeat_timeout_ms: 1_500,
             merkle_interval_ms: 2_000,
-            merkle_depth: 12,
+            merkle_depth: 13,
             merkle_fan_out: 16,
             merkle_bytes_per_s: 0,
             tombstone_grace_ms: 10 * 24 * 3600 * 1000,
