@@ -39,7 +39,7 @@ const OF_DATA: [&str; 10] = [
 ];
 
 /// Models of registers that a history of another system is judged by.
-const OF_REGISTERS: [&str; 12] = [
+const OF_REGISTERS: [&str; 13] = [
     "read-your-writes",
     "monotonic-reads",
     "monotonic-writes",
@@ -51,6 +51,7 @@ const OF_REGISTERS: [&str; 12] = [
     "sequential",
     "safe",
     "regular",
+    "two-atomic",
     "linearizable",
 ];
 

@@ -11,6 +11,16 @@ const FILES: &[(&str, &[&str])] = &[
     ("good-set.edn", &["set", "set-full"]),
     ("bad-set-full.edn", &["set", "set-full"]),
     ("bad-long-fork.edn", &["long-fork"]),
+    ("bad-cas-failure.edn", &["linearizable"]),
+    ("bad-rethink-fail-minimal.edn", &["linearizable"]),
+    ("good-memstress3-0.edn", &["linearizable"]),
+    ("good-memstress3-12.edn", &["linearizable"]),
+    ("bad-etcd_000.log", &["linearizable"]),
+    ("bad-etcd_001.log", &["linearizable"]),
+    ("good-etcd_002.log", &["linearizable"]),
+    ("good-etcd_005.log", &["linearizable"]),
+    ("bad-kv-c01.txt", &["linearizable"]),
+    ("good-kv-c01.txt", &["linearizable"]),
 ];
 
 #[test]
@@ -19,7 +29,8 @@ fn foreign_histories_are_judged_as_labelled() {
     for (name, models) in FILES {
         let bytes = std::fs::read(folder.join(name)).unwrap();
         let recording = read_recording(bytes.as_slice(), &ImportOptions::default()).unwrap();
-        assert_eq!(applicable(&recording), *models, "{name}");
+        let about = applicable(&recording);
+        assert!(models.iter().all(|model| about.contains(model)), "{name}: {about:?}");
         let case = Case { recording: Some(recording), ..Case::default() };
         let verdicts = judge(&case, models, &CheckOptions::default()).unwrap();
         let expected = if name.starts_with("good") { Judgement::Holds } else { Judgement::Violated };

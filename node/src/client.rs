@@ -221,7 +221,11 @@ fn check_lengths(request: &ClientRequest) -> Result<(), RequestError> {
         ClientRequest::LocalScan { after, .. } => (after.as_ref(), None),
         ClientRequest::Write { key, value, .. } => (Some(key), value.as_ref()),
         // Too long a bound of a scan the node refuses itself.
-        ClientRequest::Status | ClientRequest::Repair | ClientRequest::Scan { .. } => (None, None),
+        ClientRequest::Status
+        | ClientRequest::Repair
+        | ClientRequest::Scan { .. }
+        | ClientRequest::Deliveries { .. } => (None, None),
+        ClientRequest::Publish { payload } => (None, Some(payload)),
     };
     let too_long = |what, length, limit| {
         Err(RequestError::NotSent(format!("the {what} has {length} bytes, the limit is {limit}")))

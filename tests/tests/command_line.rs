@@ -156,4 +156,15 @@ fn histories_of_other_systems_are_judged_and_converted() {
     place.file("other.edn", "{:type :ok :f :juggle :process 1}\n");
     place.run(&["check", "other.edn"]).expect_code(64).expect_words("no model fits");
     place.run(&["check", "good.log", "--memory", "lots"]).expect_code(64).expect_words("no size");
+    place
+        .file("register.log", "0\t:invoke\t:write\t1\n0\t:ok\t:write\t1\n1\t:invoke\t:read\tnil\n1\t:ok\t:read\tnil\n");
+    place
+        .run(&["check", "register.log", "--strongest", "--svg", "models.svg"])
+        .expect_code(0)
+        .expect_words("linearizable");
+    place.run(&["check", "register.log", "--model", "linearizable", "--svg", "line.svg"]).expect_code(1);
+    for name in ["models.svg", "line.svg"] {
+        let svg = std::fs::read_to_string(place.path().join(name)).expect("the picture is there");
+        assert!(svg.starts_with("<svg"), "{name}");
+    }
 }

@@ -143,11 +143,11 @@ fn commit(shape: Shape, store: &mut Store, ready: Open, now: u64) -> Txn {
                     Isolation::ReadCommitted if at == 0 => lengths[at],
                     Isolation::ReadCommitted => all.len(),
                 };
-                let own = own.iter().filter(|(of, _)| of == key).map(|(_, value)| *value);
+                let mut own = own.iter().filter(|(of, _)| of == key).map(|(_, value)| *value);
                 *read = if shape.lists {
                     all[..len].iter().copied().chain(own).collect()
                 } else {
-                    own.last().or(all[..len].last().copied()).into_iter().collect()
+                    own.next_back().or(all[..len].last().copied()).into_iter().collect()
                 };
             }
         }

@@ -116,8 +116,12 @@ fn draw_plot(out: &mut String, plot: &Plot) {
         let colour = COLOURS[number % COLOURS.len()];
         let path: Vec<String> = line.points.iter().map(|(x, y)| format!("{:.1} {:.1}", to_x(*x), to_y(*y))).collect();
         let _ = writeln!(out, "<path d=\"M{}\" stroke=\"{colour}\" stroke-width=\"2\" fill=\"none\"/>", path.join("L"));
-        let y = top + height - 14.0 - 17.0 * (plot.lines.len() - 1 - number) as f64;
-        let x = left + width - 110.0;
+        // What grows by steps ends high on the right; against the logarithm the lines part on the right, and the left has room.
+        let (x, y) = if plot.log_x {
+            (left + 14.0, top + 14.0 + 17.0 * number as f64)
+        } else {
+            (left + width - 110.0, top + height - 14.0 - 17.0 * (plot.lines.len() - 1 - number) as f64)
+        };
         let _ = writeln!(out, "<path d=\"M{x:.1} {:.1}h22\" stroke=\"{colour}\" stroke-width=\"3\"/>", y - 4.0);
         text(out, x + 28.0, y, "start", &line.name);
     }

@@ -272,6 +272,8 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         speculative_percentile,
         detection: detection?,
         phi_threshold: phi_threshold?,
+        // No workload publishes yet.
+        dissemination: None,
     };
     // The checks above point at the line; the node has the last word.
     if let Err(error) = config.validate()

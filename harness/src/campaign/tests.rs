@@ -256,6 +256,7 @@ fn every_knob_of_the_cluster_can_be_set() {
         speculative_percentile: Some(95),
         detection: hearsay_core::Detection::Phi,
         phi_threshold: 4,
+        dissemination: None,
     };
     assert_eq!(campaign.cluster, expected);
 }

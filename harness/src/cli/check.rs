@@ -17,7 +17,7 @@ use crate::run::judge::{judge_case, options_of};
 use crate::store::{RunDirectory, load_case, load_json};
 
 use super::foreign::{self, ForeignArgs, ModelArgs};
-use super::{misused, print, print_json};
+use super::{misused, print, print_json, strongest};
 
 /// What to judge.
 #[derive(Clone, Debug, Args)]
@@ -54,6 +54,16 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         Ok(Some(loaded)) => return foreign::check(loaded, &args.model, &args.models, args.json),
         Err(error) => return misused(&error),
     }
+    if args.models.strongest {
+        return match load_case(&args.path) {
+            Ok(case) => {
+                let title = format!("hearsay check {}, commit {}", args.path.display(), crate::COMMIT);
+                let (notes, options, svg) = (&case.history.notes, args.models.options(), args.models.svg.as_deref());
+                strongest::check(&title, notes, &case, &options, svg, args.json)
+            }
+            Err(error) => misused(&error),
+        };
+    }
     let judged = match judge(args) {
         Ok(judged) => judged,
         Err(error) => return misused(&error),
@@ -78,6 +88,9 @@ fn judge(args: &CheckArgs) -> Result<Judged, String> {
     };
     let expect = expectations(args, &case, plan.as_ref());
     let verdicts = judge_case(&case, &expect, options).map_err(|error| error.to_string())?;
+    if let Some(svg) = &args.models.svg {
+        strongest::draw(svg, &case, verdicts.iter().map(|judged| &judged.verdict))?;
+    }
     // What the run itself had to say stays said: a fault that never bit does not bite by judging again.
     let problems = if plan.is_some() && args.model.is_empty() { earlier_problems(path)? } else { Vec::new() };
     let outcome = outcome_of(&verdicts, &problems);

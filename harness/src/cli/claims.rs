@@ -73,10 +73,10 @@ pub(super) fn run(args: &ClaimsArgs) -> ExitCode {
             );
             show(&title, rumors(paper, args.trials));
         }
-        if let Some(path) = &args.svg {
-            if let Err(error) = std::fs::write(path, plots(&[by_cycle(), by_nodes()])) {
-                return failed(&format!("{} could not be written: {error}", path.display()));
-            }
+        if let Some(path) = &args.svg
+            && let Err(error) = std::fs::write(path, plots(&[by_cycle(), by_nodes()]))
+        {
+            return failed(&format!("{} could not be written: {error}", path.display()));
         }
     }
     if wants("17") {

@@ -16,7 +16,7 @@ use crate::campaign::parse_duration;
 use crate::exit::Outcome;
 use crate::report::render_verdicts;
 
-use super::{misused, print, print_json};
+use super::{misused, print, print_json, strongest};
 
 /// Bytes of a file that its format is guessed from.
 const GUESS_BYTES: u64 = 128 << 10;
@@ -44,6 +44,12 @@ pub(super) struct ModelArgs {
     /// Most memory for such a model beside the history, such as 500MB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
+    /// Judge by every model of registers: the strongest that hold, the weakest that are broken
+    #[arg(long, conflicts_with = "model")]
+    pub(super) strongest: bool,
+    /// Draw the first violation as a timeline, or with --strongest which models hold
+    #[arg(long, value_name = "FILE")]
+    pub(super) svg: Option<PathBuf>,
 }
 
 impl ModelArgs {
@@ -156,6 +162,12 @@ struct Judged {
 
 /// Judges and prints; by the models that the history is about unless some are named.
 pub(super) fn check(loaded: Loaded, models: &[String], args: &ModelArgs, json: bool) -> ExitCode {
+    if args.strongest {
+        let title = format!("hearsay check {}, commit {}", loaded.path.display(), crate::COMMIT);
+        let notes = notes_of(&loaded);
+        let case = Case { recording: Some(loaded.recording), ..Case::default() };
+        return strongest::check(&title, &notes, &case, &args.options(), args.svg.as_deref(), json);
+    }
     let judged = match judged(loaded, models, args) {
         Ok(judged) => judged,
         Err(error) => return misused(&error),
@@ -171,12 +183,8 @@ pub(super) fn check(loaded: Loaded, models: &[String], args: &ModelArgs, json: b
 
 fn judged(loaded: Loaded, models: &[String], args: &ModelArgs) -> Result<Judged, String> {
     let recording = &loaded.recording;
-    let mut notes = vec![about(&loaded)];
+    let notes = notes_of(&loaded);
     let format = recording.format.map(Format::name);
-    notes.extend(recording.notes.iter().cloned());
-    if let Ok(operations) = recording.operations() {
-        notes.extend(operations.notes);
-    }
     let case = Case { recording: Some(loaded.recording), ..Case::default() };
     let names =
         if models.is_empty() { models_of(&case).into_iter().map(str::to_owned).collect() } else { models.to_vec() };
@@ -187,6 +195,9 @@ fn judged(loaded: Loaded, models: &[String], args: &ModelArgs) -> Result<Judged,
     let mut verdicts = Vec::new();
     for name in &names {
         verdicts.extend(judge(&case, &[name], &args.options()).map_err(|error| error.to_string())?);
+    }
+    if let Some(path) = &args.svg {
+        strongest::draw(path, &case, &verdicts)?;
     }
     let any = |judgement| verdicts.iter().any(|verdict| verdict.judgement == judgement);
     let (found, outcome) = match (any(Judgement::Violated), any(Judgement::Unknown)) {
@@ -203,6 +214,17 @@ fn judged(loaded: Loaded, models: &[String], args: &ModelArgs) -> Result<Judged,
         notes,
         verdicts,
     })
+}
+
+/// What the reader of the verdicts should know of the file.
+fn notes_of(loaded: &Loaded) -> Vec<String> {
+    let recording = &loaded.recording;
+    let mut notes = vec![about(loaded)];
+    notes.extend(recording.notes.iter().cloned());
+    if let Ok(operations) = recording.operations() {
+        notes.extend(operations.notes);
+    }
+    notes
 }
 
 /// What the file is, in a sentence.

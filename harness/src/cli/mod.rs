@@ -20,6 +20,7 @@ mod seeds;
 mod shrink;
 mod shrink_real;
 mod sim;
+mod strongest;
 mod trace;
 
 use std::io::{ErrorKind, Write};

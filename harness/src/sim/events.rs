@@ -148,6 +148,10 @@ pub(super) fn reply(request: u64, response: &ClientResponse) -> String {
         ClientResponse::Rows { rows, next } => {
             format!("{} rows, {}", rows.len(), if next.is_some() { "more behind" } else { "no more" })
         }
+        ClientResponse::Published { id } => format!("published, number {} of {}", id.sequence, id.origin),
+        ClientResponse::Deliveries { deliveries, missed, .. } => {
+            format!("{} deliveries, {missed} missed", deliveries.len())
+        }
         ClientResponse::Replicas(nodes) => format!("the replicas {nodes:?}"),
     };
     format!("answers request {request}: {said}")
@@ -203,6 +207,8 @@ fn request(request: &ClientRequest) -> String {
         ClientRequest::Scan { range: keys, limit, level } => {
             format!("scan {}, at most {limit} at {level}", range(keys))
         }
+        ClientRequest::Publish { payload } => format!("publish {}", value(payload)),
+        ClientRequest::Deliveries { after, limit } => format!("deliveries behind {after}, at most {limit}"),
         ClientRequest::Locate { key } => format!("locate {}", text(key)),
         ClientRequest::Write { key, value: written, level, context } => {
             let written = written.as_ref().map_or("nothing".to_owned(), value);
@@ -234,6 +240,7 @@ fn message(message: &PeerMessage) -> String {
             };
             format!("answer to {:x}: {answer}", operation.0)
         }
+        PeerMessage::Dissemination(message) => format!("dissemination: {message:?}"),
         PeerMessage::Sync(message) => sync(message),
         PeerMessage::Causal(message) => format!("{message:?}"),
         PeerMessage::StandInWrite { operation, owner, key, version: written } => {

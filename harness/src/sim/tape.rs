@@ -289,6 +289,8 @@ impl Tape {
                     ClientRequest::Scan { range, .. } => self.keys.iter().any(|key| range.contains(key)),
                     ClientRequest::Status
                     | ClientRequest::Repair
+                    | ClientRequest::Publish { .. }
+                    | ClientRequest::Deliveries { .. }
                     | ClientRequest::LocalScan { .. }
                     | ClientRequest::Locate { .. } => false,
                 };
@@ -354,7 +356,7 @@ impl Tape {
 
     fn says(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) -> Vec<Say> {
         match message {
-            PeerMessage::Heartbeat => Vec::new(),
+            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) => Vec::new(),
             PeerMessage::Write { operation, key, version }
             | PeerMessage::StandInWrite { operation, key, version, .. }
                 if self.keys.contains(key) =>

@@ -46,6 +46,8 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         | ClientResponse::Entries { .. }
         | ClientResponse::Repaired { .. }
         | ClientResponse::Replicas(_)
+        | ClientResponse::Published { .. }
+        | ClientResponse::Deliveries { .. }
         | ClientResponse::Rows { .. } => "answer".to_owned(),
     }
 }

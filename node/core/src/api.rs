@@ -11,6 +11,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dissemination::MessageId;
 use crate::{Key, NodeId, Value, WallTime};
 
 /// How many replicas must take part: `one`, `two`, `three`, `quorum`, `all`, a plain number, or, of writes, `any`.
@@ -247,6 +248,18 @@ pub enum ClientRequest {
     },
     /// Compare everything with every neighbour now, by Merkle trees, and repair both ways.
     Repair,
+    /// Broadcast this to all members, this node included.
+    Publish {
+        /// At most [`crate::dissemination::Payload::LENGTH_MAX`] bytes.
+        payload: Value,
+    },
+    /// What was broadcast and delivered at the node asked, in the order of its deliveries. It keeps the newest few thousand.
+    Deliveries {
+        /// The number of the last one that the client has; 0: from the first.
+        after: u64,
+        /// At most this many (the node may give fewer per answer).
+        limit: u32,
+    },
 }
 
 /// A row of [`ClientRequest::Scan`].
@@ -289,6 +302,17 @@ pub struct LocalEntry {
     pub stamp: WallTime,
     /// Its value; `None` is a tombstone.
     pub value: Option<Value>,
+}
+
+/// A broadcast that was delivered at a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Counts the deliveries of that process from 1.
+    pub number: u64,
+    /// Its name in the cluster.
+    pub id: MessageId,
+    /// What was published.
+    pub payload: Value,
 }
 
 /// What a client hears.
@@ -340,6 +364,20 @@ pub enum ClientResponse {
         /// Where the next page begins, as [`KeyRange::from`]; `None`: the range has no more rows. A page may be short, or
         /// even empty, and not be the last.
         next: Option<KeyBound>,
+    },
+    /// The broadcast is on its way. That says nothing of whom it reaches.
+    Published {
+        /// Its name.
+        id: MessageId,
+    },
+    /// Answer to [`ClientRequest::Deliveries`].
+    Deliveries {
+        /// In the order of their deliveries.
+        deliveries: Vec<Delivered>,
+        /// What to ask behind next.
+        next: u64,
+        /// How many behind the `after` of the request the node no longer has.
+        missed: u64,
     },
 }
 

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
+use crate::dissemination::DisseminationConfig;
 
 /// What a coordinator does when the replicas it read from disagree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +89,8 @@ pub struct ClusterConfig {
     pub merkle_bytes_per_s: u64,
     /// Age in milliseconds of the wall clock at which a tombstone is removed.
     pub tombstone_grace_ms: u64,
+    /// How news spreads: broadcasts of clients. `None`: not at all.
+    pub dissemination: Option<DisseminationConfig>,
     /// Hinted handoff.
     pub hints: Hints,
     /// Sloppy quorums: the next nodes on the ring stand in for replicas that are held for dead, count toward levels, and
@@ -128,10 +131,11 @@ impl Default for ClusterConfig {
             heartbeat_interval_ms: 250,
             heartbeat_timeout_ms: 1_500,
             merkle_interval_ms: 2_000,
-            merkle_depth: 12,
+            merkle_depth: 13,
             merkle_fan_out: 16,
             merkle_bytes_per_s: 0,
             tombstone_grace_ms: 10 * 24 * 3600 * 1000,
+            dissemination: None,
             hints: Hints::None,
             sloppy: false,
             hint_window_ms: 3 * 3600 * 1000,
@@ -170,6 +174,9 @@ impl ClusterConfig {
         let check = |good: bool, sentence: &dyn Fn() -> alloc::string::String| {
             if good { Ok(()) } else { Err(ConfigError(sentence())) }
         };
+        if let Some(dissemination) = &self.dissemination {
+            dissemination.validate()?;
+        }
         let members = self.members.len();
         check(members > 0, &|| "members is empty: name at least one node".into())?;
         check(members <= Self::MEMBERS_MAX, &|| {

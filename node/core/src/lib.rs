@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod anti_entropy;
 mod api;
+mod broadcast_host;
 pub mod causal;
 mod cluster;
 pub mod codec;
@@ -46,8 +47,8 @@ mod timers;
 mod types;
 
 pub use api::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, KeyBound, KeyRange, Level, LocalEntry, PeerStatus,
-    ReadOptions, RepairReport, Row, StatusReport, WriteOptions,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Delivered, KeyBound, KeyRange, Level, LocalEntry,
+    PeerStatus, ReadOptions, RepairReport, Row, StatusReport, WriteOptions,
 };
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, Conflict, Detection, Hints, ReadRepair};

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::causal::CausalMessage;
+use crate::dissemination::DisseminationMessage;
 use crate::{Key, KeyBound, KeyRange, NodeId, Version};
 
 /// Names one piece of work of a coordinator; unique for the life of that coordinator's process, and drawn so that a
@@ -108,6 +109,8 @@ pub enum PeerMessage {
     },
     /// All of the policy `dcc`.
     Causal(CausalMessage),
+    /// Dissemination: broadcasts and the overlay they travel on. Control lane.
+    Dissemination(DisseminationMessage),
 }
 
 /// What a replica answers to a scan.

@@ -29,11 +29,13 @@ use alloc::vec::Vec;
 use rand::Rng;
 
 use crate::anti_entropy::AntiEntropy;
+use crate::broadcast_host::BroadcastHost;
 use crate::causal::{CausalConfig, CausalStore};
 use crate::config::no_member;
 use crate::coordinator::Coordinator;
 use crate::counters::Counters;
 use crate::dcc::Dcc;
+use crate::dissemination::DisseminationInput;
 use crate::failure_detector::{FULL_MESH_MAX, FailureDetector, Round, Traffic};
 use crate::hints::{HandOver, HintQueues};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
@@ -77,6 +79,8 @@ pub struct Replica {
     pub(crate) counters: Counters,
     /// Neighbours that this node has not compared itself with yet; empty when it is ready.
     pub(crate) catching_up_from: BTreeSet<NodeId>,
+    /// Broadcasts, if the cluster has them.
+    pub(crate) broadcast: Option<Box<BroadcastHost>>,
     /// The clocks of the input being handled.
     pub(crate) now: Now,
     /// The output being made.
@@ -209,6 +213,7 @@ impl Replica {
             sync,
             hints,
             hand_over: HandOver::default(),
+            broadcast: None,
             timers: Timers::default(),
             counters,
             now,
@@ -239,6 +244,11 @@ impl Replica {
             replica.begin_catching_up();
         }
         replica.begin_hand_over();
+        let host = BroadcastHost::start(&replica.config, planted, identity, incarnation, &seed, now);
+        if let Some((mut host, effects)) = host {
+            replica.carry_out_dissemination(&mut host, effects);
+            replica.broadcast = Some(host);
+        }
         // The first heartbeats go out at once, so that the driver makes the links; later ones at a phase of their own, so that
         // nodes started together do not speak together.
         replica.send_heartbeats();
@@ -272,7 +282,7 @@ impl Replica {
 
     /// When to call `handle` with [`Input::Deadline`] at the latest.
     pub fn next_deadline(&self) -> Option<Time> {
-        [self.timers.next(), self.sync.next_deadline()].into_iter().flatten().min()
+        [self.timers.next(), self.sync.next_deadline(), self.dissemination_deadline()].into_iter().flatten().min()
     }
 
     /// Whether this node answers replica reads.
@@ -336,6 +346,8 @@ impl Replica {
                 return self.coordinate_scan(request_id, range, limit, level);
             }
             ClientRequest::Repair => return self.begin_repair(request_id),
+            ClientRequest::Publish { payload } => self.publish(payload),
+            ClientRequest::Deliveries { after, limit } => self.deliveries(after, limit),
             ClientRequest::Status => ClientResponse::Status(self.status()),
             ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
             ClientRequest::LocalScan { limit: 0, .. } => {
@@ -368,7 +380,7 @@ impl Replica {
         let traffic = Traffic::of(&message);
         self.detector.on_heard(from, traffic, self.now.time, &mut self.counters, &mut self.output.events);
         let of_other_policy = match &message {
-            PeerMessage::Heartbeat => false,
+            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) => false,
             PeerMessage::Causal(_) => self.dcc.is_none(),
             _ => self.dcc.is_some(),
         };
@@ -402,6 +414,7 @@ impl Replica {
                 self.on_stand_in_read(from, operation, owner, &key, digest_only);
             }
             PeerMessage::Merge { operation, entries } => self.on_merge(from, operation, entries),
+            PeerMessage::Dissemination(message) => self.on_dissemination_message(from, message),
             PeerMessage::MergeAck { operation, foreign } => self.on_merge_ack(from, operation, &foreign),
             PeerMessage::Scan { operation, range, limit } => self.on_scan(from, operation, &range, limit),
             PeerMessage::ScanReply { operation, from: begin, answer } => {
@@ -460,6 +473,7 @@ impl Replica {
         }
         self.detector.on_link(peer, state, self.now.time, &mut self.counters, &mut self.output.events);
         self.on_sync_link(peer, state);
+        self.on_dissemination(DisseminationInput::Link { peer, state });
         if state == Link::Up {
             self.on_owner_linked(peer);
         }
@@ -490,13 +504,21 @@ impl Replica {
         if self.sync.next_deadline().is_some_and(|at| at <= self.now.time) {
             self.on_sync_deadline();
         }
+        if self.dissemination_deadline().is_some_and(|at| at <= self.now.time) {
+            self.on_dissemination(DisseminationInput::Deadline);
+        }
     }
 
     fn send_heartbeats(&mut self) {
         let Round { heartbeats, hang_up } =
             self.detector.tick(self.now.time, &mut self.counters, &mut self.output.events);
-        self.counters.links_given_up += hang_up.len() as u64;
-        self.output.hang_up.extend(hang_up);
+        for peer in hang_up {
+            // The overlay's links stay, however seldom there is news.
+            if !self.is_overlay_neighbour(peer) {
+                self.counters.links_given_up += 1;
+                self.output.hang_up.push(peer);
+            }
+        }
         for peer in heartbeats {
             self.counters.heartbeats_sent += 1;
             self.send(peer, Lane::Control, PeerMessage::Heartbeat);

@@ -33,6 +33,12 @@ impl Replica {
                 (table.len(), table.state_digest(), table.merkle_roots())
             }
         };
+        if let Some(host) = &self.broadcast {
+            let layer = host.layer();
+            let named = |(name, count)| (format!("dissemination_{name}"), count);
+            counters.extend(layer.counters().by_name().into_iter().map(named));
+            counters.insert("dissemination_neighbours".into(), layer.peers().len() as u64);
+        }
         let (mut records, mut bytes) = (0, 0);
         for (owner, queued, queued_bytes) in self.hints.pending() {
             counters.insert(format!("hints_pending_{owner}"), queued);

@@ -83,6 +83,17 @@ pub enum KvCommand {
         #[arg(long, value_name = "HEX")]
         context: Option<Context>,
     },
+    /// Broadcast a text to all members, and print its name.
+    Publish {
+        /// What to broadcast.
+        text: String,
+    },
+    /// Print what was broadcast and delivered at the node, one "number, origin, text" per line.
+    Delivered {
+        /// Only behind this number.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
     /// Print links, digests and counters of the node.
     Status,
     /// Have the node compare everything with its neighbours now, repair both ways, and print what differed; exit code 1 when a
@@ -118,6 +129,8 @@ enum After {
     Local(Key),
     /// Here.
     Rows(KeyBound),
+    /// Behind this delivery.
+    Delivery(u64),
 }
 
 /// A causal context in hexadecimal.
@@ -240,6 +253,18 @@ impl KvCommand {
                     rows_left = rows_left.map(|left| left.saturating_sub(printed));
                     after = next.filter(|_| rows_left != Some(0)).map(After::Rows);
                 }
+                ClientResponse::Published { id } => {
+                    let line = format!("{} {:016x} {}\n", id.origin, id.incarnation, id.sequence);
+                    out.extend_from_slice(line.as_bytes());
+                }
+                ClientResponse::Deliveries { deliveries, next, .. } => {
+                    for delivered in &deliveries {
+                        let words = String::from_utf8_lossy(&delivered.payload.0);
+                        let line = format!("{}\t{}\t{words}\n", delivered.number, delivered.id.origin);
+                        out.extend_from_slice(line.as_bytes());
+                    }
+                    after = (!deliveries.is_empty()).then_some(After::Delivery(next));
+                }
                 ClientResponse::Repaired { done, left_out } => {
                     if !left_out.is_empty() {
                         code = ExitCode::from(1);
@@ -290,11 +315,19 @@ impl KvCommand {
             KvCommand::Delete { key, level, context: None } => {
                 ClientRequest::Delete { key: Key(bytes(key)), level: *level }
             }
+            KvCommand::Publish { text } => ClientRequest::Publish { payload: Value(bytes(text)) },
+            KvCommand::Delivered { after: first } => {
+                let after = match after {
+                    Some(After::Delivery(number)) => number,
+                    Some(After::Local(_) | After::Rows(_)) | None => *first,
+                };
+                ClientRequest::Deliveries { after, limit: PAGE_ROWS }
+            }
             KvCommand::Status => ClientRequest::Status,
             KvCommand::Scan { level: None, .. } => {
                 let after = match after {
                     Some(After::Local(key)) => Some(key),
-                    Some(After::Rows(_)) | None => None,
+                    Some(After::Rows(_) | After::Delivery(_)) | None => None,
                 };
                 ClientRequest::LocalScan { after, limit: PAGE_ROWS }
             }
@@ -337,6 +370,8 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         ClientRequest::Get { .. }
         | ClientRequest::GetWith { .. }
         | ClientRequest::Scan { .. }
+        | ClientRequest::Publish { .. }
+        | ClientRequest::Deliveries { .. }
         | ClientRequest::Status
         | ClientRequest::Repair
         | ClientRequest::LocalScan { .. }

@@ -725,6 +725,7 @@ fn kind(message: &PeerMessage) -> &'static str {
         PeerMessage::Scan { .. } => "scan",
         PeerMessage::ScanReply { .. } => "scan_reply",
         PeerMessage::Causal(_) => "causal",
+        PeerMessage::Dissemination(_) => "dissemination",
     }
 }
 

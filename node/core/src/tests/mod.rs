@@ -1,5 +1,6 @@
 //! Tests of whole replicas: tables of (inputs -> outputs) for one, and simulated clusters of several.
 
+mod broadcast;
 mod cluster;
 mod dcc;
 mod dcc_nemesis;

@@ -130,6 +130,7 @@ fn sends(output: &Output) -> Vec<String> {
         PeerMessage::MergeAck { .. } => "merge ack",
         PeerMessage::Scan { .. } => "scan",
         PeerMessage::ScanReply { .. } => "page",
+        PeerMessage::Dissemination(_) => "dissemination",
     };
     output.send.iter().map(|send| format!("{} {}", send.to, name(&send.message))).collect()
 }

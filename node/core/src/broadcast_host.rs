@@ -1,0 +1,167 @@
+//! Dissemination within the replica: what the layer wants sent goes out on the control lane, and what it delivers waits in an
+//! inbox until a client of this node fetches it.
+//!
+//! The inbox is a window over all that was delivered here, numbered from 1 since the start of the process: what is too old or too
+//! much goes, and who fetches too late hears how much was missed. Nothing of it is durable: a broadcast is news, not data.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::dissemination::{Dissemination, DisseminationInput, DisseminationMessage, Effects, Payload};
+use crate::message::PeerMessage;
+use crate::{
+    ClientError, ClientErrorKind, ClientResponse, ClusterConfig, Delivered, Lane, Link, NodeId, Now, Planted, Replica,
+    Time, Value,
+};
+
+/// Most broadcasts in the inbox.
+const INBOX_MAX: usize = 4_096;
+/// Most bytes of payload in the inbox.
+const INBOX_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of payload in one answer.
+const PAGE_BYTES_MAX: usize = 256 << 10;
+
+/// The layer and the inbox.
+#[derive(Debug)]
+pub(crate) struct BroadcastHost {
+    layer: Dissemination,
+    inbox: VecDeque<Delivered>,
+    bytes: usize,
+    /// How many were delivered.
+    count: u64,
+}
+
+impl BroadcastHost {
+    /// The layer at the start of a node, if the configuration has one, and what it wants done first.
+    pub(crate) fn start(
+        config: &ClusterConfig,
+        planted: Planted,
+        identity: NodeId,
+        incarnation: u64,
+        seed: &[u8; 32],
+        now: Now,
+    ) -> Option<(Box<BroadcastHost>, Effects)> {
+        let dissemination = config.dissemination.as_ref()?;
+        let mut members = config.members.clone();
+        members.sort_unstable();
+        let members = Arc::from(members);
+        let (layer, effects) =
+            Dissemination::new(dissemination, planted, identity, incarnation, members, seed, now.time);
+        Some((Box::new(BroadcastHost { layer, inbox: VecDeque::new(), bytes: 0, count: 0 }), effects))
+    }
+
+    pub(crate) fn layer(&self) -> &Dissemination {
+        &self.layer
+    }
+
+    fn deliver(&mut self, effects: &mut Effects) {
+        for delivery in effects.delivered.drain(..) {
+            self.count += 1;
+            self.bytes += delivery.message.payload.0.len();
+            let payload = Value(delivery.message.payload.0.to_vec());
+            self.inbox.push_back(Delivered { number: self.count, id: delivery.message.id, payload });
+        }
+        while self.inbox.len() > INBOX_MAX || self.bytes > INBOX_BYTES_MAX {
+            let oldest = self.inbox.pop_front().expect("it is too full");
+            self.bytes -= oldest.payload.0.len();
+        }
+    }
+
+    fn fetch(&self, after: u64, limit: usize) -> ClientResponse {
+        let first = self.count + 1 - self.inbox.len() as u64;
+        let begin = (after.saturating_add(1)).clamp(first, self.count + 1);
+        let mut bytes = 0;
+        let deliveries: Vec<Delivered> = self
+            .inbox
+            .iter()
+            .skip((begin - first) as usize)
+            .take(limit)
+            .take_while(|delivered| {
+                bytes += delivered.payload.0.len();
+                bytes <= PAGE_BYTES_MAX
+            })
+            .cloned()
+            .collect();
+        let next = deliveries.last().map_or(begin - 1, |last| last.number);
+        let missed = begin.saturating_sub(after.saturating_add(1));
+        ClientResponse::Deliveries { deliveries, next, missed }
+    }
+}
+
+fn refused(message: &str) -> ClientResponse {
+    ClientResponse::Failed(ClientError { kind: ClientErrorKind::Refused, message: message.into() })
+}
+
+const SWITCHED_OFF: &str =
+    "this cluster has no dissemination: add `dissemination: {protocol: plumtree}` to its settings";
+
+impl Replica {
+    /// Something for the layer; ignored and counted without one.
+    pub(crate) fn on_dissemination(&mut self, input: DisseminationInput) {
+        let Some(mut host) = self.broadcast.take() else {
+            self.counters.messages_invalid += u64::from(matches!(input, DisseminationInput::Peer { .. }));
+            return;
+        };
+        let effects = host.layer.handle(self.now.time, input);
+        self.carry_out_dissemination(&mut host, effects);
+        self.broadcast = Some(host);
+    }
+
+    /// Sends and delivers. Peers that are no members, named by some other node, can't be reached, and the layer hears so.
+    pub(crate) fn carry_out_dissemination(&mut self, host: &mut BroadcastHost, mut effects: Effects) {
+        let mut unknown: Vec<NodeId> = Vec::new();
+        loop {
+            host.deliver(&mut effects);
+            for (to, message) in effects.send {
+                if self.ring.is_member(to) {
+                    self.send(to, Lane::Control, PeerMessage::Dissemination(message));
+                } else {
+                    self.counters.messages_invalid += 1;
+                    unknown.push(to);
+                }
+            }
+            let Some(peer) = unknown.pop() else { return };
+            effects = host.layer.handle(self.now.time, DisseminationInput::Link { peer, state: Link::Down });
+        }
+    }
+
+    pub(crate) fn on_dissemination_message(&mut self, from: NodeId, message: DisseminationMessage) {
+        self.on_dissemination(DisseminationInput::Peer { from, message });
+    }
+
+    pub(crate) fn dissemination_deadline(&self) -> Option<Time> {
+        self.broadcast.as_ref().and_then(|host| host.layer.next_deadline())
+    }
+
+    /// Whether the overlay needs the link to `peer`.
+    pub(crate) fn is_overlay_neighbour(&self, peer: NodeId) -> bool {
+        self.broadcast.as_ref().is_some_and(|host| host.layer.peers().contains(peer))
+    }
+
+    pub(crate) fn publish(&mut self, payload: Value) -> ClientResponse {
+        let Some(host) = &self.broadcast else { return self.refuse_broadcast(SWITCHED_OFF) };
+        if payload.0.len() > Payload::LENGTH_MAX {
+            let (length, most) = (payload.0.len(), Payload::LENGTH_MAX);
+            return self.refuse_broadcast(&format!("the payload has {length} bytes, the limit is {most}: split it"));
+        }
+        let id = host.layer.next_id();
+        self.on_dissemination(DisseminationInput::Publish(Payload(Arc::from(payload.0))));
+        ClientResponse::Published { id }
+    }
+
+    pub(crate) fn deliveries(&mut self, after: u64, limit: u32) -> ClientResponse {
+        match &self.broadcast {
+            None => self.refuse_broadcast(SWITCHED_OFF),
+            Some(_) if limit == 0 => self.refuse_broadcast("the limit is 0: ask for at least one broadcast"),
+            Some(host) => host.fetch(after, limit as usize),
+        }
+    }
+
+    fn refuse_broadcast(&mut self, message: &str) -> ClientResponse {
+        self.counters.requests_refused += 1;
+        refused(message)
+    }
+}
