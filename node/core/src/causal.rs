@@ -27,10 +27,10 @@ mod context;
 mod dot_log;
 mod exchange;
 #[cfg(test)]
-mod exchange_tests;
+pub(crate) mod exchange_tests;
 mod message;
 #[cfg(test)]
-mod model_tests;
+pub(crate) mod model_tests;
 #[cfg(test)]
 mod reference_tests;
 mod store;

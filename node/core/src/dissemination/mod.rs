@@ -36,7 +36,7 @@ mod plumtree;
 mod protocol;
 mod rumor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 pub use config::{

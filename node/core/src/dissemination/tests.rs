@@ -558,7 +558,7 @@ holds! {
 
 /// Every planted bug of this layer breaks one of the checks.
 #[cfg(feature = "planted-bugs")]
-mod planted {
+pub(crate) mod planted {
     use crate::{Bug, Planted};
 
     macro_rules! found {
@@ -568,6 +568,9 @@ mod planted {
                 let found = super::$check(Planted(Some(Bug::$bug)));
                 found.expect_err("the check is blind for it");
             })+
+
+            /// What is found here.
+            pub(crate) const PLANTED: &[Bug] = &[$(Bug::$bug),+];
         };
     }
 
