@@ -440,16 +440,24 @@ impl Replica {
         }
     }
 
-    /// A coordinator wants to know what is stored here.
-    fn on_read(&mut self, from: NodeId, operation: OperationId, key: &Key, digest_only: bool) {
+    /// Whether a replica read has nothing to look for here: the key is none, or another's. It is counted then.
+    pub(crate) fn is_read_out_of_place(&mut self, key: &Key, owned: bool) -> bool {
         if !is_valid(key, None) {
             self.counters.messages_invalid += 1;
             self.counters.mark(Mark::Invalid);
-            return;
-        }
-        if !self.store.owns(key) {
+        } else if !owned {
             self.counters.messages_not_owned += 1;
             self.counters.mark(Mark::NotOwned);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// A coordinator wants to know what is stored here.
+    fn on_read(&mut self, from: NodeId, operation: OperationId, key: &Key, digest_only: bool) {
+        let owned = self.store.owns(key);
+        if self.is_read_out_of_place(key, owned) {
             return;
         }
         let answer = if !self.is_ready() {

@@ -197,9 +197,8 @@ impl Replica {
 
     /// A coordinator wants to know what is stored here.
     pub(super) fn on_causal_read(&mut self, from: NodeId, operation: OperationId, key: &Key, digest_only: bool) {
-        if !self.dcc_store().owns(key) {
-            self.counters.messages_not_owned += 1;
-            self.counters.mark(Mark::NotOwned);
+        let owned = self.dcc_store().owns(key);
+        if self.is_read_out_of_place(key, owned) {
             return;
         }
         let answer = if !self.is_ready() {

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::cluster::key;
+use crate::causal::CausalMessage;
 use crate::message::{OperationId, PeerMessage, ReadAnswer, ScanAnswer, SyncMessage};
 use crate::table::version_digest;
 use crate::*;
@@ -274,6 +275,22 @@ fn the_replica_side_acknowledges_newer_and_older_versions_and_ignores_what_is_no
         assert!(output.send.is_empty() && output.durable.is_empty());
     }
     assert_eq!(node.counter("messages_not_owned"), 2);
+}
+
+#[test]
+fn a_read_of_a_container_that_has_no_place_here_is_not_answered() {
+    let read = |key| PeerMessage::Causal(CausalMessage::Read { operation: OperationId(9), key, digest_only: false });
+    let alone = ClusterConfig { replication: 1, conflict: Conflict::Dcc, ..config() };
+    let mut node = Single::new(alone, &[]);
+    let owns = |node: &Single, key: &Key| node.replica.dcc.as_ref().expect("it is dcc").store.owns(key);
+    let keys: Vec<Key> = (0..100).map(|i| key(&format!("{i}"))).collect();
+    let (own, foreign): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(|key| owns(&node, key));
+    for key in [Key(vec![]), foreign[0].clone()] {
+        let output = node.peer(A, read(key));
+        assert!(output.send.is_empty() && output.durable.is_empty());
+    }
+    assert_eq!((node.counter("messages_invalid"), node.counter("messages_not_owned")), (1, 1));
+    assert_eq!(node.peer(A, read(own[0].clone())).send.len(), 1);
 }
 
 #[test]
