@@ -262,7 +262,13 @@ impl Driver {
     fn carry_out(&mut self, effects: Effects) {
         let now = Instant::now();
         for Send { to, lane, message } in effects.send {
-            if let Some(order) = self.links.send(now, to, lane, &codec::encode(&message)) {
+            let frame = codec::encode(&message);
+            let order = if message.may_be_lost() {
+                self.links.send_lossy(now, to, lane, &frame)
+            } else {
+                self.links.send(now, to, lane, &frame)
+            };
+            if let Some(order) = order {
                 tokio::spawn(link::dial(Arc::clone(&self.context), order));
             }
         }
