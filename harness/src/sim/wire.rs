@@ -202,10 +202,10 @@ impl World {
             self.put_on_line(id, from, Queued { lane, frame, bytes, left: bytes, returned: false });
             return self.go_on(id, from);
         }
-        if !direction.queues.push(lane, frame, bytes) {
-            if let Party::Node(node) = sender {
-                self.nodes[place(node)].counters.dropped_full += 1;
-            }
+        if !direction.queues.push(lane, frame, bytes)
+            && let Party::Node(node) = sender
+        {
+            self.nodes[place(node)].counters.dropped_full += 1;
         }
         self.go_on(id, from);
         self.nudge(id, from);

@@ -6,7 +6,7 @@ use hearsay_core::message::PeerMessage;
 use super::links::{NUMBERS, received, send};
 use super::*;
 use crate::campaign;
-use crate::plan::{LinkConditions, make_plan};
+use crate::plan::{LinkConditions, Plan, make_plan};
 use crate::sim::settings::MILLISECOND;
 use crate::sim::simulate;
 
@@ -119,7 +119,7 @@ fn an_operation_taken_out_leaves_nearly_all_others_as_they_were() {
     let mut plan = make_plan(&campaign::load("quickstart").unwrap(), 5);
     plan.faults.clear();
     plan.operations.retain(|operation| operation.at_ms < 12_000);
-    let ended = |plan| {
+    let ended = |plan: &Plan| {
         let run = simulate(plan, Settings::default());
         let case = run.case.unwrap().unwrap();
         let of = case.history.operations.into_iter();
