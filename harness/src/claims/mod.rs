@@ -4,18 +4,31 @@
 //! A claim is a file here and a line in [`CLAIMS`]. It measures, prints what it measured, and compares that with what the
 //! chapter says: *agrees* or *DIFFERS*. Whatever can't be judged by a number has no verdict.
 
+mod campaign_runs;
+mod convergence;
 mod hyparview;
+mod monotonic_reads;
 mod plumtree;
 mod rumors;
+mod sloppy_quorum;
+mod stage;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use comfy_table::Table;
+use hearsay_core::Planted;
 use serde::Serialize;
 
 /// Every claim, by number.
-pub const CLAIMS: &[Claim] = &[rumors::CLAIM, plumtree::CLAIM, hyparview::CLAIM];
+pub const CLAIMS: &[Claim] = &[
+    convergence::CLAIM,
+    monotonic_reads::CLAIM,
+    sloppy_quorum::CLAIM,
+    rumors::CLAIM,
+    plumtree::CLAIM,
+    hyparview::CLAIM,
+];
 
 /// A claim and what measures it.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +50,40 @@ pub struct Options {
     pub nodes: u16,
     /// Where pictures go.
     pub svg: Option<PathBuf>,
+    /// On real processes instead of in the simulator.
+    pub real: bool,
+    /// Seed of the first run of each variant.
+    pub seed: u64,
+    /// Runs of each variant.
+    pub seeds: u64,
+    /// Where real runs leave their evidence.
+    pub store: PathBuf,
+    /// Name of the bug that is planted in every node.
+    pub plant: Option<String>,
+}
+
+impl Options {
+    /// The planted bug of simulated nodes.
+    fn planted(&self) -> Planted {
+        self.plant.as_deref().and_then(Planted::named).unwrap_or_default()
+    }
+
+    /// How many runs of what kind, for the title.
+    fn runs_words(&self) -> String {
+        let world = if self.real { "real processes" } else { "simulated" };
+        let last = self.seed.saturating_add(self.seeds).saturating_sub(1);
+        let planted = self.plant.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
+        match self.seeds {
+            1 => format!("{world}, seed {}{planted}", self.seed),
+            _ => format!("{world}, seeds {} to {last}{planted}", self.seed),
+        }
+    }
+
+    #[cfg(test)]
+    fn of_tests(seeds: u64) -> Options {
+        let store = PathBuf::from("store");
+        Options { trials: 2, nodes: 100, svg: None, real: false, seed: 1, seeds, store, plant: None }
+    }
 }
 
 /// A part of a claim: what was measured, and what that says of the claim.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
-    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, Marks, NodeId, Output, Planted, Replica,
-    RequestId, Send, planted,
+    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, Marks, MessageKind, NodeId, Output,
+    Planted, Replica, RequestId, Send, planted,
 };
 use rand::Rng;
 
@@ -460,6 +460,7 @@ impl World {
             Some(ClientResponse::Status(mut report)) => {
                 let counters = self.nodes[place(id)].counters.by_name();
                 report.counters.extend(counters.map(|(name, count)| (name.to_owned(), count)));
+                report.counters.extend(self.nodes[place(id)].sent.by_name());
                 Ok(ClientResponse::Status(report))
             }
             Some(response) => Ok(response),
@@ -525,6 +526,7 @@ impl World {
     fn carry_out(&mut self, id: NodeId, effects: Effects) {
         let now = self.now();
         for message in effects.send {
+            self.nodes[place(id)].sent.note(MessageKind::of(&message.message), u64::from(message.bytes));
             self.hash.tape(|tape| tape.leaves(now, Parcel::Message(message.number)));
             self.send_message(id, message);
         }
