@@ -2,13 +2,16 @@
 //!
 //! Keys are left for fresh ones every two seconds, so no later write hides what a replica missed. Read repair reaches only what is
 //! still read: alone it is not expected to make all replicas equal, only fewer of them stale.
+//!
+//! Then a coordinator dies for good while a replica is away: the hints die with it, the Merkle exchange of the others does not.
 
 use std::collections::BTreeMap;
 
 use hearsay_checkers::FinalState;
-use hearsay_core::{ClusterConfig, Hints, ReadRepair};
+use hearsay_core::{ClusterConfig, Hints, Level, NodeId, ReadRepair};
 
 use super::campaign_runs::{Measurements, Run, Variant, run_variants, sound};
+use super::stage::{Stage, cluster_of, keys, value};
 use super::{Claim, Figure, Measured, Options, Section};
 
 pub(super) const CLAIM: Claim = Claim {
@@ -55,7 +58,7 @@ struct Convergence {
 }
 
 fn run(options: &Options) -> Result<Vec<Section>, String> {
-    section(options, &VARIANTS).map(|section| vec![section])
+    Ok(vec![section(options, &VARIANTS)?, coordinator_dies(options, MERKLE_MS)?])
 }
 
 fn section(options: &Options, variants: &[Variant]) -> Result<Section, String> {
@@ -129,6 +132,65 @@ pub(super) fn stale_replicas(state: &FinalState) -> (u64, u64) {
     (by_key.len() as u64, stale.sum())
 }
 
+/// Between two exchanges where the coordinator dies.
+const MERKLE_MS: u64 = 500;
+/// Writes that a replica misses there.
+const MISSED: usize = 200;
+const N1: NodeId = NodeId(1);
+const N2: NodeId = NodeId(2);
+const N3: NodeId = NodeId(3);
+
+/// Three replicas: n3 is away while n1 coordinates writes, then n1 dies and n3 is back; n2 is all that is left to learn from.
+fn coordinator_dies(options: &Options, merkle_ms: u64) -> Result<Section, String> {
+    let (mut rows, mut held) = (Vec::new(), Vec::new());
+    for (name, hints, merkle_interval_ms) in
+        [("hints", Hints::Coordinator, 0), ("Merkle exchanges", Hints::None, merkle_ms)]
+    {
+        let config = ClusterConfig {
+            members: vec![N1, N2, N3],
+            replication: 3,
+            read_repair: ReadRepair::None,
+            hints,
+            merkle_interval_ms,
+            ..cluster_of(CAMPAIGN)?
+        };
+        let mut stage = Stage::start(&config, options)?;
+        let missed = keys("missed", MISSED);
+        stage.kill(N3)?;
+        stage.put(&[N1], &missed, &value(20, 1), Level::Quorum)?;
+        let hinted = stage.counted()?.of("hints_pending");
+        stage.kill(N1)?;
+        stage.start_again(N3)?;
+        // Without exchanges nobody has anything left to send.
+        if merkle_interval_ms > 0 {
+            stage.wait_until("n3 is as n2", |stage| Ok(stage.scan(N2)? == stage.scan(N3)?))?;
+        }
+        let left = stage.counted()?.of("hints_pending");
+        let (source, target) = (stage.scan(N2)?, stage.scan(N3)?);
+        let has = |key: &&_| source.contains_key(*key) && source.get(*key) == target.get(*key);
+        held.push(missed.iter().filter(has).count());
+        let numbers = [hinted, hinted - left.min(hinted), held.last().map_or(0, |held| *held as u64)];
+        rows.push([name.to_owned()].into_iter().chain(numbers.iter().map(u64::to_string)).collect());
+    }
+    let of = |held: usize| format!("{held} of {MISSED}");
+    let figures = vec![
+        Figure::new(
+            4,
+            "missed writes that n3 holds, by hints",
+            of(held[0]),
+            "0: they died with n1",
+            Some(held[0] == 0),
+        ),
+        Figure::new(4, "missed writes that n3 holds, by Merkle exchanges", of(held[1]), "all", Some(held[1] == MISSED)),
+    ];
+    let columns = ["repair", "hints kept by n1", "gone with it", "held by n3 at the end"];
+    let title = format!(
+        "Claim 4, {}: n3 misses {MISSED} writes that n1 coordinates, n1 dies for good, n3 is back",
+        options.world_words()
+    );
+    Ok(Section { title, measured: Measured { columns: columns.map(str::to_owned).into(), rows }, figures })
+}
+
 #[cfg(test)]
 mod tests {
     use hearsay_checkers::FinalEntry;
@@ -156,6 +218,15 @@ mod tests {
         let mut without = VARIANTS;
         without[2].change = nothing;
         let section = super::section(&options, &without).expect("it runs");
+        assert!(!section.agrees(), "{section}");
+    }
+
+    #[test]
+    fn a_dead_coordinator_leaves_it_to_the_others_and_they_need_exchanges() {
+        let options = Options::of_tests(1);
+        let section = coordinator_dies(&options, MERKLE_MS).expect("it runs");
+        assert!(section.agrees(), "{section}");
+        let section = coordinator_dies(&options, 0).expect("it runs");
         assert!(!section.agrees(), "{section}");
     }
 }

@@ -4,14 +4,21 @@
 //! A claim is a file here and a line in [`CLAIMS`]. It measures, prints what it measured, and compares that with what the
 //! chapter says: *agrees* or *DIFFERS*. Whatever can't be judged by a number has no verdict.
 
+mod any_level;
 mod campaign_runs;
 mod convergence;
+mod digest_reads;
+mod hinted_handoff;
 mod hyparview;
+mod merge_listener;
+mod merkle;
 mod monotonic_reads;
 mod plumtree;
+mod read_repair;
 mod rumors;
 mod sloppy_quorum;
 mod stage;
+mod version_vectors;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,8 +30,15 @@ use serde::Serialize;
 /// Every claim, by number.
 pub const CLAIMS: &[Claim] = &[
     convergence::CLAIM,
+    read_repair::CLAIM,
     monotonic_reads::CLAIM,
+    merge_listener::CLAIM,
+    digest_reads::CLAIM,
+    hinted_handoff::CLAIM,
+    any_level::CLAIM,
     sloppy_quorum::CLAIM,
+    merkle::CLAIM,
+    version_vectors::CLAIM,
     rumors::CLAIM,
     plumtree::CLAIM,
     hyparview::CLAIM,
@@ -68,15 +82,18 @@ impl Options {
         self.plant.as_deref().and_then(Planted::named).unwrap_or_default()
     }
 
+    /// Where it happens, for the title.
+    fn world_words(&self) -> String {
+        let world = if self.real { "real processes" } else { "simulated" };
+        let planted = self.plant.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
+        format!("{world}{planted}")
+    }
+
     /// How many runs of what kind, for the title.
     fn runs_words(&self) -> String {
-        let world = if self.real { "real processes" } else { "simulated" };
         let last = self.seed.saturating_add(self.seeds).saturating_sub(1);
-        let planted = self.plant.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
-        match self.seeds {
-            1 => format!("{world}, seed {}{planted}", self.seed),
-            _ => format!("{world}, seeds {} to {last}{planted}", self.seed),
-        }
+        let seeds = if self.seeds == 1 { format!("seed {last}") } else { format!("seeds {} to {last}", self.seed) };
+        format!("{}, {seeds}", self.world_words())
     }
 
     #[cfg(test)]

@@ -101,7 +101,7 @@ impl Stage {
             World::Simulated(cluster) => cluster.requests(requests, REQUEST_TIMEOUT_MS),
             World::Real { runtime, cluster, connections } => runtime.block_on(async {
                 for (node, _) in &requests {
-                    if !connections.get(node).is_some_and(|connection| !connection.is_closed())
+                    if connections.get(node).is_none_or(ClientConnection::is_closed)
                         && let Ok(connection) = cluster.connect(*node).await
                     {
                         connections.insert(*node, connection);

@@ -457,15 +457,20 @@ impl World {
         }
         self.take(id, output);
         match response {
-            Some(ClientResponse::Status(mut report)) => {
-                let counters = self.nodes[place(id)].counters.by_name();
-                report.counters.extend(counters.map(|(name, count)| (name.to_owned(), count)));
-                report.counters.extend(self.nodes[place(id)].sent.by_name());
-                Ok(ClientResponse::Status(report))
+            Some(mut response) => {
+                self.add_driver_counters(id, &mut response);
+                Ok(response)
             }
-            Some(response) => Ok(response),
             None => Err("it did not answer at once".to_owned()),
         }
+    }
+
+    /// What the driver counts joins the replica's own counters in every status report.
+    fn add_driver_counters(&self, id: NodeId, response: &mut ClientResponse) {
+        let ClientResponse::Status(report) = response else { return };
+        let node = &self.nodes[place(id)];
+        report.counters.extend(node.counters.by_name().map(|(name, count)| (name.to_owned(), count)));
+        report.counters.extend(node.sent.by_name());
     }
 
     fn take(&mut self, id: NodeId, output: Output) {
@@ -530,7 +535,8 @@ impl World {
             self.hash.tape(|tape| tape.leaves(now, Parcel::Message(message.number)));
             self.send_message(id, message);
         }
-        for (request_id, response, bytes) in effects.reply {
+        for (request_id, mut response, bytes) in effects.reply {
+            self.add_driver_counters(id, &mut response);
             let asked = self.nodes[place(id)].asking.remove(&request_id);
             let (connection, call) = asked.expect("the replica answers each request once");
             self.hash.tape(|tape| tape.leaves(now, Parcel::Response(call)));
