@@ -25,7 +25,7 @@ const N1: NodeId = NodeId(1);
 const N2: NodeId = NodeId(2);
 
 fn run(options: &Options) -> Result<Vec<Section>, String> {
-    section(options, KEYS, &DIFFERING, &TREES, &[N2]).map(|section| vec![section])
+    section(options, KEYS, &DIFFERING, &TREES, &[N1]).map(|section| vec![section])
 }
 
 /// An exchange, and the one after it.
@@ -50,7 +50,7 @@ impl Exchange {
     }
 }
 
-/// `repairs`: who compares itself, in this order, the last one after all was found. Only a scenario that leaves the repair out has
+/// `repairs`: who compares itself, in this order: n1, which has what the other lacks. Only a scenario that leaves the repair out has
 /// another list.
 fn section(
     options: &Options,
@@ -200,7 +200,7 @@ fn exchanges_of(
         let first = stage.counted()?.since(&before);
         let moved = |counted: &Counted| counted.of("sync_keys_received");
         let again = stage.counted()?;
-        let ranges = stage.repair(N2)?.iter().map(|report| report.ranges_differing).sum();
+        let ranges = stage.repair(N1)?.iter().map(|report| report.ranges_differing).sum();
         let again = (ranges, moved(&stage.counted()?.since(&again)));
         exchanges.push(Exchange {
             depth: merkle_depth,
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn agrees_and_differs_when_the_first_exchange_is_left_out() {
         let options = Options::of_tests(1);
-        let section = section(&options, 1_500, &[0, 10, 150], &TREES, &[N2]).expect("it runs");
+        let section = section(&options, 1_500, &[0, 10, 150], &TREES, &[N1]).expect("it runs");
         assert!(section.agrees(), "{section}");
         let section = super::section(&options, 300, &[0, 10, 30], &TREES, &[]).expect("it runs");
         assert!(!section.agrees(), "{section}");
