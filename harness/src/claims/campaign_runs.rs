@@ -52,6 +52,12 @@ impl Run {
         operations.filter(|operation| is_read(operation.f) && operation.outcome == OperationOutcome::Ok).count() as u64
     }
 
+    /// Operations that ended with an error that says this.
+    pub(super) fn failed_with(&self, words: &str) -> u64 {
+        let errors = self.case.history.operations.iter().filter_map(|operation| operation.error.as_ref());
+        errors.filter(|error| error.contains(words)).count() as u64
+    }
+
     /// Violations that a checker found.
     pub(super) fn violations(&self, checker: &str) -> u64 {
         self.report

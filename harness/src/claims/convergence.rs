@@ -1,6 +1,6 @@
 //! Claim 4: the same partition, and how long the replicas then need to become equal under each repair mechanism.
 //!
-//! Keys are left for fresh ones every two seconds, so no later write hides what a replica missed. Read repair reaches only what is
+//! Keys are left for fresh ones every three seconds, so no later write hides what a replica missed. Read repair reaches only what is
 //! still read: alone it is not expected to make all replicas equal, only fewer of them stale.
 //!
 //! Then a coordinator dies for good while a replica is away: the hints die with it, the Merkle exchange of the others does not.
