@@ -286,7 +286,8 @@ impl KvCommand {
                     let wanted = self.option_name();
                     print_options(options.iter().filter(|row| wanted.is_none_or(|name| *name == row.name)), &mut out);
                     let found = wanted.is_some() && !out.is_empty();
-                    after = options.into_iter().next_back().filter(|_| more && !found).map(|row| After::Option(row.name));
+                    after =
+                        options.into_iter().next_back().filter(|_| more && !found).map(|row| After::Option(row.name));
                     if wanted.is_some() && !found && after.is_none() {
                         code = ExitCode::from(1);
                     }
