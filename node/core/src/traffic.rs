@@ -42,11 +42,13 @@ pub enum MessageKind {
     Forward,
     /// Broadcasts and their overlay.
     Dissemination,
+    /// Cluster metadata.
+    Metadata,
 }
 
 impl MessageKind {
     /// All of them.
-    pub const ALL: [MessageKind; 16] = [
+    pub const ALL: [MessageKind; 17] = [
         MessageKind::Heartbeat,
         MessageKind::Write,
         MessageKind::WriteAck,
@@ -63,6 +65,7 @@ impl MessageKind {
         MessageKind::Exchange,
         MessageKind::Forward,
         MessageKind::Dissemination,
+        MessageKind::Metadata,
     ];
 
     /// As the counters call it: `sent_NAME_messages`, `sent_NAME_bytes`.
@@ -84,6 +87,7 @@ impl MessageKind {
             MessageKind::Exchange => "exchange",
             MessageKind::Forward => "forward",
             MessageKind::Dissemination => "dissemination",
+            MessageKind::Metadata => "metadata",
         }
     }
 
@@ -112,6 +116,7 @@ impl MessageKind {
                 CausalMessage::Sync(sync) => MessageKind::of_sync(sync),
             },
             PeerMessage::Dissemination(_) => MessageKind::Dissemination,
+            PeerMessage::Metadata(_) => MessageKind::Metadata,
         }
     }
 
@@ -162,7 +167,7 @@ mod tests {
         }
         let counters: Vec<_> = sent.by_name().collect();
         let names: BTreeSet<_> = counters.iter().map(|(name, _)| name).collect();
-        assert_eq!((counters.len(), names.len()), (32, 32));
+        assert_eq!((counters.len(), names.len()), (34, 34));
         assert!(counters.contains(&("sent_exchange_bytes".into(), 23)));
     }
 
