@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use hearsay_core::message::PeerMessage;
-use hearsay_core::{ClientResponse, Lane, NodeId, Replica, RequestId};
+use hearsay_core::{ClientResponse, Lane, NodeId, Replica, RequestId, SentTraffic};
 
 use super::connection::{ConnectionId, LaneQueues, Side};
 use super::disk::{Disk, Ticket};
@@ -165,6 +165,8 @@ pub(super) struct Node {
     /// How the last process that was asked to ended.
     pub(super) left: Option<Left>,
     pub(super) counters: DriverCounters,
+    /// Messages handed to the links, by kind.
+    pub(super) sent: SentTraffic,
 }
 
 impl Node {
@@ -192,6 +194,7 @@ impl Node {
             leaving: None,
             left: None,
             counters: DriverCounters::default(),
+            sent: SentTraffic::default(),
         }
     }
 
@@ -213,5 +216,6 @@ impl Node {
         self.synced_unseen = false;
         self.leaving = None;
         self.counters = DriverCounters::default();
+        self.sent = SentTraffic::default();
     }
 }
