@@ -12,7 +12,7 @@ use crate::zones::zones_by_key;
 use crate::{Judgement, Outcome, Verdict};
 
 /// The verdict `holds`, if zones show it and there is evidence.
-pub(crate) fn holds(mut verdict: Verdict, promise: Promise, registers: &Registers) -> Option<Verdict> {
+pub(crate) fn holds(verdict: Verdict, promise: Promise, registers: &Registers) -> Option<Verdict> {
     if registers.clock == Clock::Nothing || registers.values.is_some() {
         return None;
     }
@@ -30,10 +30,25 @@ pub(crate) fn holds(mut verdict: Verdict, promise: Promise, registers: &Register
         return None;
     }
     let changes = graph.nodes.len() as u64 - graph.reads;
-    let keys = zones.len() as u64;
+    let counts = Counts { keys: zones.len() as u64, reads: graph.reads, changes, possibly_stale };
+    Some(held(verdict, &counts))
+}
+
+/// What was judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) keys: u64,
+    pub(crate) reads: u64,
+    pub(crate) changes: u64,
+    pub(crate) possibly_stale: u64,
+}
+
+/// The verdict `holds` of a promise, with its evidence.
+pub(crate) fn held(mut verdict: Verdict, counts: &Counts) -> Verdict {
+    let Counts { keys, reads, changes, possibly_stale } = *counts;
     verdict.count("keys_judged", keys);
-    verdict.count("operations_judged", graph.reads + changes);
-    verdict.count("reads_judged", graph.reads);
+    verdict.count("operations_judged", reads + changes);
+    verdict.count("reads_judged", reads);
     verdict.count("reads_possibly_stale", possibly_stale);
     for none in ["reads_possibly_stale_near_faults", "reads_near_faults", "reads_stale", "reads_impossible"] {
         verdict.count(none, 0);
@@ -41,10 +56,10 @@ pub(crate) fn holds(mut verdict: Verdict, promise: Promise, registers: &Register
     verdict.count("reads_of_some_delete", 0);
     let sentence = format!(
         "{} of {} judged, {possibly_stale} of them could have been stale (0 during a fault or shortly after), and none was.",
-        counted(graph.reads, "read"),
+        counted(reads, "read"),
         counted(keys, "key"),
     );
-    Some(verdict.because(Judgement::Holds, sentence))
+    verdict.because(Judgement::Holds, sentence)
 }
 
 /// Reads before which the session (in real time, anyone) had seen or made a version that was begun after another had been

@@ -28,6 +28,7 @@ pub mod record;
 pub mod registers;
 mod registry;
 pub mod search;
+pub mod stream;
 mod table;
 pub mod transactions;
 mod verdict;
@@ -44,7 +45,7 @@ pub use history::{
 };
 pub use lattice::{Lattice, Standing, strongest};
 pub use options::{AvailabilityBounds, Budget, CheckOptions, DataOptions, Stop, StopFn};
-pub use picture::timeline_svg;
+pub use picture::{timeline_svg, violation_svg};
 pub use registers::registers_from_jsonl;
 pub use registry::{Checker, UnknownChecker, checkers, find, judge};
 pub use verdict::{Judgement, KindCount, Verdict};

@@ -31,6 +31,7 @@ mod search;
 mod story;
 
 pub use analysis::{Analysis, Finding, FindingEdge, LevelVerdict, TransactionOptions, analyse};
+pub(crate) use convert::Converter;
 pub use convert::TransactionsError;
 pub use history::{
     HistoryTooLarge, Key, List, MicroOp, Transaction, TransactionHistory, TransactionHistoryBuilder, TransactionId,

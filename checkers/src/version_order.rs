@@ -3,7 +3,7 @@
 //! Shared by monotonic reads, monotonic quorum reads, read-your-writes and linearizability, which differ in what they
 //! promise.
 
-use crate::explain::counted;
+use crate::explain::{NO_EVIDENCE, counted};
 use crate::key_history::by_key;
 use crate::order::find_cycle;
 use crate::version_graph::{Promise, SessionPromise, VersionGraph};
@@ -18,8 +18,8 @@ const STALE_READ: &str = "stale-read";
 /// Kind of reads of which each is possible, but that no one order of the versions explains.
 const CONTRADICTION: &str = "contradiction";
 
-/// Judges a case by a promise.
-pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &CheckOptions) -> Verdict {
+/// A verdict by a promise that says what is assumed, and nothing else yet.
+pub(crate) fn begin(checker: &str, promise: Promise, options: &CheckOptions) -> Verdict {
     let mut verdict = Verdict::new(checker);
     verdict.assumptions.push("Values are unique per key.".to_owned());
     verdict.assumptions.push(if promise.session == SessionPromise::Everything && promise.real_time {
@@ -30,6 +30,12 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
     } else {
         "Nothing about the order of writes in time: only what sessions read orders versions.".to_owned()
     });
+    verdict
+}
+
+/// Judges a case by a promise.
+pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &CheckOptions) -> Verdict {
+    let mut verdict = begin(checker, promise, options);
     if let Some(registers) = &case.registers
         && case.history.operations.is_empty()
         && case.faults.is_empty()
@@ -100,7 +106,7 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
     }
     if counts.possibly_stale == 0 {
         let reason = format!(
-            "No read could have been stale: of {}, none began after {seen} a version that had replaced an acknowledged one.",
+            "{NO_EVIDENCE}: of {}, none began after {seen} a version that had replaced an acknowledged one.",
             counted(counts.reads, "read"),
         );
         return verdict.because(Judgement::Unknown, reason);
