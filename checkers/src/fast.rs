@@ -17,12 +17,7 @@ pub(crate) fn holds(verdict: Verdict, promise: Promise, registers: &Registers) -
         return None;
     }
     let graph = Graph::new(registers);
-    if graph.doubled.is_some() || !graph.impossible.is_empty() || graph.unknown_reads > 0 {
-        return None;
-    }
-    let zones = zones_by_key(registers, &graph.nodes, &graph.impossible);
-    // Times that touch are taken as an order here, which sessions are: what fits that fits less.
-    if !zones.iter().all(|zones| zones.is_strictly_atomic()) {
+    if graph.unknown_reads > 0 || !has_one_order(&graph) {
         return None;
     }
     let possibly_stale = possibly_stale(&graph, promise);
@@ -30,8 +25,22 @@ pub(crate) fn holds(verdict: Verdict, promise: Promise, registers: &Registers) -
         return None;
     }
     let changes = graph.nodes.len() as u64 - graph.reads;
-    let counts = Counts { keys: zones.len() as u64, reads: graph.reads, changes, possibly_stale };
+    let counts = Counts { keys: registers.keys.len() as u64, reads: graph.reads, changes, possibly_stale };
     Some(held(verdict, &counts))
+}
+
+/// Whether one order of all operations, each between its beginning and its end, has every read return the latest version.
+/// Deletes are versions that nobody read; reads of `null` that may be of one are left out, as causal models leave them out.
+///
+/// Where there is such an order every session can see all writes in it: then all models of sessions hold, however many
+/// sessions there are.
+pub(crate) fn has_one_order(graph: &Graph<'_>) -> bool {
+    if graph.registers.clock == Clock::Nothing || graph.doubled.is_some() || !graph.impossible.is_empty() {
+        return false;
+    }
+    // Times that touch are taken as an order here, which sessions are: what fits that fits less.
+    let zones = zones_by_key(graph.registers, &graph.nodes, &graph.impossible);
+    zones.iter().all(|zones| zones.is_strictly_atomic())
 }
 
 /// What was judged.

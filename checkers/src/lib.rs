@@ -23,6 +23,7 @@ mod lattice;
 mod models;
 mod options;
 mod order;
+mod parallel;
 mod picture;
 pub mod record;
 pub mod registers;

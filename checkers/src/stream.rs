@@ -13,7 +13,7 @@
 //!             {\"index\":1,\"time\":9,\"type\":\"ok\",\"process\":0,\"f\":\"read\",\"key\":\"x\",\"value\":7}\n";
 //! let judged = judge_jsonl(|| Ok(text.as_bytes()), &["linearizable"], &CheckOptions::default()).unwrap();
 //! assert_eq!(judged.verdicts[0].judgement, Judgement::Violated);
-//! assert_eq!(judged.verdicts[0].explanation[0], "Process 0 read 7 at 0.000 s (op 0), but nobody ever wrote 7.");
+//! assert_eq!(judged.verdicts[0].explanation[0], "Key x: process 0 read 7 at 0.000 s (op 0).");
 //! ```
 
 mod parts;

@@ -55,6 +55,7 @@ pub(super) struct ModelArgs {
 impl ModelArgs {
     /// `options` with what was asked for; the time runs from now on.
     pub(super) fn limit(&self, mut options: CheckOptions) -> CheckOptions {
+        options.threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
         if let Some(memory) = self.memory {
             options.budget.memory_bytes_max = memory;
         }
