@@ -258,10 +258,15 @@ fn too_large(model: &str, passed: &Passed, memory_max: u64) -> Verdict {
     verdict.because(
         Judgement::Unknown,
         format!(
-            "Judging {what} at once takes {} MB for {}, more than the {} MB allowed.",
-            needed * OPERATION_BYTES / 1_000_000,
+            "Judging {what} at once takes {} for {}, more than the {} allowed.",
+            size(needed * OPERATION_BYTES),
             counted(needed, "operation"),
-            memory_max / 1_000_000
+            size(memory_max)
         ),
     )
+}
+
+/// `120 kB`, `31 MB`.
+fn size(bytes: u64) -> String {
+    if bytes < 10_000_000 { format!("{} kB", bytes / 1_000) } else { format!("{} MB", bytes / 1_000_000) }
 }

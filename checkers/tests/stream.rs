@@ -147,7 +147,7 @@ fn a_contradiction_is_told_in_less_memory_than_its_key_takes() {
     assert_eq!(linearizable.evidence["operations_judged"], 3_000.0);
     assert_eq!(regular.judgement, Judgement::Unknown);
     let told = regular.explanation.join("\n");
-    assert!(told.contains("takes 2 MB for 3000 operations, more than the 0 MB allowed"), "{told}");
+    assert!(told.contains("takes 2100 kB for 3000 operations, more than the 100 kB allowed"), "{told}");
     assert_eq!(judged.operations, 3_000);
 }
 
@@ -164,7 +164,7 @@ fn keys_are_judged_in_parts_where_all_do_not_fit() {
     }
     let causal = &judged.verdicts[2];
     assert_eq!((causal.judgement, whole.verdicts[2].judgement), (Judgement::Unknown, Judgement::Violated));
-    assert!(causal.explanation.join(" ").contains("all of it at once takes 2 MB for 3000 operations"), "{causal:?}");
+    assert!(causal.explanation.join(" ").contains("all of it at once takes 2100 kB for 3000 operations"), "{causal:?}");
 }
 
 #[test]
