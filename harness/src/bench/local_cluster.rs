@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -66,13 +66,20 @@ impl LocalCluster {
     /// # Errors
     /// A process that does not start or is not ready in time.
     pub(super) async fn start(nodes: u16, replication: u8) -> Result<LocalCluster> {
+        LocalCluster::start_with(nodes, ClusterConfig { replication, ..ClusterConfig::default() }).await
+    }
+
+    /// The same with any settings.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) async fn start_with(nodes: u16, settings: ClusterConfig) -> Result<LocalCluster> {
         let folder = tempfile::tempdir()?;
         let authority = Authority::generate(CLUSTER)?;
         let client = authority.client("bench")?;
         let members: BTreeMap<Member, SocketAddr> =
             free_ports(nodes)?.into_iter().zip(1..).map(|(address, id)| (Member(NodeId(id)), address)).collect();
         std::fs::write(folder.path().join("ca.pem"), authority.certificate_pem())?;
-        let program = std::env::current_exe()?;
         let mut processes = Vec::new();
         for &member in members.keys() {
             let name = member.0.to_string();
@@ -89,13 +96,12 @@ impl LocalCluster {
                     key: folder.path().join(format!("{name}.key")),
                 },
                 members: members.clone(),
-                settings: ClusterConfig { replication, ..ClusterConfig::default() },
+                settings: settings.clone(),
                 log: "warn".to_string(),
             };
             let path = folder.path().join(format!("{name}.yaml"));
             std::fs::write(&path, serde_yaml::to_string(&config)?)?;
-            let child = Command::new(&program).arg("node").arg("--config").arg(&path).stdin(Stdio::null()).spawn()?;
-            processes.push(Process(child));
+            processes.push(start_node(&path)?);
         }
         let socket = UdpSocket::bind(("127.0.0.1", 0))?;
         let endpoint = ClientEndpoint::new(socket, &client, authority.certificate_pem(), CLUSTER)?;
@@ -135,6 +141,26 @@ impl LocalCluster {
         Ok(self.endpoint.connect(node, *address, Duration::from_secs(1)).await?)
     }
 
+    /// SIGKILL for a node, from 1 on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn kill(&mut self, number: usize) -> Result<()> {
+        let child = &mut self.processes[number - 1].0;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Starts a node that was killed.
+    ///
+    /// # Errors
+    /// The process does not start.
+    pub(super) fn start_again(&mut self, number: usize) -> Result<()> {
+        self.processes[number - 1] = start_node(&self.folder.path().join(format!("n{number}.yaml")))?;
+        Ok(())
+    }
+
     /// Starts an echo beside the nodes: its port and the name in its certificate.
     ///
     /// # Errors
@@ -171,6 +197,11 @@ impl LocalCluster {
     pub(super) fn client_identity(&self) -> &Identity {
         &self.client
     }
+}
+
+fn start_node(config: &Path) -> Result<Process> {
+    let program = std::env::current_exe()?;
+    Ok(Process(Command::new(program).arg("node").arg("--config").arg(config).stdin(Stdio::null()).spawn()?))
 }
 
 /// Loopback addresses that were free a moment ago.
