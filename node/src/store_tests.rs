@@ -295,6 +295,28 @@ fn a_journal_with_a_group_missing_or_without_its_table_is_refused() {
 }
 
 #[test]
+fn another_log_and_a_number_that_was_not_written_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(directory.path()).unwrap();
+    store.apply(&group(&[put("key", "value")])).unwrap();
+    drop(store);
+    let files = Files::of(directory.path());
+    let path = directory.path().join("another");
+    let another = wal_db::Wal::open(&path).unwrap();
+    another.append_and_sync(b"another's log").unwrap();
+    let reason = Files([files.0[0].clone(), std::fs::read(&path).unwrap()]).refused();
+    assert!(reason.contains("does not begin as one"), "{reason}");
+
+    let database = Database::create(directory.path().join("store.redb")).unwrap();
+    let writing = database.begin_write().unwrap();
+    writing.open_table(META).unwrap().insert(NEXT, (checksum(b"of something else"), 7)).unwrap();
+    writing.commit().unwrap();
+    drop(database);
+    let reason = Files::of(directory.path()).refused();
+    assert!(reason.contains("the checksum of its next group does not fit"), "{reason}");
+}
+
+#[test]
 fn a_store_that_failed_is_not_tidied_up() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(directory.path()).unwrap();
