@@ -20,8 +20,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hearsay_core::{
-    ClientError, ClientErrorKind, ClientResponse, Event, Input, Link, Output, Replica, RequestId, Send, Time, codec,
-    planted,
+    ClientError, ClientErrorKind, ClientResponse, Event, Input, Link, MessageKind, Output, Replica, RequestId, Send,
+    SentTraffic, Time, codec, planted,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -32,6 +32,7 @@ use crate::counters::Counters;
 use crate::release::ReleaseQueue;
 use crate::store::StoreError;
 use crate::transport::contest::Contest;
+use crate::transport::frames::LENGTH_BYTES;
 use crate::transport::links::{Links, Offer, Verdict};
 use crate::transport::requests::Asker;
 use crate::transport::{Arrival, Context, DialEnd, LinkChange, link};
@@ -66,6 +67,8 @@ pub(crate) struct Driver {
     committer: Committer,
     unreleased: ReleaseQueue<Effects>,
     counters: Arc<Counters>,
+    /// Messages handed to the links, by kind.
+    sent: SentTraffic,
     drain_within: Duration,
     contest: Contest,
     /// Another process of this identity serves the cluster.
@@ -106,6 +109,7 @@ impl Driver {
             committer,
             unreleased: ReleaseQueue::new(),
             counters,
+            sent: SentTraffic::default(),
             drain_within: DRAIN_WITHIN,
             contest: Contest::default(),
             contested: None,
@@ -300,7 +304,14 @@ impl Driver {
     fn carry_out(&mut self, effects: Effects) {
         let now = Instant::now();
         for Send { to, lane, message } in effects.send {
-            if let Some(order) = self.links.send(now, to, lane, &codec::encode(&message)) {
+            let frame = codec::encode(&message);
+            self.sent.note(MessageKind::of(&message), (frame.len() + LENGTH_BYTES) as u64);
+            let order = if message.may_be_lost() {
+                self.links.send_lossy(now, to, lane, &frame)
+            } else {
+                self.links.send(now, to, lane, &frame)
+            };
+            if let Some(order) = order {
                 tokio::spawn(link::dial(Arc::clone(&self.context), order));
             }
         }
@@ -308,6 +319,7 @@ impl Driver {
             let asker = self.asking.remove(&request_id).expect("the replica answers each request once");
             if let ClientResponse::Status(report) = &mut response {
                 report.counters.extend(self.counters.report().map(|(name, count)| (name.to_owned(), count)));
+                report.counters.extend(self.sent.by_name());
             }
             asker.answer(response);
         }

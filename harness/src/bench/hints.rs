@@ -56,7 +56,7 @@ pub(super) async fn replay(options: &Options) -> Result<Vec<Figure>> {
     };
     let mut cluster = LocalCluster::start_with(2, settings).await?;
     let connection = Arc::new(cluster.connect(NodeId(1)).await?);
-    cluster.kill(2)?;
+    cluster.kill(NodeId(2));
     // The first writes are sent and wait for an acknowledgement; once it is held for dead a write makes its hint at once.
     let writes = load(cluster.process(1), IN_FLIGHT, options.duration, |number| {
         let request = ClientRequest::Put {
@@ -76,7 +76,7 @@ pub(super) async fn replay(options: &Options) -> Result<Vec<Figure>> {
     .context("writes")?;
     reached(&connection, "hints_stored", writes.requests).await?;
 
-    cluster.start_again(2)?;
+    cluster.start_again(NodeId(2))?;
     reached(&connection, "hints_replayed", 1).await?;
     let cpu = || anyhow::Ok([cpu_time(cluster.process(1))?, cpu_time(cluster.process(2))?]);
     let (began, before) = (Instant::now(), cpu()?);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ impl Drop for Process {
 }
 
 /// Real nodes on loopback.
-pub(super) struct LocalCluster {
+pub(crate) struct LocalCluster {
     processes: Vec<Process>,
     members: BTreeMap<Member, SocketAddr>,
     authority: Authority,
@@ -69,11 +69,12 @@ impl LocalCluster {
         LocalCluster::start_with(nodes, ClusterConfig { replication, ..ClusterConfig::default() }).await
     }
 
-    /// The same with any settings.
+    /// The same with these settings, whose members are left out of account.
     ///
     /// # Errors
-    /// As above.
-    pub(super) async fn start_with(nodes: u16, settings: ClusterConfig) -> Result<LocalCluster> {
+    /// As [`LocalCluster::start`].
+    pub(crate) async fn start_with(nodes: u16, settings: ClusterConfig) -> Result<LocalCluster> {
+        let settings = ClusterConfig { members: Vec::new(), ..settings };
         let folder = tempfile::tempdir()?;
         let authority = Authority::generate(CLUSTER)?;
         let client = authority.client("bench")?;
@@ -99,15 +100,31 @@ impl LocalCluster {
                 settings: settings.clone(),
                 log: "warn".to_string(),
             };
-            let path = folder.path().join(format!("{name}.yaml"));
-            std::fs::write(&path, serde_yaml::to_string(&config)?)?;
-            processes.push(start_node(&path)?);
+            std::fs::write(config_path(&folder, member.0), serde_yaml::to_string(&config)?)?;
+            processes.push(spawn(&folder, member.0)?);
         }
         let socket = UdpSocket::bind(("127.0.0.1", 0))?;
         let endpoint = ClientEndpoint::new(socket, &client, authority.certificate_pem(), CLUSTER)?;
         let cluster = LocalCluster { processes, members, authority, client, endpoint, folder };
         cluster.wait_until_ready().await?;
         Ok(cluster)
+    }
+
+    /// Kills a node. Its disk stays.
+    pub(crate) fn kill(&mut self, node: NodeId) {
+        let Process(child) = &mut self.processes[usize::from(node.0) - 1];
+        // It may have ended by itself; then there is nothing left to end.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Starts a node again that was killed, with its disk. It is not waited for.
+    ///
+    /// # Errors
+    /// The process does not start.
+    pub(crate) fn start_again(&mut self, node: NodeId) -> Result<()> {
+        self.processes[usize::from(node.0) - 1] = spawn(&self.folder, node)?;
+        Ok(())
     }
 
     async fn wait_until_ready(&self) -> Result<()> {
@@ -136,29 +153,9 @@ impl LocalCluster {
     ///
     /// # Errors
     /// The node can't be reached.
-    pub(super) async fn connect(&self, node: NodeId) -> Result<ClientConnection> {
+    pub(crate) async fn connect(&self, node: NodeId) -> Result<ClientConnection> {
         let address = self.members.get(&Member(node)).with_context(|| format!("{node} is no member"))?;
         Ok(self.endpoint.connect(node, *address, Duration::from_secs(1)).await?)
-    }
-
-    /// SIGKILL for a node, from 1 on.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(super) fn kill(&mut self, number: usize) -> Result<()> {
-        let child = &mut self.processes[number - 1].0;
-        child.kill()?;
-        child.wait()?;
-        Ok(())
-    }
-
-    /// Starts a node that was killed.
-    ///
-    /// # Errors
-    /// The process does not start.
-    pub(super) fn start_again(&mut self, number: usize) -> Result<()> {
-        self.processes[number - 1] = start_node(&self.folder.path().join(format!("n{number}.yaml")))?;
-        Ok(())
     }
 
     /// Starts an echo beside the nodes: its port and the name in its certificate.
@@ -199,9 +196,14 @@ impl LocalCluster {
     }
 }
 
-fn start_node(config: &Path) -> Result<Process> {
+fn config_path(folder: &tempfile::TempDir, node: NodeId) -> PathBuf {
+    folder.path().join(format!("{node}.yaml"))
+}
+
+fn spawn(folder: &tempfile::TempDir, node: NodeId) -> Result<Process> {
+    let path = config_path(folder, node);
     let program = std::env::current_exe()?;
-    Ok(Process(Command::new(program).arg("node").arg("--config").arg(config).stdin(Stdio::null()).spawn()?))
+    Ok(Process(Command::new(program).arg("node").arg("--config").arg(path).stdin(Stdio::null()).spawn()?))
 }
 
 /// Loopback addresses that were free a moment ago.

@@ -32,9 +32,11 @@ mod leave;
 mod links;
 mod nemesis;
 mod node;
+mod noise;
 mod run;
 mod run_hash;
 mod settings;
+mod stage;
 mod streams;
 mod tape;
 #[cfg(test)]
@@ -47,4 +49,5 @@ pub use events::{Events, LoggedEvent};
 pub use run::{Simulated, simulate, simulate_with};
 pub use run_hash::Watch;
 pub use settings::{ClockSettings, DiskSettings, LinkSettings, Settings};
+pub(crate) use stage::SimulatedCluster;
 pub use tape::{Hindrance, Note, Parcel, Say, Tape, What};

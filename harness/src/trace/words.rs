@@ -48,6 +48,9 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         | ClientResponse::Replicas(_)
         | ClientResponse::Published { .. }
         | ClientResponse::Deliveries { .. }
+        | ClientResponse::Members { .. }
+        | ClientResponse::Options { .. }
+        | ClientResponse::OptionSet { .. }
         | ClientResponse::Rows { .. } => "answer".to_owned(),
     }
 }
@@ -81,6 +84,7 @@ pub(super) fn lost(why: Option<Hindrance>) -> &'static str {
         Some(Hindrance::NobodyThere) => "the receiver is down, never arrives",
         Some(Hindrance::NoLink) => "no link, dropped",
         Some(Hindrance::ConnectionLost) => "lost with its connection",
+        Some(Hindrance::Lost) => "lost",
         None => "never arrives",
     }
 }
@@ -90,7 +94,7 @@ pub(super) fn late(why: Option<Hindrance>, nanoseconds: u64) -> String {
     let why = match why {
         Some(Hindrance::Blocked) => "blocked, ",
         Some(Hindrance::NobodyThere) => "the receiver is down, ",
-        Some(Hindrance::NoLink | Hindrance::ConnectionLost) | None => "",
+        Some(Hindrance::NoLink | Hindrance::ConnectionLost | Hindrance::Lost) | None => "",
     };
     format!("{why}arrives {} later", length(nanoseconds))
 }

@@ -94,22 +94,9 @@ macro_rules! bugs {
 
 #[cfg(feature = "planted-bugs")]
 const WITHOUT_CAMPAIGN: &[Bug] = &[
-    Bug::HintCounts,
-    Bug::ExpiredHintSent,
-    Bug::StandInNotRead,
-    Bug::StandInCountsAsPrimary,
     Bug::ExpiredTombstoneSpread,
-    Bug::SpeculativeCountsTwice,
     Bug::NoShortReadProtection,
-    Bug::ExchangeMergesAllEntries,
-    Bug::ExchangeClaimsFirstPage,
-    Bug::DotLogPrunedEarly,
-    Bug::LogGoneUnnoticed,
-    Bug::StripWithoutFill,
-    Bug::ClockBeforeFill,
-    Bug::CounterReused,
     Bug::SiblingsDropped,
-    Bug::EmptyContainerRemovedEarly,
     Bug::BroadcastDeliveredTwice,
     Bug::ExchangeNeverStarted,
     Bug::RumorNeverRemoved,
@@ -131,6 +118,11 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::OptionsShareAVersion,
     Bug::RootsCountRecords,
     Bug::SplitDropsTail,
+    Bug::ForeignIncarnation,
+    Bug::IncarnationNotDurable,
+    Bug::FailureNotRefuted,
+    Bug::MetadataNeverExchanged,
+    Bug::OptionsNotDurable,
 ];
 
 #[cfg(feature = "planted-bugs")]
@@ -261,6 +253,30 @@ bugs! {
     RootsCountRecords = "roots-count-records",
     /// the last of several messages that records are split into is not sent
     SplitDropsTail = "split-drops-tail",
+    /// a member that is heard again gets its incarnation raised by whoever hears it
+    ForeignIncarnation = "foreign-incarnation",
+    /// a raised incarnation is announced and not written to the disk
+    IncarnationNotDurable = "incarnation-not-durable",
+    /// a node that others hold for dead does not contradict
+    FailureNotRefuted = "failure-not-refuted",
+    /// digests of the metadata are never exchanged
+    MetadataNeverExchanged = "metadata-never-exchanged",
+    /// options are kept in memory only
+    OptionsNotDurable = "options-not-durable",
+    /// what lies behind the end of a page of a Merkle leaf is never compared
+    MerklePageEndSkipped = "merkle-page-end-skipped",
+    /// a write at level any is acknowledged though there was no room for its hint
+    AnyWithoutHint = "any-without-hint",
+    /// a read that asks for the key's own replicas is answered by stand-ins
+    ReadPrimariesIgnored = "read-primaries-ignored",
+    /// the context of a write is ignored: nothing that was seen is replaced
+    ContextIgnored = "context-ignored",
+    /// no hint is kept of a delete
+    DeletesNotHinted = "deletes-not-hinted",
+    /// a replica that is late, and not held for dead, is kept no hint
+    LateNotHinted = "late-not-hinted",
+    /// a stand-in keeps what it took, and hands nothing over
+    StandInNeverHandsOver = "stand-in-never-hands-over",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

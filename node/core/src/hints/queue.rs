@@ -75,6 +75,11 @@ impl HintQueues {
         HintQueues { queues: BTreeMap::new(), bytes_max, window_ms, grace_ms, sweep_after: None, planted }
     }
 
+    /// Another length of the window, for hints from now on.
+    pub(crate) fn set_window(&mut self, window_ms: u64) {
+        self.window_ms = window_ms;
+    }
+
     /// A record of the store at boot, durable already.
     pub(crate) fn recover(&mut self, owner: NodeId, key: Key, held: Held) {
         let queue = self.queues.entry(owner).or_default();
@@ -158,7 +163,8 @@ impl HintQueues {
     ) -> Vec<(Key, Version)> {
         let mut bytes = 0;
         let held = self.queues.get(&owner).into_iter().flat_map(|queue| &queue.held);
-        held.filter(|(_, held)| planted!(self.planted, ExpiredHintSent) || !self.is_expired(held, wall))
+        held.filter(|(_, held)| !self.is_expired(held, wall))
+            .filter(|(_, held)| !(planted!(self.planted, StandInNeverHandsOver) && held.kind == Kind::StandIn))
             .take(records_max)
             .take_while(|(key, held)| {
                 let first = bytes == 0;
@@ -262,6 +268,9 @@ impl HintQueues {
     }
 
     fn is_expired(&self, held: &Held, wall: WallTime) -> bool {
+        if planted!(self.planted, ExpiredHintSent) {
+            return false;
+        }
         let age_ms = wall.0.saturating_sub(held.born.0) / 1_000_000;
         // At the very grace a tombstone may go already.
         age_ms >= held.ttl_ms.min(self.grace_ms)
