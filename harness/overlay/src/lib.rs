@@ -20,6 +20,7 @@ pub mod pictures;
 pub mod scenarios;
 mod schedule;
 pub mod tables;
+pub mod ways;
 mod world;
 
 pub use cycles::{Outcome, Trial, trial};
