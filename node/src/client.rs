@@ -224,7 +224,8 @@ fn check_lengths(request: &ClientRequest) -> Result<(), RequestError> {
         ClientRequest::Status
         | ClientRequest::Repair
         | ClientRequest::Scan { .. }
-        | ClientRequest::Deliveries { .. } => (None, None),
+        | ClientRequest::Deliveries { .. }
+        | ClientRequest::Overlay => (None, None),
         ClientRequest::Publish { payload } => (None, Some(payload)),
     };
     let too_long = |what, length, limit| {

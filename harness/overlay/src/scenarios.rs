@@ -23,6 +23,10 @@ pub fn grown(nodes: u16, seed: u64, settle_ms: u64) -> World {
         hyparview: HyParViewConfig { contacts: vec![NodeId(1)], ..HyParViewConfig::default() },
         ..DisseminationConfig::default()
     };
+    grown_with(dissemination, nodes, seed, settle_ms)
+}
+
+fn grown_with(dissemination: DisseminationConfig, nodes: u16, seed: u64, settle_ms: u64) -> World {
     let mut world =
         World::new(WorldConfig { nodes, seed, dissemination: Arc::new(dissemination), ..WorldConfig::default() });
     for node in 1..=nodes {
@@ -241,6 +245,30 @@ pub fn partition_and_merge(nodes: u16, seed: u64) -> Merge {
     world.run_ms(5_000);
     result.missed = missed(&world, id);
     result
+}
+
+/// What a settled overlay says while nothing is published, the exchange of digests every 2 s included.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Idle {
+    /// Messages for each node and second.
+    pub messages: f64,
+    /// Their bytes, without frame and transport.
+    pub bytes: f64,
+}
+
+/// Ten minutes after it was grown, over one minute.
+pub fn idle(nodes: u16, seed: u64) -> Idle {
+    let hyparview = HyParViewConfig { contacts: vec![NodeId(1)], ..HyParViewConfig::default() };
+    let dissemination = DisseminationConfig { hyparview, ..DisseminationConfig::default() };
+    let mut world = grown_with(dissemination, nodes, seed, 600_000);
+    let before = world.counters();
+    world.run_ms(60_000);
+    let after = world.counters();
+    let each = f64::from(nodes) * 60.0;
+    Idle {
+        messages: (after.control_sent - before.control_sent) as f64 / each,
+        bytes: (after.control_bytes_sent - before.control_bytes_sent) as f64 / each,
+    }
 }
 
 /// Ten broadcasts, one a second: what a benchmark measures. Returns the deliveries and the events.

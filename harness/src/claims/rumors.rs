@@ -50,7 +50,9 @@ fn rumors(paper: &PaperTable, count: u64) -> Vec<Figure> {
             let digits = (2.0 - half.max(1e-6).log10().ceil()).clamp(0.0, 6.0) as usize;
             let blind_coin = (paper.interest, paper.loss_by) == (Interest::Blind, LossBy::Coin);
             let limit = match what {
-                "residue" if blind_coin && row.k > 1 => format!(", s = exp(-k (1 - s)) is {:.4}", blind_coin_limit(row.k)),
+                "residue" if blind_coin && row.k > 1 => {
+                    format!(", s = exp(-k (1 - s)) is {:.4}", blind_coin_limit(row.k))
+                }
                 _ => String::new(),
             };
             lines.push(Figure {

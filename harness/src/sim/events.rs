@@ -152,6 +152,7 @@ pub(super) fn reply(request: u64, response: &ClientResponse) -> String {
         ClientResponse::Deliveries { deliveries, missed, .. } => {
             format!("{} deliveries, {missed} missed", deliveries.len())
         }
+        ClientResponse::Overlay(report) => format!("{} neighbours", report.active.len()),
         ClientResponse::Replicas(nodes) => format!("the replicas {nodes:?}"),
     };
     format!("answers request {request}: {said}")
@@ -209,6 +210,7 @@ fn request(request: &ClientRequest) -> String {
         }
         ClientRequest::Publish { payload } => format!("publish {}", value(payload)),
         ClientRequest::Deliveries { after, limit } => format!("deliveries behind {after}, at most {limit}"),
+        ClientRequest::Overlay => "overlay".to_owned(),
         ClientRequest::Locate { key } => format!("locate {}", text(key)),
         ClientRequest::Write { key, value: written, level, context } => {
             let written = written.as_ref().map_or("nothing".to_owned(), value);

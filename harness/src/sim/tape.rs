@@ -291,6 +291,7 @@ impl Tape {
                     | ClientRequest::Repair
                     | ClientRequest::Publish { .. }
                     | ClientRequest::Deliveries { .. }
+                    | ClientRequest::Overlay
                     | ClientRequest::LocalScan { .. }
                     | ClientRequest::Locate { .. } => false,
                 };

@@ -48,6 +48,7 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         | ClientResponse::Replicas(_)
         | ClientResponse::Published { .. }
         | ClientResponse::Deliveries { .. }
+        | ClientResponse::Overlay(_)
         | ClientResponse::Rows { .. } => "answer".to_owned(),
     }
 }

@@ -12,7 +12,7 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::dissemination::MessageId;
-use crate::{Key, NodeId, Value, WallTime};
+use crate::{Key, NodeId, OverlayReport, Value, WallTime};
 
 /// How many replicas must take part: `one`, `two`, `three`, `quorum`, `all`, a plain number, or, of writes, `any`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,6 +260,8 @@ pub enum ClientRequest {
         /// At most this many (the node may give fewer per answer).
         limit: u32,
     },
+    /// Report your place in the overlay.
+    Overlay,
 }
 
 /// A row of [`ClientRequest::Scan`].
@@ -379,6 +381,8 @@ pub enum ClientResponse {
         /// How many behind the `after` of the request the node no longer has.
         missed: u64,
     },
+    /// Answer to [`ClientRequest::Overlay`].
+    Overlay(OverlayReport),
 }
 
 /// Whether a failed write may still take effect.

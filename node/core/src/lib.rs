@@ -31,6 +31,7 @@ mod io;
 mod marks;
 pub mod merkle;
 pub mod message;
+mod overlay_report;
 mod planted;
 mod repair;
 mod replica;
@@ -54,6 +55,7 @@ pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, Conflict, Detection, Hints, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
+pub use overlay_report::{OverlayBroadcast, OverlayPeer, OverlayReport};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use planted::Planted;

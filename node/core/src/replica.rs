@@ -348,6 +348,7 @@ impl Replica {
             ClientRequest::Repair => return self.begin_repair(request_id),
             ClientRequest::Publish { payload } => self.publish(payload),
             ClientRequest::Deliveries { after, limit } => self.deliveries(after, limit),
+            ClientRequest::Overlay => self.overlay(),
             ClientRequest::Status => ClientResponse::Status(self.status()),
             ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
             ClientRequest::LocalScan { limit: 0, .. } => {

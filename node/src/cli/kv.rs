@@ -372,6 +372,7 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         | ClientRequest::Scan { .. }
         | ClientRequest::Publish { .. }
         | ClientRequest::Deliveries { .. }
+        | ClientRequest::Overlay
         | ClientRequest::Status
         | ClientRequest::Repair
         | ClientRequest::LocalScan { .. }
