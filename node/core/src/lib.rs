@@ -32,6 +32,7 @@ mod marks;
 pub mod merkle;
 pub mod message;
 mod overlay_report;
+pub mod metadata;
 mod planted;
 mod repair;
 mod replica;
