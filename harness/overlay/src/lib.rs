@@ -24,5 +24,5 @@ pub mod ways;
 mod world;
 
 pub use cycles::{Outcome, Trial, trial};
-pub use graph::{Shape, components, shape};
+pub use graph::{Shape, components, components_of, shape};
 pub use world::{Spread, World, WorldConfig};

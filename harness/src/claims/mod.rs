@@ -4,9 +4,15 @@
 //! A claim is a file here and a line in [`CLAIMS`]. It measures, prints what it measured, and compares that with what the
 //! chapter says: *agrees* or *DIFFERS*. Whatever can't be judged by a number has no verdict.
 
+mod broadcasts;
 mod hyparview;
+mod lanes;
+mod notification;
 mod plumtree;
+mod quiet;
 mod rumors;
+mod spanning_tree;
+mod three_ways;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,7 +21,16 @@ use comfy_table::Table;
 use serde::Serialize;
 
 /// Every claim, by number.
-pub const CLAIMS: &[Claim] = &[rumors::CLAIM, plumtree::CLAIM, hyparview::CLAIM];
+pub const CLAIMS: &[Claim] = &[
+    lanes::CLAIM,
+    notification::CLAIM,
+    three_ways::CLAIM,
+    rumors::CLAIM,
+    quiet::CLAIM,
+    spanning_tree::CLAIM,
+    plumtree::CLAIM,
+    hyparview::CLAIM,
+];
 
 /// A claim and what measures it.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +52,8 @@ pub struct Options {
     pub nodes: u16,
     /// Where pictures go.
     pub svg: Option<PathBuf>,
+    /// On real processes instead of in the simulator.
+    pub real: bool,
 }
 
 /// A part of a claim: what was measured, and what that says of the claim.

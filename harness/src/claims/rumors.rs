@@ -116,7 +116,7 @@ fn by_nodes() -> Plot {
 }
 
 /// Carries out trials on all cores; the outcomes in their order.
-fn carry_out(trials: &[Trial]) -> Vec<Outcome> {
+pub(super) fn carry_out(trials: &[Trial]) -> Vec<Outcome> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let part = trials.len().div_ceil(cores).max(1);
     thread::scope(|scope| {

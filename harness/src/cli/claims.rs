@@ -25,6 +25,9 @@ pub(super) struct ClaimsArgs {
     /// Draw how rumors spread, against cycles, nodes and fan-out (claim 14).
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// On real processes instead of in the simulator; at most 200 nodes, 100 unless --nodes says fewer.
+    #[arg(long)]
+    real: bool,
     /// Print JSON lines instead of tables.
     #[arg(long)]
     json: bool,
@@ -51,7 +54,7 @@ pub(super) fn run(args: &ClaimsArgs) -> ExitCode {
     if args.trials < 2 || args.nodes < 100 || args.nodes > 10_000 {
         return misused(&"give --trials of at least 2, and --nodes from 100 to 10000");
     }
-    let options = Options { trials: args.trials, nodes: args.nodes, svg: args.svg.clone() };
+    let options = Options { trials: args.trials, nodes: args.nodes, svg: args.svg.clone(), real: args.real };
     let mut agree = true;
     for claim in CLAIMS.iter().filter(|claim| args.claims.is_empty() || args.claims.contains(&claim.number)) {
         if !args.json {

@@ -448,6 +448,8 @@ pub struct StatusReport {
     pub merkle_roots: Vec<(u64, [u8; 32])>,
     /// Every counter by name.
     pub counters: BTreeMap<String, u64>,
+    /// Its place in the overlay, where there is one, with the newest broadcast alone.
+    pub overlay: Option<OverlayReport>,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::dissemination::{Dissemination, DisseminationInput, DisseminationMessage, Effects, Payload};
+use crate::dissemination::{Dissemination, DisseminationInput, DisseminationMessage, Effects, Payload, Peers};
 use crate::message::PeerMessage;
 use crate::overlay_report::BROADCASTS_MAX;
 use crate::{
@@ -163,18 +163,26 @@ impl Replica {
 
     /// Its neighbours, and how the newest broadcasts came.
     pub(crate) fn overlay(&mut self) -> ClientResponse {
-        let Some(host) = &self.broadcast else { return self.refuse_broadcast(SWITCHED_OFF) };
-        let layer = &host.layer;
+        match self.overlay_report(BROADCASTS_MAX) {
+            Some(report) => ClientResponse::Overlay(report),
+            None => self.refuse_broadcast(SWITCHED_OFF),
+        }
+    }
+
+    /// The same with so many broadcasts at most; `None`: there is no dissemination.
+    pub(crate) fn overlay_report(&self, broadcasts_max: usize) -> Option<OverlayReport> {
+        let layer = &self.broadcast.as_ref()?.layer;
         let eager = layer.links().map_or(&[][..], |(eager, _)| eager);
         let active = layer.peers().iter().map(|peer| OverlayPeer { peer, eager: eager.contains(&peer) }).collect();
-        let broadcasts = layer.log().ids().rev().take(BROADCASTS_MAX).filter_map(|id| {
+        let broadcasts = layer.log().ids().rev().take(broadcasts_max).filter_map(|id| {
             let held = layer.log().held(id)?;
             let age_us = self.now.time.0.saturating_sub(held.at.0) / 1_000;
             Some(OverlayBroadcast { id, from: held.from, hops: held.round, age_us })
         });
-        ClientResponse::Overlay(OverlayReport {
+        Some(OverlayReport {
             node: self.identity,
             incarnation: self.incarnation,
+            is_full: matches!(layer.peers(), Peers::All { .. }),
             active,
             passive: layer.passive_view().to_vec(),
             broadcasts: broadcasts.collect(),

@@ -19,6 +19,8 @@ pub struct OverlayReport {
     pub node: NodeId,
     /// Drawn at boot: another value means another process.
     pub incarnation: u64,
+    /// Whether it knows all members, and `active` names them.
+    pub is_full: bool,
     /// Its neighbours, ascending: the active view, or all members where it knows all.
     pub active: Vec<OverlayPeer>,
     /// Replacements that it knows of: the passive view.

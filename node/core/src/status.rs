@@ -57,6 +57,7 @@ impl Replica {
             state_digest,
             merkle_roots,
             counters,
+            overlay: self.overlay_report(1).filter(|report| !report.is_full),
         }
     }
 }

@@ -271,7 +271,7 @@ impl KvCommand {
                     }
                     print_repaired(&done, &left_out, &mut out);
                 }
-                ClientResponse::Replicas(_) => {
+                ClientResponse::Replicas(_) | ClientResponse::Overlay(_) => {
                     return Err(Failure(2, format!("{} gave the answer to another question", connection.node())));
                 }
             }
