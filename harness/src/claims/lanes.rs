@@ -1,13 +1,16 @@
 //! Claim 1: metadata goes before data, whatever bulk repair is under way.
 
 use super::{Claim, Figure, Measured, Options, Section};
-use crate::sim::lanes::{Latencies, latencies};
+use crate::sim::lanes::{BANDWIDTH, Latencies, latencies};
 
 pub(super) const CLAIM: Claim =
     Claim { number: 1, sentence: "Cluster metadata must spread faster and more reliably than data records.", run };
 
-/// A broadcast may wait for the frame that is on the line, and no more: so many times its time on an idle line, 99 % of them.
-const DELAYED_MAX: f64 = 25.0;
+/// A broadcast may wait for the message of the repair that is on the line, and no more: so long, milliseconds. (The simulator's line
+/// carries a message at a stretch; QUIC would turn to the more urgent stream with the next packet.)
+const DELAYED_MAX_MS: f64 = FRAME_BYTES_MAX as f64 * 1e3 / BANDWIDTH as f64;
+/// Bytes of the longest message of a repair: a batch of versions, and its frame.
+const FRAME_BYTES_MAX: u64 = 140_000;
 
 fn run(_: &Options) -> Result<Vec<Section>, String> {
     let (idle, beside) = (latencies(false, 1)?, latencies(true, 1)?);
@@ -22,7 +25,7 @@ fn run(_: &Options) -> Result<Vec<Section>, String> {
         row("data beside the repair", &beside.data_ms),
     ];
     let (metadata, data) = (Latencies::at(&beside.metadata_ms, 0.99), Latencies::at(&beside.data_ms, 0.99));
-    let factor = metadata / Latencies::at(&idle.metadata_ms, 0.99);
+    let delayed = metadata - Latencies::at(&idle.metadata_ms, 0.99);
     let figures = vec![
         Figure::new(
             1,
@@ -33,10 +36,10 @@ fn run(_: &Options) -> Result<Vec<Section>, String> {
         ),
         Figure::new(
             1,
-            "metadata beside the repair, times as long as alone",
-            format!("{factor:.1}"),
-            &format!("bounded: at most {DELAYED_MAX}"),
-            Some(factor <= DELAYED_MAX),
+            "99 % of the metadata beside the repair, later than alone",
+            format!("{delayed:.1} ms"),
+            &format!("at most one message of the repair on the line, {DELAYED_MAX_MS:.0} ms"),
+            Some(delayed <= DELAYED_MAX_MS),
         ),
         Figure::new(
             1,

@@ -12,7 +12,7 @@ use super::settings::{MILLISECOND, SECOND, Settings};
 use super::world::{Step, World};
 
 /// Bytes per second of each directed pair.
-const BANDWIDTH: u64 = 1_000_000;
+pub const BANDWIDTH: u64 = 1_000_000;
 /// Keys that the third node lacks.
 const KEYS: u32 = 6_000;
 /// Bytes of each.
@@ -100,7 +100,9 @@ pub fn latencies(beside_repair: bool, seed: u64) -> Result<Latencies, String> {
     settings.link.bandwidth = BANDWIDTH;
     settings.link.loss_per_million = 0;
     let mut world = World::new(&config, seed, settings, Watch::default()).map_err(|error| error.to_string())?;
-    (1..=3).for_each(|node| drop(world.start(NodeId(node))));
+    for node in 1..=3 {
+        world.start(NodeId(node));
+    }
     pass(&mut world, 10 * SECOND)?;
     let third = NodeId(3);
     if beside_repair {
