@@ -225,6 +225,9 @@ fn check_lengths(request: &ClientRequest) -> Result<(), RequestError> {
         | ClientRequest::Repair
         | ClientRequest::Scan { .. }
         | ClientRequest::Deliveries { .. }
+        | ClientRequest::Members { .. }
+        | ClientRequest::Options { .. }
+        | ClientRequest::SetOption { .. }
         | ClientRequest::Overlay => (None, None),
         ClientRequest::Publish { payload } => (None, Some(payload)),
     };

@@ -10,7 +10,7 @@ pub(super) const CLAIM: Claim =
 /// carries a message at a stretch; QUIC would turn to the more urgent stream with the next packet.)
 const DELAYED_MAX_MS: f64 = FRAME_BYTES_MAX as f64 * 1e3 / BANDWIDTH as f64;
 /// Bytes of the longest message of a repair: a batch of versions, and its frame.
-const FRAME_BYTES_MAX: u64 = 140_000;
+const FRAME_BYTES_MAX: u64 = 260 * 1024;
 
 fn run(_: &Options) -> Result<Vec<Section>, String> {
     let (idle, beside) = (latencies(false, 1)?, latencies(true, 1)?);

@@ -107,6 +107,6 @@ fn said(status: &StatusReport) -> Said<'_> {
         keys: status.keys,
         state_digest,
         counters: &status.counters,
-        overlay: status.overlay.as_ref(),
+        overlay: status.overlay.as_deref(),
     }
 }

@@ -19,6 +19,7 @@ mod api;
 mod broadcast_host;
 pub mod causal;
 mod cluster;
+mod cluster_options;
 pub mod codec;
 mod config;
 mod coordinator;
@@ -32,6 +33,7 @@ mod marks;
 pub mod merkle;
 pub mod message;
 pub mod metadata;
+mod metadata_host;
 mod overlay_report;
 mod planted;
 mod repair;
@@ -49,8 +51,8 @@ mod timers;
 mod types;
 
 pub use api::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Delivered, KeyBound, KeyRange, Level, LocalEntry,
-    PeerStatus, ReadOptions, RepairReport, Row, StatusReport, WriteOptions,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Delivered, KeyBound, KeyRange, KnownMember, Level,
+    LocalEntry, NodeOption, PeerStatus, ReadOptions, RepairReport, Row, StatusReport, WriteOptions,
 };
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, Conflict, Detection, Hints, ReadRepair};

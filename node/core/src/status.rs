@@ -1,5 +1,6 @@
 //! The status call: what a node says about itself. For people and for the harness; no protocol reads it.
 
+use alloc::boxed::Box;
 use alloc::format;
 
 use crate::{Marks, Replica, StatusReport};
@@ -39,6 +40,13 @@ impl Replica {
             counters.extend(layer.counters().by_name().into_iter().map(named));
             counters.insert("dissemination_neighbours".into(), layer.peers().len() as u64);
         }
+        if let Some(host) = &self.metadata {
+            let plane = host.plane();
+            counters.extend(plane.counters().by_name().map(|(name, count)| (format!("metadata_{name}"), count)));
+            counters.insert("metadata_members".into(), plane.map().members().count() as u64);
+            counters.insert("metadata_options".into(), plane.map().options_len() as u64);
+            counters.insert("metadata_root".into(), plane.map().root());
+        }
         let (mut records, mut bytes) = (0, 0);
         for (owner, queued, queued_bytes) in self.hints.pending() {
             counters.insert(format!("hints_pending_{owner}"), queued);
@@ -57,7 +65,7 @@ impl Replica {
             state_digest,
             merkle_roots,
             counters,
-            overlay: self.overlay_report(1).filter(|report| !report.is_full),
+            overlay: self.overlay_report(1).filter(|report| !report.is_full).map(Box::new),
         }
     }
 }
