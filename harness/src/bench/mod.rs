@@ -8,7 +8,7 @@ mod dissemination;
 mod echo;
 mod gossip;
 mod key_value;
-mod local_cluster;
+pub(crate) mod local_cluster;
 mod measure;
 mod network;
 mod recorder;

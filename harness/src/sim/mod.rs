@@ -33,9 +33,11 @@ mod leave;
 mod links;
 mod nemesis;
 mod node;
+mod noise;
 mod run;
 mod run_hash;
 mod settings;
+mod stage;
 mod streams;
 mod tape;
 #[cfg(test)]
@@ -48,4 +50,5 @@ pub use events::{Events, LoggedEvent};
 pub use run::{Simulated, simulate, simulate_with};
 pub use run_hash::Watch;
 pub use settings::{ClockSettings, DiskSettings, LinkSettings, Settings};
+pub(crate) use stage::SimulatedCluster;
 pub use tape::{Hindrance, Note, Parcel, Say, Tape, What};

@@ -9,12 +9,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use hearsay_core::message::PeerMessage;
-use hearsay_core::{ClientResponse, Lane, NodeId, Replica, RequestId};
-use rand_chacha::ChaCha8Rng;
+use hearsay_core::{ClientResponse, Lane, NodeId, Replica, RequestId, SentTraffic};
 
 use super::connection::{ConnectionId, LaneQueues, Side};
 use super::disk::{Disk, Ticket};
 use super::leave::{Leaving, Left};
+use super::noise::Noise;
 use super::settings::ClockSettings;
 use super::world::Happening;
 
@@ -104,10 +104,12 @@ pub(super) struct DriverCounters {
     pub(super) dropped_lost: u64,
     pub(super) dropped_waiting: u64,
     pub(super) requests: u64,
+    pub(super) datagrams_sent: u64,
+    pub(super) datagrams_received: u64,
 }
 
 impl DriverCounters {
-    pub(super) fn by_name(&self) -> [(&'static str, u64); 13] {
+    pub(super) fn by_name(&self) -> [(&'static str, u64); 15] {
         [
             ("store_commits", self.commits),
             ("store_batches", self.batches),
@@ -122,6 +124,8 @@ impl DriverCounters {
             ("transport_dropped_lost", self.dropped_lost),
             ("transport_dropped_waiting", self.dropped_waiting),
             ("transport_requests", self.requests),
+            ("transport_datagrams_sent", self.datagrams_sent),
+            ("transport_datagrams_received", self.datagrams_received),
         ]
     }
 }
@@ -137,7 +141,7 @@ pub(super) struct Node {
     pub(super) replica: Option<Replica>,
     pub(super) incarnation: u64,
     pub(super) disk: Disk,
-    pub(super) disk_random: ChaCha8Rng,
+    pub(super) disk_noise: Noise,
     pub(super) unreleased: VecDeque<(Ticket, Effects)>,
     pub(super) asking: BTreeMap<RequestId, (ConnectionId, u64)>,
     pub(super) last_request: u64,
@@ -161,10 +165,12 @@ pub(super) struct Node {
     /// How the last process that was asked to ended.
     pub(super) left: Option<Left>,
     pub(super) counters: DriverCounters,
+    /// Messages handed to the links, by kind.
+    pub(super) sent: SentTraffic,
 }
 
 impl Node {
-    pub(super) fn new(clock: ClockSettings, disk_random: ChaCha8Rng) -> Node {
+    pub(super) fn new(clock: ClockSettings, disk_noise: Noise) -> Node {
         Node {
             process: Process::Down,
             starts: 0,
@@ -172,7 +178,7 @@ impl Node {
             replica: None,
             incarnation: 0,
             disk: Disk::default(),
-            disk_random,
+            disk_noise,
             unreleased: VecDeque::new(),
             asking: BTreeMap::new(),
             last_request: 0,
@@ -188,6 +194,7 @@ impl Node {
             leaving: None,
             left: None,
             counters: DriverCounters::default(),
+            sent: SentTraffic::default(),
         }
     }
 
@@ -209,5 +216,6 @@ impl Node {
         self.synced_unseen = false;
         self.leaving = None;
         self.counters = DriverCounters::default();
+        self.sent = SentTraffic::default();
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
-    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, Marks, NodeId, Output, Planted, Replica,
-    RequestId, Send, planted,
+    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, Marks, MessageKind, NodeId, Output,
+    Planted, Replica, RequestId, Send, planted,
 };
 use rand::Rng;
 
@@ -14,6 +14,7 @@ use super::disk::{CrashLoss, Disk};
 use super::event_queue::EventQueue;
 use super::links::Connections;
 use super::node::{Ailment, Effects, Node, Outgoing, Process};
+use super::noise::Noise;
 use super::run::Wake;
 use super::run_hash::{RunHash, Watch};
 use super::settings::{Settings, UNRELEASED_MAX};
@@ -162,7 +163,7 @@ impl World {
         if members.iter().zip(1..).any(|(member, number)| member.0 != number) {
             return Err(ConfigError("the simulator's members are n1, n2, ... without a gap: renumber them".to_owned()));
         }
-        let node = |&id: &NodeId| Node::new(settings.clock, stream(seed, "disk", &[u64::from(id.0)]));
+        let node = |&id: &NodeId| Node::new(settings.clock, Noise::new(seed, "disk", &[u64::from(id.0)]));
         Ok(World {
             seed,
             settings,
@@ -457,14 +458,20 @@ impl World {
         }
         self.take(id, output);
         match response {
-            Some(ClientResponse::Status(mut report)) => {
-                let counters = self.nodes[place(id)].counters.by_name();
-                report.counters.extend(counters.map(|(name, count)| (name.to_owned(), count)));
-                Ok(ClientResponse::Status(report))
+            Some(mut response) => {
+                self.add_driver_counters(id, &mut response);
+                Ok(response)
             }
-            Some(response) => Ok(response),
             None => Err("it did not answer at once".to_owned()),
         }
+    }
+
+    /// What the driver counts joins the replica's own counters in every status report.
+    fn add_driver_counters(&self, id: NodeId, response: &mut ClientResponse) {
+        let ClientResponse::Status(report) = response else { return };
+        let node = &self.nodes[place(id)];
+        report.counters.extend(node.counters.by_name().map(|(name, count)| (name.to_owned(), count)));
+        report.counters.extend(node.sent.by_name());
     }
 
     fn take(&mut self, id: NodeId, output: Output) {
@@ -525,10 +532,12 @@ impl World {
     fn carry_out(&mut self, id: NodeId, effects: Effects) {
         let now = self.now();
         for message in effects.send {
+            self.nodes[place(id)].sent.note(MessageKind::of(&message.message), u64::from(message.bytes));
             self.hash.tape(|tape| tape.leaves(now, Parcel::Message(message.number)));
             self.send_message(id, message);
         }
-        for (request_id, response, bytes) in effects.reply {
+        for (request_id, mut response, bytes) in effects.reply {
+            self.add_driver_counters(id, &mut response);
             let asked = self.nodes[place(id)].asking.remove(&request_id);
             let (connection, call) = asked.expect("the replica answers each request once");
             self.hash.tape(|tape| tape.leaves(now, Parcel::Response(call)));
@@ -559,7 +568,7 @@ impl World {
         if !node.disk.begin_sync() {
             return;
         }
-        let drawn = node.disk_random.next_u64();
+        let drawn = node.disk_noise.at(now).next_u64();
         let share = |bits: u64, below: u64| ((bits & 0xffff) * below) >> 16;
         let mut takes = disk.sync_ns + share(drawn, disk.jitter_ns);
         if share(drawn >> 16, 1_000) < u64::from(disk.hiccups_per_thousand) {

@@ -293,6 +293,8 @@ enum End {
     Write(#[from] WriteError),
     #[error("a stream that names no lane of its own")]
     Stream,
+    #[error("a datagram with a message that may not be lost")]
+    Datagram,
     #[error("this node stops")]
     Stopping,
 }
@@ -306,6 +308,7 @@ impl Established {
             error = connection.closed() => error.into(),
             end = forward(reader) => end,
             end = other_lanes(&connection, forward) => end,
+            end = datagrams(context, peer, link, &connection) => end,
             end = write(&mut writer, &queues[0]) => end,
             end = write_lane(&connection, &queues, 1) => end,
             end = write_lane(&connection, &queues, 2) => end,
@@ -318,6 +321,11 @@ impl Established {
             }
             End::Stream => {
                 context.counters.transport_streams_unexpected.one();
+                context.brake.warn(format_args!("{peer} broke the protocol: {end}"));
+                connection.close(code::PROTOCOL, end.to_string().as_bytes());
+            }
+            End::Datagram => {
+                context.counters.transport_datagrams_unexpected.one();
                 context.brake.warn(format_args!("{peer} broke the protocol: {end}"));
                 connection.close(code::PROTOCOL, end.to_string().as_bytes());
             }
@@ -342,6 +350,29 @@ async fn forward(context: &Context, peer: NodeId, link: LinkId, mut reader: Fram
             Err(error) => return error.into(),
         }
     }
+}
+
+/// Hands every message that comes as a datagram to the driver.
+async fn datagrams(context: &Context, peer: NodeId, link: LinkId, connection: &Connection) -> End {
+    loop {
+        let datagram = match connection.read_datagram().await {
+            Ok(datagram) => datagram,
+            Err(error) => return error.into(),
+        };
+        let message = match message_of(&datagram) {
+            Ok(message) => message,
+            Err(end) => return end,
+        };
+        context.counters.transport_datagrams_received.one();
+        if context.inbox.send(Arrival::Message { peer, link, message }).await.is_err() {
+            return End::Stopping;
+        }
+    }
+}
+
+fn message_of(datagram: &[u8]) -> Result<PeerMessage, End> {
+    let message: PeerMessage = codec::decode(datagram).map_err(FrameError::Codec)?;
+    if message.may_be_lost() { Ok(message) } else { Err(End::Datagram) }
 }
 
 /// The two lanes beside control, in the order in which the peer opens them.

@@ -3,7 +3,8 @@
 //! One UDP socket, mutual TLS, two protocols told apart by ALPN:
 //! - *peer*: after the handshake both sides send a hello on their control stream; then each direction has three
 //!   unidirectional streams, one per lane, with falling priority (control, data, bulk), each a sequence of frames with their
-//!   length in front. A stream begins with one byte that names its lane. One connection per pair.
+//!   length in front. A stream begins with one byte that names its lane. What may be lost (heartbeats) goes in datagrams, a
+//!   frame without its length each, and on the control stream to a peer whose QUIC has none. One connection per pair.
 //! - *client*: one bidirectional stream per request; the frame is everything up to the end of the stream.
 //!
 //! Invariants: a connection may open streams only after the name in its certificate was accepted; whatever comes from
