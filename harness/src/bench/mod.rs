@@ -4,7 +4,9 @@
 //! Nothing here judges a change by itself; the goals are printed beside the figures.
 
 mod cluster;
+mod dissemination;
 mod echo;
+mod gossip;
 mod hints;
 mod key_value;
 pub(crate) mod local_cluster;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox::Sandbox;
 
+pub use gossip::{Gossiped, gossiped};
 pub use local_cluster::{EchoServerArgs, serve_echo};
 pub use simulator::{BenchSimulatedArgs, measure_size};
 
@@ -43,6 +46,8 @@ pub enum What {
     Recorder,
     /// The simulator: events per second, and what thousands of nodes cost.
     Simulator,
+    /// Broadcasts: 10,000 simulated nodes, 100 and 200 real ones.
+    Gossip,
 }
 
 /// Arguments of `hearsay bench`.
@@ -81,14 +86,14 @@ struct Options {
 
 /// A line of the result.
 #[derive(Debug, Serialize, Deserialize)]
-struct Figure {
-    what: String,
-    measured: String,
-    reference: String,
+pub(crate) struct Figure {
+    pub(crate) what: String,
+    pub(crate) measured: String,
+    pub(crate) reference: String,
     /// Measured over reference, where the two are of one kind.
     ratio: Option<f64>,
-    goal: Option<String>,
-    met: Option<bool>,
+    pub(crate) goal: Option<String>,
+    pub(crate) met: Option<bool>,
 }
 
 /// Arguments of the hidden command that measures inside a sandbox of its own.
@@ -99,6 +104,12 @@ pub struct BenchInsideArgs {
     nodes: u16,
     #[arg(long)]
     rounds: usize,
+    /// Of `gossip`: how news spreads.
+    #[arg(long, default_value = "plumtree")]
+    protocol: String,
+    /// Of `gossip`: part the halves.
+    #[arg(long)]
+    halves: bool,
 }
 
 /// Runs the benchmarks that were asked for and prints their figures.
@@ -145,6 +156,10 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
         take(simulator::quickstart(&options).context("simulator")?);
         take(simulator::sizes().context("simulator")?);
     }
+    if args.wants(What::Gossip) {
+        take(dissemination::figures().context("gossip")?);
+        take(gossip::figures().context("gossip")?);
+    }
     if !args.json {
         println!("{}", table(&all));
     }
@@ -173,6 +188,12 @@ pub fn run_inside(args: &BenchInsideArgs, sandbox: &Sandbox) -> Result<ExitCode>
         What::Cluster => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(cluster::cluster(sandbox, args.nodes, &options))?
+        }
+        What::Gossip => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let gossiped = runtime.block_on(gossip::measure(sandbox, args.nodes, &args.protocol, args.halves))?;
+            println!("{}", serde_json::to_string(&gossiped)?);
+            return Ok(ExitCode::SUCCESS);
         }
         What::KeyValue | What::Quorum | What::Hints | What::Recorder | What::Simulator => {
             anyhow::bail!("needs no sandbox")

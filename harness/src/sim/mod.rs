@@ -28,6 +28,7 @@ mod disk_faults;
 mod event_queue;
 mod events;
 mod faults;
+pub mod lanes;
 mod leave;
 mod links;
 mod nemesis;

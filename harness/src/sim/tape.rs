@@ -296,6 +296,7 @@ impl Tape {
                     | ClientRequest::Members { .. }
                     | ClientRequest::Options { .. }
                     | ClientRequest::SetOption { .. }
+                    | ClientRequest::Overlay
                     | ClientRequest::LocalScan { .. }
                     | ClientRequest::Locate { .. } => false,
                 };

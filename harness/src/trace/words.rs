@@ -51,6 +51,7 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         | ClientResponse::Members { .. }
         | ClientResponse::Options { .. }
         | ClientResponse::OptionSet { .. }
+        | ClientResponse::Overlay(_)
         | ClientResponse::Rows { .. } => "answer".to_owned(),
     }
 }
