@@ -65,6 +65,7 @@ fn jsonl(operations: u64, keys: u64, clients: u64, info: u64) -> Vec<u8> {
             f,
             key: format!("k{key}"),
             value,
+            items: None,
             node: Some(format!("n{}", client % 5 + 1)),
             error: None,
         };

@@ -32,6 +32,10 @@ pub struct Case {
 pub(crate) struct NoRegisters(String);
 
 impl NoRegisters {
+    fn collections() -> NoRegisters {
+        NoRegisters("This is no history of registers, but of sets or counters.".to_owned())
+    }
+
     pub(crate) fn verdict(&self, checker: &str) -> Verdict {
         Verdict::new(checker).because(Judgement::Unknown, self.0.clone())
     }
@@ -42,6 +46,7 @@ impl Case {
     pub(crate) fn registers(&self) -> Result<Cow<'_, Registers>, NoRegisters> {
         match (&self.registers, &self.recording) {
             (Some(registers), _) => Ok(Cow::Borrowed(registers)),
+            _ if self.history.has_collections => Err(NoRegisters::collections()),
             (None, Some(recording)) if self.history.operations.is_empty() => {
                 let registers = Registers::from_recording(recording);
                 registers
@@ -56,6 +61,9 @@ impl Case {
 impl Case {
     /// The history with names: as it is, or of the registers if there is none.
     pub(crate) fn named_history(&self) -> Result<Cow<'_, History>, NoRegisters> {
+        if self.history.has_collections {
+            return Err(NoRegisters::collections());
+        }
         if !self.history.operations.is_empty() || (self.recording.is_none() && self.registers.is_none()) {
             return Ok(Cow::Borrowed(&self.history));
         }
@@ -113,4 +121,7 @@ pub struct FinalEntry {
     pub value: Option<u64>,
     /// The stamp that the node claims, for the explanation only.
     pub stamp: u64,
+    /// What is stored, where that is no number; the value is a digest of it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
 }

@@ -113,7 +113,13 @@ fn final_line(state: &mut FinalState, words: &[&str]) -> Result<(), String> {
     {
         let (key, value) = entry.split_once('=').ok_or("expected key=value, such as x=7 or x=null")?;
         let value = if value == "null" { None } else { Some(number(value)?) };
-        state.entries.push(FinalEntry { node: (*node).to_owned(), key: key.to_owned(), value, stamp: 0 });
+        state.entries.push(FinalEntry {
+            node: (*node).to_owned(),
+            key: key.to_owned(),
+            value,
+            stamp: 0,
+            content: None,
+        });
         return Ok(());
     }
     for word in words {
@@ -201,6 +207,7 @@ fn operation(line: &str) -> Result<(Event, Option<Event>), String> {
         f,
         key: key.to_owned(),
         value,
+        items: None,
         node: node.clone(),
         error: None,
     };

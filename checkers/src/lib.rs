@@ -39,7 +39,7 @@ mod zones;
 pub use applicable::{applicable, models_of};
 pub use case::{Case, FaultWindow, FinalEntry, FinalState, Phase};
 pub use history::{
-    Event, EventType, Function, History, HistoryBuilder, HistoryError, OpIndex, Operation, Outcome, ProcessId,
+    Event, EventType, Function, History, HistoryBuilder, HistoryError, Items, OpIndex, Operation, Outcome, ProcessId,
     ReadError, read_jsonl,
 };
 pub use lattice::{Lattice, Standing, strongest};

@@ -5,8 +5,8 @@ use thiserror::Error;
 use crate::models::{
     acknowledged_writes, availability, bank, broadcast, causal, causal_convergence, causal_memory, convergence,
     counter, linearizable, long_fork, monotonic_quorum_reads, monotonic_reads, monotonic_writes, pram, queue,
-    read_your_writes, regular, safe, sequential, set, set_full, staleness, total_queue, two_atomic, unique_ids, views,
-    writes_follow_reads,
+    read_your_writes, regular, removals, safe, scans, sequential, set, set_full, staleness, total_queue, two_atomic,
+    unique_ids, views, writes_follow_reads,
 };
 use crate::transactions::{Level, checker::checker};
 use crate::{Case, CheckOptions, Verdict};
@@ -144,6 +144,18 @@ const CHECKERS: &[Checker] = &[
         meaning: "An element that is known to be in a set stays there, once.",
         source: "Kingsbury, Jepsen: checker/set-full",
         check: set_full::check,
+    },
+    Checker {
+        name: removals::NAME,
+        meaning: "What was added to a set is there until its removal begins, and never again after that was acknowledged.",
+        source: "Shapiro et al., Conflict-free replicated data types, 2011 (observed-remove set)",
+        check: removals::check,
+    },
+    Checker {
+        name: scans::NAME,
+        meaning: "A scan returns what reads of each register in its range could have, in order, none left out.",
+        source: "Petrov, Database Internals, 2019, chapter 12 (short-read protection); Lamport, On interprocess communication, 1986",
+        check: scans::check,
     },
     Checker {
         name: counter::NAME,

@@ -247,6 +247,7 @@ fn history(steps: &[Step], deletes: bool) -> History {
             f,
             key: "k".to_owned(),
             value,
+            items: None,
             node: None,
             error: None,
         };
@@ -440,6 +441,7 @@ fn acknowledged_writes_agree() {
                     key: "k".to_owned(),
                     value: held,
                     stamp: 0,
+                    content: None,
                 });
                 let final_state = FinalState {
                     replication: 3,

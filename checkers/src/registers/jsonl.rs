@@ -50,6 +50,9 @@ impl Builder {
 
     fn add(&mut self, event: &Said<'_>) -> Result<(), String> {
         let Said { process, time, f, value, .. } = *event;
+        if !f.is_of_register() {
+            return Err(format!("`{}` is no function of a register: expected read, write or delete", f.as_str()));
+        }
         let session = self.sessions.of(process) as usize;
         if self.states.len() <= session {
             self.states.push(State::Idle(0));
