@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, CounterSpec, Level, RegisterSpec, ScanSpec, SetSpec};
+use crate::{Action, CounterSpec, Level, NewsSpec, RegisterSpec, ScanSpec, SetSpec};
 
 /// Most operations of one run: a plan is held in memory and saved with the run.
 pub const OPERATIONS_MAX: u64 = 2_000_000;
@@ -19,6 +19,10 @@ pub enum WorkloadSpec {
     Counter(CounterSpec),
     /// Registers in groups, and scans of them.
     Scan(ScanSpec),
+    /// Broadcasts to all nodes.
+    Broadcast(NewsSpec),
+    /// Changes of cluster options.
+    Options(NewsSpec),
 }
 
 /// What is kept under a key.
@@ -31,6 +35,17 @@ pub enum DataKind {
     Set,
     /// The sum of many numbers.
     Counter,
+    /// What was broadcast, a copy at every node.
+    Broadcast,
+    /// Cluster options, a copy at every node.
+    Options,
+}
+
+impl DataKind {
+    /// Whether every node has a copy of it, whatever the ring.
+    pub fn is_news(self) -> bool {
+        matches!(self, DataKind::Broadcast | DataKind::Options)
+    }
 }
 
 /// An operation with its time and place.
@@ -56,6 +71,8 @@ impl WorkloadSpec {
         ),
         ("counter", "clients add to counters and read them"),
         ("scan", "clients write and delete registers, and read ranges of them up to a limit"),
+        ("broadcast", "clients broadcast numbers; at the end every node says which it delivered"),
+        ("options", "clients change options of the running cluster; at the end every node says which it knows"),
     ];
 
     /// Its name in campaigns.
@@ -65,6 +82,8 @@ impl WorkloadSpec {
             WorkloadSpec::Set(_) => "set",
             WorkloadSpec::Counter(_) => "counter",
             WorkloadSpec::Scan(_) => "scan",
+            WorkloadSpec::Broadcast(_) => "broadcast",
+            WorkloadSpec::Options(_) => "options",
         }
     }
 
@@ -75,6 +94,7 @@ impl WorkloadSpec {
             WorkloadSpec::Set(set) => &set.load,
             WorkloadSpec::Counter(counter) => &counter.load,
             WorkloadSpec::Scan(scan) => &scan.load,
+            WorkloadSpec::Broadcast(news) | WorkloadSpec::Options(news) => &news.load,
         }
     }
 
@@ -85,6 +105,7 @@ impl WorkloadSpec {
             WorkloadSpec::Set(set) => &mut set.load,
             WorkloadSpec::Counter(counter) => &mut counter.load,
             WorkloadSpec::Scan(scan) => &mut scan.load,
+            WorkloadSpec::Broadcast(news) | WorkloadSpec::Options(news) => &mut news.load,
         }
     }
 
@@ -94,6 +115,8 @@ impl WorkloadSpec {
             WorkloadSpec::Register(_) | WorkloadSpec::Scan(_) => DataKind::Register,
             WorkloadSpec::Set(_) => DataKind::Set,
             WorkloadSpec::Counter(_) => DataKind::Counter,
+            WorkloadSpec::Broadcast(_) => DataKind::Broadcast,
+            WorkloadSpec::Options(_) => DataKind::Options,
         }
     }
 
@@ -104,6 +127,31 @@ impl WorkloadSpec {
             WorkloadSpec::Set(set) => set.checkers(),
             WorkloadSpec::Counter(_) => CounterSpec::CHECKERS,
             WorkloadSpec::Scan(_) => ScanSpec::CHECKERS,
+            WorkloadSpec::Broadcast(_) | WorkloadSpec::Options(_) => NewsSpec::CHECKERS,
+        }
+    }
+
+    /// Whether an action is one of this workload.
+    pub fn allows(&self, action: &Action) -> bool {
+        match action {
+            Action::Read { .. } => true,
+            Action::Write { .. } => matches!(self.kind(), DataKind::Register | DataKind::Options),
+            Action::Delete { .. } => self.kind() == DataKind::Register,
+            Action::Add { .. } => self.kind() != DataKind::Register,
+            Action::Update { .. } => matches!(self.kind(), DataKind::Set | DataKind::Counter),
+            Action::Remove { .. } => self.kind() == DataKind::Set,
+            Action::Scan { .. } => matches!(self, WorkloadSpec::Scan(_)),
+        }
+    }
+
+    /// What no other action of the run may bring, if the action brings something of that sort.
+    pub fn unique_value(&self, action: &Action) -> Option<u64> {
+        match action {
+            Action::Write { value, .. } => Some(*value),
+            Action::Add { value, .. } | Action::Update { value, .. } if self.kind() != DataKind::Counter => {
+                Some(*value)
+            }
+            _ => None,
         }
     }
 
@@ -144,6 +192,7 @@ impl WorkloadSpec {
             WorkloadSpec::Set(set) => set.generate(nodes, load_ms, seed),
             WorkloadSpec::Counter(counter) => counter.generate(nodes, load_ms, seed),
             WorkloadSpec::Scan(scan) => scan.generate(nodes, load_ms, seed),
+            WorkloadSpec::Broadcast(news) | WorkloadSpec::Options(news) => news.generate(nodes, load_ms, seed),
         }
     }
 }

@@ -352,7 +352,7 @@ impl Flow<'_> {
         let members = || cluster.members.iter().copied();
         let mut before = None;
         let (scans, converged_after) = loop {
-            let scans = self.scene.observer.scans().await;
+            let scans = self.scene.observer.scans(self.plan.workload.kind()).await;
             let waited = Duration::from_nanos(self.recorder.now().saturating_sub(load_ended));
             let collected = tombstones_collected(self.plan, self.recorder.now());
             let equal = differing(&scans, usize::from(cluster.replication), collected).is_empty();
@@ -376,7 +376,7 @@ impl Flow<'_> {
             let look = LastLook { scans: &scans, tombstones_collected, statuses: &statuses, before };
             told = pending(cluster, &look);
         }
-        let (entries, unreachable) = final_entries(&scans);
+        let (entries, unreachable) = final_entries(&scans, self.plan.workload.kind());
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let state = FinalState {
             replication: u64::from(cluster.replication),

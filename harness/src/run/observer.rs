@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::future::join_all;
 use hearsay_core::{ClientRequest, ClientResponse, LocalEntry, NodeId, StatusReport};
 use hearsay_node::client::{ClientConnection, ClientEndpoint};
+use hearsay_workloads::DataKind;
 use tokio::sync::Mutex;
 
+use super::client::{entries_of_node, looks_at_node};
 use super::clocks::{Reading, Readings};
 use super::convergence::Scans;
 use super::proof::Statuses;
@@ -86,10 +88,21 @@ impl Observer {
         Ok(best.expect("there is at least one look"))
     }
 
-    /// What every node stores itself, asked at once.
-    pub async fn scans(&self) -> Scans {
-        let asked = self.nodes.keys().map(|&node| async move { (node, self.scan(node).await) });
+    /// What every node stores itself (of news: has), asked at once.
+    pub async fn scans(&self, kind: DataKind) -> Scans {
+        let asked = self.nodes.keys().map(|&node| async move {
+            let scan = if kind.is_news() { self.news(node, kind).await } else { self.scan(node).await };
+            (node, scan)
+        });
         join_all(asked).await.into_iter().collect()
+    }
+
+    async fn news(&self, node: NodeId, kind: DataKind) -> Result<Vec<LocalEntry>, String> {
+        let mut all = Vec::new();
+        for request in looks_at_node(kind) {
+            all.extend(entries_of_node(node, self.ask(node, &request).await?)?);
+        }
+        Ok(all)
     }
 
     async fn scan(&self, node: NodeId) -> Result<Vec<LocalEntry>, String> {
