@@ -7,7 +7,7 @@ pub(super) const CAMPAIGN_KEYS: &[KeyDoc] = &[
     ("campaign", "its name: small letters, digits and -"),
     ("about", "a sentence on what it shows"),
     ("cluster", "the nodes and how they are configured"),
-    ("workload", "what the clients do: one of register"),
+    ("workload", "what the clients do: one of register, set, counter, scan"),
     ("phases", "how long each phase takes"),
     ("faults", "what is done to the cluster; left out: nothing but load"),
     ("expect", "what each checker is to say: holds, violated or any"),
@@ -45,7 +45,12 @@ pub(super) const CLUSTER_KEYS: &[KeyDoc] = &[
 ];
 
 /// `workload`.
-pub(super) const WORKLOAD_KEYS: &[KeyDoc] = &[("register", "read, write and delete registers")];
+pub(super) const WORKLOAD_KEYS: &[KeyDoc] = &[
+    ("register", "read, write and delete registers"),
+    ("set", "add elements to sets, read them, remove what was read"),
+    ("counter", "add to counters, and read them"),
+    ("scan", "read, write and delete registers, and scan groups of them"),
+];
 
 /// `workload.register`.
 pub(super) const REGISTER_KEYS: &[KeyDoc] = &[
@@ -60,6 +65,73 @@ pub(super) const REGISTER_KEYS: &[KeyDoc] = &[
     ("key_choice", "uniform, or zipf for hot keys (default uniform)"),
     ("client_timeout", "after which an operation's outcome is unknown (default twice cluster.request_timeout)"),
     ("overdue_skip", "an operation that would start so much too late is skipped (default 1s)"),
+    HOT,
+    ("value_bytes", "least bytes of a value, up to 65536 (default: as short as it goes)"),
+];
+
+const HOT: KeyDoc = ("hot", "keys that get a share of all operations, such as {keys: 2, share: 80} (default: none)");
+
+/// `hot`.
+pub(super) const HOT_KEYS: &[KeyDoc] =
+    &[("keys", "how many keys are hot"), ("share", "operations of a hundred that go to one of them")];
+
+/// `workload.set`: as registers, but for the size of values.
+pub(super) const SET_KEYS: &[KeyDoc] = &COLLECTION_KEYS;
+
+/// `workload.counter`: as sets.
+pub(super) const COUNTER_KEYS: &[KeyDoc] = &COLLECTION_KEYS;
+
+const COLLECTION_KEYS: [KeyDoc; 12] = [
+    ("keys", "how many sets or counters are in use at a time"),
+    REGISTER_KEYS[1],
+    REGISTER_KEYS[2],
+    ("mix", "weights of the operations, such as {read: 40, add: 40, update: 20}"),
+    REGISTER_KEYS[4],
+    REGISTER_KEYS[5],
+    REGISTER_KEYS[6],
+    REGISTER_KEYS[7],
+    REGISTER_KEYS[8],
+    REGISTER_KEYS[9],
+    REGISTER_KEYS[10],
+    HOT,
+];
+
+/// `workload.set.mix`. Left out: 0.
+pub(super) const SET_MIX_KEYS: &[KeyDoc] = &[
+    ("read", "weight of reads"),
+    ("add", "weight of adds, whatever is in the set"),
+    ("update", "weight of reads with an add behind them that replaces what was read"),
+    ("remove", "weight of reads with a removal behind them of what was read; not with updates"),
+];
+
+/// `workload.counter.mix`. Left out: 0.
+pub(super) const COUNTER_MIX_KEYS: &[KeyDoc] = &[SET_MIX_KEYS[0], SET_MIX_KEYS[1], SET_MIX_KEYS[2]];
+
+/// `workload.scan`: as registers, in groups.
+pub(super) const SCAN_KEYS: &[KeyDoc] = &[
+    REGISTER_KEYS[0],
+    REGISTER_KEYS[1],
+    REGISTER_KEYS[2],
+    ("mix", "weights of the operations, such as {read: 20, scan: 30, write: 40, delete: 10}"),
+    REGISTER_KEYS[4],
+    REGISTER_KEYS[5],
+    REGISTER_KEYS[6],
+    REGISTER_KEYS[7],
+    REGISTER_KEYS[8],
+    REGISTER_KEYS[9],
+    REGISTER_KEYS[10],
+    REGISTER_KEYS[11],
+    REGISTER_KEYS[12],
+    ("groups", "groups of keys; a scan is of one, now and then of all (default 5)"),
+    ("limit", "most rows of a scan; each draws its own limit up to that (default 20)"),
+];
+
+/// `workload.scan.mix`. Left out: 0.
+pub(super) const SCAN_MIX_KEYS: &[KeyDoc] = &[
+    ("read", "weight of reads"),
+    ("scan", "weight of scans"),
+    ("write", "weight of writes"),
+    ("delete", "weight of deletes"),
 ];
 
 /// `workload.register.mix`. Left out: 0.
@@ -185,6 +257,13 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("workload", WORKLOAD_KEYS),
     ("workload.register", REGISTER_KEYS),
     ("workload.register.mix", MIX_KEYS),
+    ("workload.register.hot", HOT_KEYS),
+    ("workload.set", SET_KEYS),
+    ("workload.set.mix", SET_MIX_KEYS),
+    ("workload.counter", COUNTER_KEYS),
+    ("workload.counter.mix", COUNTER_MIX_KEYS),
+    ("workload.scan", SCAN_KEYS),
+    ("workload.scan.mix", SCAN_MIX_KEYS),
     ("phases", PHASES_KEYS),
     ("swarm", SWARM_KEYS),
     ("faults", FAULTS_KEYS),

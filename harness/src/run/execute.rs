@@ -376,7 +376,7 @@ impl Flow<'_> {
             let look = LastLook { scans: &scans, tombstones_collected, statuses: &statuses, before };
             told = pending(cluster, &look);
         }
-        let (entries, unreachable) = final_entries(&scans);
+        let (entries, unreachable) = final_entries(&scans, self.plan.workload.kind());
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let state = FinalState {
             replication: u64::from(cluster.replication),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hearsay_checkers::{Case, CheckOptions, Outcome as OperationOutcome, UnknownChecker, judge};
 use hearsay_core::Conflict;
-use hearsay_workloads::{Expectation, WorkloadSpec};
+use hearsay_workloads::Expectation;
 
 use crate::plan::{Fault, Plan};
 use crate::report::{
@@ -123,7 +123,7 @@ pub fn about(plan: &Plan) -> String {
     let cluster = &plan.cluster;
     // The rest of what a swarm drew stands in the line anyway.
     let drawn = plan.drawn.iter().take(2).map(|drawn| format!("; {drawn}")).collect::<String>();
-    let WorkloadSpec::Register(register) = &plan.workload;
+    let register = plan.workload.load();
     let planted = plan.planted.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
     format!(
         "{} nodes, {} replicas, read repair {}; {} clients, {} keys, reads at {}, writes at {}; {} operations, {} faults{planted}",

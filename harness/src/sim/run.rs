@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalState, Function, History, Phase};
+use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalState, History, Phase};
 use hearsay_core::{ClientRequest, ClientResponse, Event as NodeEvent, LocalEntry, NodeId};
 
 use crate::plan::Plan;
@@ -17,7 +17,7 @@ use crate::run::judge::judged_report;
 use crate::run::load::{Load, Undone, keys_of, operations_by_client};
 use crate::run::metrics::{SAMPLE_INTERVAL, Sample};
 use crate::run::pending::{LastLook, pending};
-use crate::store::{Observed, RunDirectory, StoreError, write_json, write_whole};
+use crate::store::{Observed, RunDirectory, StoreError, needs_recording, recording_of, write_json, write_whole};
 
 use super::clients::Clients;
 use super::nemesis::{LOOK_INTERVAL_PER_NODE, Nemesis};
@@ -104,7 +104,7 @@ impl Recording {
         event.time = self.time(world.now());
         let begin = self.lines.len();
         event.write_json_line(&mut self.lines);
-        self.acknowledged_writes += u64::from(event.kind == EventType::Ok && event.f != Function::Read);
+        self.acknowledged_writes += u64::from(event.kind == EventType::Ok && !event.f.is_read());
         let now = world.now();
         world.hash.line(now, &self.lines[begin..]);
         world.hash.tape(|tape| tape.history(now, &event));
@@ -247,13 +247,17 @@ impl Run<'_> {
         ran.note_faults();
         let observed = ran.observed(ended);
         let case = ready.is_ok().then(|| match History::from_events(recording.events) {
-            Ok(history) => Ok(Case {
-                history,
-                final_state: final_state.clone(),
-                phases: observed.phases.clone(),
-                faults: observed.faults.clone(),
-                ..Case::default()
-            }),
+            Ok(history) => {
+                let recording = needs_recording(&history).then(|| recording_of(recording.lines.as_slice())).transpose();
+                recording.map(|recording| Case {
+                    history,
+                    recording,
+                    final_state: final_state.clone(),
+                    phases: observed.phases.clone(),
+                    faults: observed.faults.clone(),
+                    ..Case::default()
+                })
+            }
             Err(error) => Err(error.to_string()),
         });
         let (history, faults) = (recording.lines, fault_lines);
@@ -335,7 +339,7 @@ impl Run<'_> {
                 return None;
             }
         };
-        let (entries, unreachable) = final_entries(&scans);
+        let (entries, unreachable) = final_entries(&scans, self.plan.workload.kind());
         let replication = u64::from(cluster.replication);
         Some(FinalState { replication, converged_after, deadline, entries, unreachable })
     }

@@ -1,6 +1,7 @@
 //! The clients of a run. What a client does is a state machine without I/O ([`ClientProcess`]); [`drive`] lets one act
 //! over the network.
 
+mod collections;
 mod connections;
 mod drive;
 mod process;
@@ -9,4 +10,4 @@ mod values;
 pub use connections::Connections;
 pub use drive::drive;
 pub use process::{Call, CallError, ClientProcess, ClientSettings, Next};
-pub use values::{FOREIGN_VALUE, decode_value, encode_value};
+pub use values::{FOREIGN_VALUE, decode_value, encode_value, encode_value_of};
