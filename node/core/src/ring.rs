@@ -11,10 +11,11 @@
 //! Two members may draw the same token. Both stay on the ring at that place, the smaller id first; the place begins
 //! one range, not two.
 //!
-//! Left out: weights, racks, and members that come and go (a ring is made once from the configuration).
+//! A ring never changes; members that come and go make a new one (see [`topology`]). Left out: weights and racks.
 
 #[cfg(test)]
 mod tests;
+pub mod topology;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -90,8 +91,10 @@ impl TokenRange {
 pub struct Ring {
     /// Ends of the ranges, ascending, distinct.
     ends: Vec<u64>,
-    /// Preference lists of the ranges in the order of `ends`, `copies` nodes each.
+    /// Preference lists of the ranges in the order of `ends`, `copies` nodes each unless `starts` says otherwise.
     preference: Vec<NodeId>,
+    /// Where each list begins, and the end of the last; empty if all have the same length.
+    starts: Vec<u32>,
     /// Length of each preference list.
     copies: usize,
     /// Ranges that each member is a replica of, ascending.
@@ -114,6 +117,22 @@ impl Ring {
         Ring::from_places(places, replication)
     }
 
+    /// A ring of these ranges, by their ends (ascending, distinct), each with a list of its own.
+    fn from_lists(lists: BTreeMap<u64, Vec<NodeId>>, copies: usize) -> Ring {
+        assert!(!lists.is_empty(), "a ring needs at least one range");
+        let mut ring =
+            Ring { ends: Vec::new(), preference: Vec::new(), starts: alloc::vec![0], copies, owned: BTreeMap::new() };
+        for (end, nodes) in lists {
+            ring.ends.push(end);
+            for &node in &nodes {
+                ring.owned.entry(node).or_default().push(RangeId(end));
+            }
+            ring.preference.extend(nodes);
+            ring.starts.push(u32::try_from(ring.preference.len()).expect("members times tokens is far below 2^32"));
+        }
+        ring
+    }
+
     fn from_places(mut places: Vec<(u64, NodeId)>, replication: u8) -> Ring {
         places.sort_unstable();
         places.dedup();
@@ -124,6 +143,7 @@ impl Ring {
         let mut ring = Ring {
             ends: Vec::with_capacity(places.len()),
             preference: Vec::with_capacity(places.len() * copies),
+            starts: Vec::new(),
             copies,
             owned: members.iter().map(|&node| (node, Vec::new())).collect(),
         };
@@ -226,6 +246,11 @@ impl Ring {
         self.owned.contains_key(&node)
     }
 
+    /// Every member, ascending.
+    pub fn members(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.owned.keys().copied()
+    }
+
     /// Replicas of each key: the configured N, or all members if there are fewer.
     pub fn copies(&self) -> usize {
         self.copies
@@ -237,6 +262,9 @@ impl Ring {
     }
 
     fn list(&self, index: usize) -> &[NodeId] {
+        if let (Some(&begin), Some(&end)) = (self.starts.get(index), self.starts.get(index + 1)) {
+            return &self.preference[begin as usize..end as usize];
+        }
         &self.preference[index * self.copies..(index + 1) * self.copies]
     }
 
