@@ -42,7 +42,7 @@ pub(super) fn read_workload(node: &Node, cluster: Option<&ClusterConfig>, reader
         other => unreachable!("the workload {other} has keys, but no reader"),
     };
     let fields = reader.fields(parameters, name, keys)?;
-    let (load, mix, rate_place) = read_load(&fields, mix_keys, cluster, reader)?;
+    let (load, mix, rate_place) = read_load(&fields, (keys, mix_keys), cluster, reader)?;
     let spec = match name {
         "register" => WorkloadSpec::Register(load),
         "set" => WorkloadSpec::Set(read_set(load, mix, parameters, reader)?),
@@ -93,7 +93,7 @@ fn share(of: u32, others: u32) -> u32 {
 /// Load and keys, which all workloads have, with the weights and the place of the rate.
 fn read_load(
     fields: &Fields<'_>,
-    mix_keys: &'static [KeyDoc],
+    (keys_known, mix_keys): (&[KeyDoc], &'static [KeyDoc]),
     cluster: Option<&ClusterConfig>,
     reader: &mut Reader,
 ) -> Option<(RegisterSpec, Weights, Place)> {
@@ -134,7 +134,9 @@ fn read_load(
         Some(node) => read_hot(node, keys, reader).map(Some),
         None => Some(None),
     };
-    let value_bytes = match fields.get("value_bytes") {
+    // Sets and counters have the size that they have.
+    let sized = keys_known.iter().any(|(key, _)| *key == "value_bytes");
+    let value_bytes = match sized.then(|| fields.get("value_bytes")).flatten() {
         Some(node) => reader.number(node, "value_bytes", 1..=Value::LENGTH_MAX as u64),
         None => Some(0),
     };
