@@ -155,26 +155,6 @@ impl WorkloadSpec {
         }
     }
 
-    /// Whether an action is one of this workload.
-    pub fn allows(&self, action: &Action) -> bool {
-        match action {
-            Action::Read { .. } => true,
-            Action::Write { .. } | Action::Delete { .. } => self.kind() == DataKind::Register,
-            Action::Add { .. } | Action::Update { .. } => self.kind() != DataKind::Register,
-            Action::Remove { .. } => self.kind() == DataKind::Set,
-            Action::Scan { .. } => matches!(self, WorkloadSpec::Scan(_)),
-        }
-    }
-
-    /// What no other action of the run may bring, if the action brings something of that sort.
-    pub fn unique_value(&self, action: &Action) -> Option<u64> {
-        match action {
-            Action::Write { value, .. } => Some(*value),
-            Action::Add { value, .. } | Action::Update { value, .. } if self.kind() == DataKind::Set => Some(*value),
-            _ => None,
-        }
-    }
-
     /// Number of clients.
     pub fn clients(&self) -> u32 {
         self.load().clients

@@ -68,21 +68,15 @@ pub fn final_entries(scans: &Scans, kind: DataKind) -> (Vec<FinalEntry>, Vec<Str
     let mut unreachable = Vec::new();
     for (node, scan) in scans {
         match scan {
-            Ok(scan) => entries.extend(scan.iter().map(|entry| {
-                FinalEntry {
-                    node: node.to_string(),
-                    key: String::from_utf8_lossy(&entry.key.0).into_owned(),
-                    value: entry.value.as_ref().map(|value| match kind {
-                        DataKind::Register | DataKind::Broadcast | DataKind::Options => decode_siblings(value),
-                        DataKind::Set | DataKind::Counter => digest(value),
-                    }),
-                    stamp: entry.stamp.0,
-                    content: entry
-                        .value
-                        .as_ref()
-                        .filter(|_| matches!(kind, DataKind::Set | DataKind::Counter))
-                        .map(shown_content),
-                }
+            Ok(scan) => entries.extend(scan.iter().map(|entry| FinalEntry {
+                node: node.to_string(),
+                key: String::from_utf8_lossy(&entry.key.0).into_owned(),
+                value: entry.value.as_ref().map(|value| match kind {
+                    DataKind::Register => decode_siblings(value),
+                    DataKind::Set | DataKind::Counter | DataKind::Broadcast | DataKind::Options => digest(value),
+                }),
+                stamp: entry.stamp.0,
+                content: entry.value.as_ref().filter(|_| kind != DataKind::Register).map(shown_content),
             })),
             Err(reason) => unreachable.push(format!("{node}: {reason}")),
         }

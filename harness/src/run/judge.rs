@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hearsay_checkers::{Case, CheckOptions, Outcome as OperationOutcome, UnknownChecker, judge};
 use hearsay_core::Conflict;
-use hearsay_workloads::Expectation;
+use hearsay_workloads::{DataKind, Expectation};
 
 use crate::plan::{Fault, Plan};
 use crate::report::{
@@ -40,8 +40,9 @@ pub fn judge_case(
 /// Where the plan has wall clocks disagree, last-write-wins may keep the earlier of two writes. The checkers that are about
 /// that ([`ABOUT_REAL_TIME`]) say so; no other one may conclude anything from which of two writes came later.
 pub fn options_of(plan: &Plan, ended: u64, checker: &str) -> CheckOptions {
-    // Under `dcc` a later write replaces only what its client has seen.
+    // Under `dcc` a later write replaces only what its client has seen; options count their changes and know no time.
     let clocks_agree = plan.cluster.conflict == Conflict::Lww
+        && plan.workload.kind() != DataKind::Options
         && !plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Clock { .. }));
     CheckOptions {
         real_time_writes: clocks_agree || ABOUT_REAL_TIME.contains(&checker),

@@ -34,7 +34,7 @@ pub(super) fn publish(kind: DataKind, key: &str, value: u64) -> ClientRequest {
 }
 
 /// The request for all that a node has.
-pub fn news_of_node(kind: DataKind) -> ClientRequest {
+pub(super) fn news_of_node(kind: DataKind) -> ClientRequest {
     match kind {
         DataKind::Broadcast => ClientRequest::Deliveries { after: 0, limit: ALL },
         _ => ClientRequest::Options { after: None, limit: ALL },
@@ -100,7 +100,8 @@ pub fn entries_of_node(node: NodeId, response: ClientResponse) -> Result<Vec<Loc
         ClientResponse::Options { options, more: false } => options
             .into_iter()
             .map(|row| LocalEntry {
-                key: Key(row.name.into_bytes()),
+                // As clients call the shared ones.
+                key: Key(row.name.trim_start_matches("schema.").as_bytes().to_vec()),
                 stamp: WallTime(row.option.version << 16 | u64::from(row.option.origin.0)),
                 value: Some(Value(row.option.value.into_bytes())),
             })
