@@ -47,6 +47,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod traffic;
 mod types;
 
 pub use api::{
@@ -62,4 +63,5 @@ pub use planted::Bug;
 pub use planted::Planted;
 pub use replica::Replica;
 pub use store_codec::{stored_key, stored_version};
+pub use traffic::{MessageKind, SentTraffic};
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};

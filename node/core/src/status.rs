@@ -52,6 +52,10 @@ impl Replica {
             records += queued;
             bytes += queued_bytes;
         }
+        for (replica, (records, bytes)) in &self.coordinator.repaired {
+            counters.insert(format!("read_repairs_to_{replica}"), *records);
+            counters.insert(format!("read_repair_bytes_to_{replica}"), *bytes);
+        }
         counters.extend([("hints_pending".into(), records), ("hints_pending_bytes".into(), bytes)]);
         StatusReport {
             node: self.identity,
