@@ -80,6 +80,17 @@ tests! {
     hint_removed_unsent = HintRemovedUnsent,
     hint_ack_removes_newer = HintAckRemovesNewer,
     hint_keeps_oldest = HintKeepsOldest,
+    broadcast_delivered_twice = BroadcastDeliveredTwice,
+    exchange_never_started = ExchangeNeverStarted,
+    missing_without_timer = MissingWithoutTimer,
+    new_neighbour_hears_nothing = NewNeighbourHearsNothing,
+    lost_peers_forgotten = LostPeersForgotten,
+    options_share_a_version = OptionsShareAVersion,
+    roots_count_records = RootsCountRecords,
+    split_drops_tail = SplitDropsTail,
+    failure_not_refuted = FailureNotRefuted,
+    metadata_never_exchanged = MetadataNeverExchanged,
+    options_not_durable = OptionsNotDurable,
 }
 
 /// What is left of its campaign is small, replays, and does not fail without the bug.
