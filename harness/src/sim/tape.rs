@@ -291,6 +291,9 @@ impl Tape {
                     | ClientRequest::Repair
                     | ClientRequest::Publish { .. }
                     | ClientRequest::Deliveries { .. }
+                    | ClientRequest::Members { .. }
+                    | ClientRequest::Options { .. }
+                    | ClientRequest::SetOption { .. }
                     | ClientRequest::LocalScan { .. }
                     | ClientRequest::Locate { .. } => false,
                 };
@@ -356,7 +359,7 @@ impl Tape {
 
     fn says(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) -> Vec<Say> {
         match message {
-            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) => Vec::new(),
+            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) | PeerMessage::Metadata(_) => Vec::new(),
             PeerMessage::Write { operation, key, version }
             | PeerMessage::StandInWrite { operation, key, version, .. }
                 if self.keys.contains(key) =>

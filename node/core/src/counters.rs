@@ -123,4 +123,6 @@ counters! {
     messages_invalid,
     /// Entries of the store at boot that this node does not replicate, left alone.
     recovered_not_owned,
+    /// Times that this node went on with other options.
+    options_applied,
 }

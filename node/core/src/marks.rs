@@ -192,6 +192,16 @@ marks! {
     ExchangeIgnored = "exchange_ignored", Faults;
     /// An exchange of bitmap version vectors needed a full comparison first.
     ExchangeCompares = "exchange_compares", Faults;
+
+    // Metadata.
+    /// A node went on with other options of the cluster.
+    OptionApplied = "option_applied", Faults;
+    /// An exchange of digests brought what the broadcast of a change had not.
+    MetadataExchanged = "metadata_exchanged", Faults;
+    /// A node heard of itself what it had not said, and raised its incarnation.
+    IncarnationRaised = "incarnation_raised", Faults;
+    /// Members came or went by the metadata.
+    MembersChanged = "members_changed", Strangers;
 }
 
 /// How often each branch was taken.

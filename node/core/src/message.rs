@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::causal::CausalMessage;
 use crate::dissemination::DisseminationMessage;
+use crate::metadata::MetadataMessage;
 use crate::{Key, KeyBound, KeyRange, NodeId, Version};
 
 /// Names one piece of work of a coordinator; unique for the life of that coordinator's process, and drawn so that a
@@ -111,6 +112,8 @@ pub enum PeerMessage {
     Causal(CausalMessage),
     /// Dissemination: broadcasts and the overlay they travel on. Control lane.
     Dissemination(DisseminationMessage),
+    /// Cluster metadata: the exchange of digests. Control lane.
+    Metadata(MetadataMessage),
 }
 
 /// What a replica answers to a scan.

@@ -131,6 +131,11 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::OptionsShareAVersion,
     Bug::RootsCountRecords,
     Bug::SplitDropsTail,
+    Bug::ForeignIncarnation,
+    Bug::IncarnationNotDurable,
+    Bug::FailureNotRefuted,
+    Bug::MetadataNeverExchanged,
+    Bug::OptionsNotDurable,
 ];
 
 #[cfg(feature = "planted-bugs")]
@@ -261,6 +266,16 @@ bugs! {
     RootsCountRecords = "roots-count-records",
     /// the last of several messages that records are split into is not sent
     SplitDropsTail = "split-drops-tail",
+    /// a member that is heard again gets its incarnation raised by whoever hears it
+    ForeignIncarnation = "foreign-incarnation",
+    /// a raised incarnation is announced and not written to the disk
+    IncarnationNotDurable = "incarnation-not-durable",
+    /// a node that others hold for dead does not contradict
+    FailureNotRefuted = "failure-not-refuted",
+    /// digests of the metadata are never exchanged
+    MetadataNeverExchanged = "metadata-never-exchanged",
+    /// options are kept in memory only
+    OptionsNotDurable = "options-not-durable",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

@@ -39,6 +39,7 @@ use crate::dissemination::DisseminationInput;
 use crate::failure_detector::{FULL_MESH_MAX, FailureDetector, Round, Traffic};
 use crate::hints::{HandOver, HintQueues};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
+use crate::metadata_host::MetadataHost;
 use crate::repair::Repair;
 use crate::ring::Ring;
 use crate::rng::sub_stream;
@@ -81,6 +82,8 @@ pub struct Replica {
     pub(crate) catching_up_from: BTreeSet<NodeId>,
     /// Broadcasts, if the cluster has them.
     pub(crate) broadcast: Option<Box<BroadcastHost>>,
+    /// Cluster metadata, if the cluster has it.
+    pub(crate) metadata: Option<Box<MetadataHost>>,
     /// The clocks of the input being handled.
     pub(crate) now: Now,
     /// The output being made.
@@ -214,6 +217,7 @@ impl Replica {
             hints,
             hand_over: HandOver::default(),
             broadcast: None,
+            metadata: None,
             timers: Timers::default(),
             counters,
             now,
@@ -249,6 +253,10 @@ impl Replica {
             replica.carry_out_dissemination(&mut host, effects);
             replica.broadcast = Some(host);
         }
+        let host = MetadataHost::start(&replica.config, planted, identity, content.metadata, &seed, now);
+        if let Some((host, effects)) = host {
+            replica.start_metadata(host, effects);
+        }
         // The first heartbeats go out at once, so that the driver makes the links; later ones at a phase of their own, so that
         // nodes started together do not speak together.
         replica.send_heartbeats();
@@ -272,6 +280,7 @@ impl Replica {
             Input::Deadline => self.on_deadline(),
             Input::Link { peer, state } => self.on_link(peer, state),
         }
+        self.publish_failures();
         core::mem::take(&mut self.output)
     }
 
@@ -282,7 +291,8 @@ impl Replica {
 
     /// When to call `handle` with [`Input::Deadline`] at the latest.
     pub fn next_deadline(&self) -> Option<Time> {
-        [self.timers.next(), self.sync.next_deadline(), self.dissemination_deadline()].into_iter().flatten().min()
+        let sync = self.sync.next_deadline();
+        [self.timers.next(), sync, self.dissemination_deadline(), self.metadata_deadline()].into_iter().flatten().min()
     }
 
     /// Whether this node answers replica reads.
@@ -348,6 +358,9 @@ impl Replica {
             ClientRequest::Repair => return self.begin_repair(request_id),
             ClientRequest::Publish { payload } => self.publish(payload),
             ClientRequest::Deliveries { after, limit } => self.deliveries(after, limit),
+            ClientRequest::Members { after, limit } => self.known_members(after, limit),
+            ClientRequest::Options { after, limit } => self.known_options(after.as_deref(), limit),
+            ClientRequest::SetOption { name, value } => self.set_option(&name, &value),
             ClientRequest::Status => ClientResponse::Status(self.status()),
             ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
             ClientRequest::LocalScan { limit: 0, .. } => {
@@ -380,7 +393,7 @@ impl Replica {
         let traffic = Traffic::of(&message);
         self.detector.on_heard(from, traffic, self.now.time, &mut self.counters, &mut self.output.events);
         let of_other_policy = match &message {
-            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) => false,
+            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) | PeerMessage::Metadata(_) => false,
             PeerMessage::Causal(_) => self.dcc.is_none(),
             _ => self.dcc.is_some(),
         };
@@ -415,6 +428,7 @@ impl Replica {
             }
             PeerMessage::Merge { operation, entries } => self.on_merge(from, operation, entries),
             PeerMessage::Dissemination(message) => self.on_dissemination_message(from, message),
+            PeerMessage::Metadata(message) => self.on_metadata_message(from, message),
             PeerMessage::MergeAck { operation, foreign } => self.on_merge_ack(from, operation, &foreign),
             PeerMessage::Scan { operation, range, limit } => self.on_scan(from, operation, &range, limit),
             PeerMessage::ScanReply { operation, from: begin, answer } => {
@@ -514,6 +528,9 @@ impl Replica {
         }
         if self.dissemination_deadline().is_some_and(|at| at <= self.now.time) {
             self.on_dissemination(DisseminationInput::Deadline);
+        }
+        if self.metadata_deadline().is_some_and(|at| at <= self.now.time) {
+            self.on_metadata_deadline();
         }
     }
 

@@ -325,6 +325,12 @@ impl TestCluster {
     }
 
     /// What a node's disk keeps for another.
+    pub(super) fn metadata_on_disk(&self, node: NodeId) -> Vec<(crate::metadata::Name, crate::metadata::Record)> {
+        let entries = self.nodes[&node].disk.entries.iter().filter(|(key, _)| key.first() == Some(&b'g'));
+        let entries = entries.map(|(key, value)| (key.clone(), value.clone())).collect();
+        store_codec::decode(RecoveredState { entries }, Conflict::Lww).expect("own entries").metadata
+    }
+
     pub(super) fn kept_on_disk(&self, node: NodeId, owner: NodeId, key: &Key) -> Option<Version> {
         let store_key = store_codec::hint_key(owner, key);
         let value = self.nodes[&node].disk.entries.get(&store_key)?;
@@ -726,6 +732,7 @@ fn kind(message: &PeerMessage) -> &'static str {
         PeerMessage::ScanReply { .. } => "scan_reply",
         PeerMessage::Causal(_) => "causal",
         PeerMessage::Dissemination(_) => "dissemination",
+        PeerMessage::Metadata(_) => "metadata",
     }
 }
 

@@ -167,9 +167,10 @@ macro_rules! tests {
             use crate::causal::{exchange_tests, model_tests};
             use crate::dissemination::tests::planted;
             use crate::metadata::planted_tests;
+            use crate::tests::metadata::planted as metadata;
             let here = [$(Bug::$bug),+, exchange_tests::PLANTED];
             for bug in Bug::WITHOUT_CAMPAIGN {
-                let lists = [model_tests::PLANTED, planted::PLANTED, planted_tests::PLANTED];
+                let lists = [model_tests::PLANTED, planted::PLANTED, planted_tests::PLANTED, metadata::PLANTED];
                 let elsewhere = lists.iter().any(|list| list.contains(bug));
                 assert!(elsewhere || here.contains(bug), "{}", bug.name());
             }
