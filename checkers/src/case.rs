@@ -108,6 +108,53 @@ pub struct FinalState {
     pub entries: Vec<FinalEntry>,
     /// Nodes that could not be looked at, with the reason.
     pub unreachable: Vec<String>,
+    /// What every node said of itself then; empty: nobody was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<FinalNode>,
+}
+
+/// What one node said of itself at the end. Counts are those of its last process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FinalNode {
+    /// Such as `n3`.
+    pub node: String,
+    /// Writes that it keeps for other nodes; `None`: it did not say.
+    pub hints_pending: Option<u64>,
+    /// Writes that it ever kept for other nodes.
+    pub hints_kept: Option<u64>,
+    /// Its dot log, where it has one.
+    pub dot_log: Option<DotLog>,
+    /// What it found when it compared itself with its neighbours twice in a row; `None`: it did not, or not to the end.
+    pub second_exchange: Option<SecondExchange>,
+}
+
+/// The log of dots that other replicas may lack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DotLog {
+    /// Dots in it.
+    pub dots: u64,
+    /// Most that it may hold.
+    pub limit: u64,
+    /// Dots that its process saw: that it made, or received.
+    pub seen: u64,
+    /// Dots dropped because the log was full.
+    pub dropped: u64,
+}
+
+/// The second of two comparisons in a row with all neighbours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondExchange {
+    /// Neighbours it was made with.
+    pub peers: u64,
+    /// Neighbours that it was not finished with.
+    pub left_out: u64,
+    /// Ranges compared.
+    pub ranges_compared: u64,
+    /// Ranges that differed.
+    pub ranges_differing: u64,
+    /// Keys sent and received.
+    pub keys_moved: u64,
 }
 
 /// What one node stored under one key.

@@ -29,7 +29,9 @@
 
 use crate::import::{Format, ImportOptions, read_recording};
 use crate::transactions::notation;
-use crate::{Case, Event, EventType, FaultWindow, FinalEntry, FinalState, Function, History, Phase, ProcessId};
+use crate::{
+    Case, Event, EventType, FaultWindow, FinalEntry, FinalNode, FinalState, Function, History, Phase, ProcessId,
+};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -65,6 +67,9 @@ pub fn case(text: &str) -> Result<Case, String> {
                 case.faults.push(FaultWindow { id: (*id).to_owned(), name: (*id).to_owned(), from, to });
             }),
             ["final", words @ ..] => final_line(case.final_state.get_or_insert_default(), words),
+            ["ended", ..] => serde_json::from_str::<FinalNode>(line.trim_start_matches("ended"))
+                .map(|node| case.final_state.get_or_insert_default().nodes.push(node))
+                .map_err(|error| error.to_string()),
             ["unreachable", node] => {
                 case.final_state.get_or_insert_default().unreachable.push((*node).to_owned());
                 Ok(())

@@ -37,7 +37,7 @@ mod version_story;
 mod zones;
 
 pub use applicable::{applicable, models_of};
-pub use case::{Case, FaultWindow, FinalEntry, FinalState, Phase};
+pub use case::{Case, DotLog, FaultWindow, FinalEntry, FinalNode, FinalState, Phase, SecondExchange};
 pub use history::{
     Event, EventType, Function, History, HistoryBuilder, HistoryError, Items, OpIndex, Operation, Outcome, ProcessId,
     ReadError, read_jsonl,

@@ -4,9 +4,9 @@ use thiserror::Error;
 
 use crate::models::{
     acknowledged_writes, availability, bank, broadcast, causal, causal_convergence, causal_memory, convergence,
-    counter, linearizable, long_fork, monotonic_quorum_reads, monotonic_reads, monotonic_writes, pram, queue,
-    read_your_writes, regular, removals, safe, scans, sequential, set, set_full, staleness, total_queue, two_atomic,
-    unique_ids, views, writes_follow_reads,
+    counter, dot_log_bounded, hints_drained, linearizable, long_fork, monotonic_quorum_reads, monotonic_reads,
+    monotonic_writes, pram, queue, read_your_writes, regular, removals, safe, scans, second_exchange_empty, sequential,
+    set, set_full, staleness, total_queue, two_atomic, unique_ids, views, writes_follow_reads,
 };
 use crate::transactions::{Level, checker::checker};
 use crate::{Case, CheckOptions, Verdict};
@@ -132,6 +132,24 @@ const CHECKERS: &[Checker] = &[
         meaning: "Enough operations succeed while no fault is in force, and outages stay within bounds.",
         source: "Kingsbury, Jepsen: checker/stats and checker/perf",
         check: availability::check,
+    },
+    Checker {
+        name: hints_drained::NAME,
+        meaning: "At the end no node keeps writes for another any more.",
+        source: "DeCandia et al., Dynamo, 2007, section 4.6 (hinted handoff)",
+        check: hints_drained::check,
+    },
+    Checker {
+        name: dot_log_bounded::NAME,
+        meaning: "At the end next to nothing is left in the dot logs: they are pruned by what others are known to have.",
+        source: "Goncalves et al., DottedDB, 2017 (bitmap version vectors)",
+        check: dot_log_bounded::check,
+    },
+    Checker {
+        name: second_exchange_empty::NAME,
+        meaning: "Of two comparisons of all replicas in a row, without load, the second finds no difference.",
+        source: "Demers et al., Epidemic algorithms, 1987; DeCandia et al., Dynamo, 2007, section 4.7 (Merkle trees)",
+        check: second_exchange_empty::check,
     },
     Checker {
         name: set::NAME,

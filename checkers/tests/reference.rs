@@ -449,6 +449,7 @@ fn acknowledged_writes_agree() {
                     deadline: 2,
                     entries: entries.to_vec(),
                     unreachable: Vec::new(),
+                    nodes: Vec::new(),
                 };
                 let case = Case { history: history.clone(), final_state: Some(final_state), ..Case::default() };
                 let options = CheckOptions { real_time_writes: real_time, ..CheckOptions::default() };

@@ -86,6 +86,7 @@ fn stays_near_linear(operations: u64, keys: u64, clients: u64, deletes: bool) {
         deadline: 1,
         entries: entries.collect(),
         unreachable: Vec::new(),
+        nodes: Vec::new(),
     };
     let mut case = Case { history, final_state: Some(final_state), ..Case::default() };
     for checker in checkers() {

@@ -24,4 +24,4 @@ pub use news::{NEWS, NewsSpec};
 pub use register::{Hot, KeyChoice, Mix, RegisterSpec};
 pub use scan::ScanSpec;
 pub use stream::stream;
-pub use workload::{DataKind, GeneratedOperation, OPERATIONS_MAX, WorkloadSpec};
+pub use workload::{DataKind, END_CHECKERS, GeneratedOperation, OPERATIONS_MAX, WorkloadSpec};

@@ -25,6 +25,9 @@ pub enum WorkloadSpec {
     Options(NewsSpec),
 }
 
+/// Checkers of what the nodes say of themselves at the end, whatever the workload. Nothing is asked where none is expected.
+pub const END_CHECKERS: &[&str] = &["hints-drained", "dot-log-bounded", "second-exchange-empty"];
+
 /// What is kept under a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DataKind {

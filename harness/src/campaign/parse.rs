@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hearsay_core::{ClusterConfig, Conflict, Detection, Hints, NodeId, ReadRepair};
-use hearsay_workloads::{Expectation, OPERATIONS_MAX, WorkloadSpec};
+use hearsay_workloads::{END_CHECKERS, Expectation, OPERATIONS_MAX, WorkloadSpec};
 
 use super::keys::{CAMPAIGN_KEYS, CLUSTER_KEYS, PHASES_KEYS};
 use super::mistakes::{Mistake, Mistakes, Place};
@@ -348,6 +348,7 @@ fn read_expectations(
         let expectation = reader.word(value, &checker.name, &words(), |word| word.parse().ok());
         if let Some(workload) = workload
             && !checkers.contains(&checker.name.as_str())
+            && !END_CHECKERS.contains(&checker.name.as_str())
         {
             let what = format!("the workload {} has no checker `{}`", workload.name(), checker.name);
             let mistake = Mistake::new(checker.place, what).allowed(join(checkers.iter().copied()));

@@ -19,6 +19,8 @@ use super::proof::Statuses;
 
 /// Longest wait for a connection or an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Longest wait for a repair that compares everything.
+const REPAIR_TIMEOUT: Duration = Duration::from_secs(20);
 /// Looks at a wall clock, of which one counts.
 const CLOCK_LOOKS: u32 = 3;
 /// Entries asked for at a time.
@@ -88,6 +90,14 @@ impl Observer {
         Ok(best.expect("there is at least one look"))
     }
 
+    /// Has a node compare everything with its neighbours, and repair.
+    ///
+    /// # Errors
+    /// It gave no answer, as a sentence.
+    pub async fn repair(&self, node: NodeId) -> Result<ClientResponse, String> {
+        self.ask_within(node, &ClientRequest::Repair, REPAIR_TIMEOUT).await
+    }
+
     /// What every node stores itself (of news: has), asked at once.
     pub async fn scans(&self, kind: DataKind) -> Scans {
         let asked = self.nodes.keys().map(|&node| async move {
@@ -133,6 +143,15 @@ impl Observer {
     }
 
     async fn ask(&self, node: NodeId, request: &ClientRequest) -> Result<ClientResponse, String> {
+        self.ask_within(node, request, ANSWER_TIMEOUT).await
+    }
+
+    async fn ask_within(
+        &self,
+        node: NodeId,
+        request: &ClientRequest,
+        timeout: Duration,
+    ) -> Result<ClientResponse, String> {
         let observed = self.nodes.get(&node).expect("only members are asked");
         // Held while connecting, so that two questions make one connection.
         let mut held = observed.connection.lock().await;
@@ -144,7 +163,7 @@ impl Observer {
             }
         };
         drop(held);
-        let answer = connection.request(request, ANSWER_TIMEOUT).await;
+        let answer = connection.request(request, timeout).await;
         if answer.is_err() {
             *observed.connection.lock().await = None;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalState, History, Phase};
+use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalNode, FinalState, History, Phase};
 use hearsay_core::{ClientRequest, ClientResponse, Event as NodeEvent, LocalEntry, NodeId};
 
 use crate::plan::Plan;
@@ -12,6 +12,7 @@ use crate::report::marks::by_name;
 use crate::report::{ProblemKind, RunReport, Simulation};
 use crate::run::client::{entries_of_node, looks_at_node};
 use crate::run::convergence::{Scans, differing, final_entries, keeps, kept};
+use crate::run::end_state;
 use crate::run::execute::{Ran, SCAN_INTERVAL, phases_until, tombstones_collected};
 use crate::run::final_reads::reads;
 use crate::run::judge::judged_report;
@@ -35,6 +36,9 @@ const READY_LOOK: u64 = 20 * MILLISECOND;
 const SAMPLE_INTERVAL_PER_NODE: u64 = MILLISECOND;
 /// Entries asked of a node at a time.
 const SCAN_PAGE: u32 = 1_000;
+/// Longest wait for a repair that compares everything, and between two looks at it.
+const REPAIR_WITHIN: u64 = 20 * SECOND;
+const REPAIR_LOOK: u64 = 10 * MILLISECOND;
 
 /// When the harness around the world acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,9 +344,40 @@ impl Run<'_> {
                 return None;
             }
         };
+        let nodes = self.end_state(converged_after.is_some());
         let (entries, unreachable) = final_entries(&scans, self.plan.workload.kind());
         let replication = u64::from(cluster.replication);
-        Some(FinalState { replication, converged_after, deadline, entries, unreachable })
+        Some(FinalState { replication, converged_after, deadline, entries, unreachable, nodes })
+    }
+
+    /// What the nodes say of themselves at the end, where somebody wants to know.
+    fn end_state(&mut self, is_equal: bool) -> Vec<FinalNode> {
+        if !end_state::is_asked(self.plan) {
+            return Vec::new();
+        }
+        let mut second = BTreeMap::new();
+        for &node in self.plan.cluster.members.iter().filter(|_| is_equal && end_state::compares_twice(self.plan)) {
+            if self.repair(node).is_some()
+                && let Some(answer) = self.repair(node)
+            {
+                second.extend(end_state::second_exchange(&answer).map(|second| (node, second)));
+            }
+        }
+        let statuses = self.nemesis.statuses(&mut self.world);
+        end_state::final_nodes(self.plan, &statuses, &second)
+    }
+
+    /// Has a node compare everything with its neighbours, and repair; `None`: it did not answer in time.
+    fn repair(&mut self, node: NodeId) -> Option<ClientResponse> {
+        let asked = self.world.examine(node, ClientRequest::Repair)?;
+        let until = self.world.now() + REPAIR_WITHIN;
+        loop {
+            let answer = self.world.take_examined(node, asked);
+            if answer.is_some() || self.world.now() >= until || self.world.died().is_some() {
+                return answer;
+            }
+            self.pass_until(self.world.now() + REPAIR_LOOK);
+        }
     }
 
     fn final_reads(&mut self, ran: &mut Ran) {
