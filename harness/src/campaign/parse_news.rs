@@ -116,6 +116,9 @@ pub(super) fn read_news(
         key_life_ms: 0,
         hot: None,
         value_bytes: 0,
+        read_primaries: None,
+        write_primaries: None,
+        success_in_faults_percent: None,
         client_timeout_ms: client_timeout_ms?,
         overdue_skip_ms: OVERDUE_SKIP_DEFAULT_MS,
     };

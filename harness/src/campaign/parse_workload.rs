@@ -104,6 +104,16 @@ fn read_load(
         Some((rate_per_s, node.place))
     });
     let mix = fields.need("mix", reader).and_then(|node| read_mix(node, mix_keys, reader));
+    let has = |key: &str| keys_known.iter().any(|(known, _)| *known == key);
+    let of_registers = has("read_primaries");
+    let read_primaries =
+        if of_registers { read_primaries(fields, "read_primaries", cluster, reader) } else { Some(None) };
+    let write_primaries =
+        if of_registers { self::read_primaries(fields, "write_primaries", cluster, reader) } else { Some(None) };
+    let success_in_faults_percent = match has("success_in_faults").then(|| fields.get("success_in_faults")).flatten() {
+        Some(node) => reader.word(node, "success_in_faults", "a share in percent, 1% to 100%", parse_percent).map(Some),
+        None => Some(None),
+    };
     let read_level = read_level(fields, "read_level", cluster, reader);
     let write_level = self::read_level(fields, "write_level", cluster, reader);
     let sticky_clients = match fields.get("sticky") {
@@ -158,10 +168,35 @@ fn read_load(
         key_life_ms: key_life_ms?,
         hot: hot?,
         value_bytes: value_bytes?,
+        read_primaries: read_primaries?,
+        write_primaries: write_primaries?,
+        success_in_faults_percent: success_in_faults_percent?,
         client_timeout_ms: client_timeout_ms?,
         overdue_skip_ms: overdue_skip_ms?,
     };
     Some((spec, weights, rate_place))
+}
+
+/// `80%`.
+fn parse_percent(text: &str) -> Option<u8> {
+    let percent = text.strip_suffix('%')?.parse().ok()?;
+    (1..=100).contains(&percent).then_some(percent)
+}
+
+/// A level of the key's own replicas, which only a sloppy quorum tells from others.
+fn read_primaries(
+    fields: &Fields<'_>,
+    key: &'static str,
+    cluster: Option<&ClusterConfig>,
+    reader: &mut Reader,
+) -> Option<Option<Level>> {
+    let Some(node) = fields.get(key) else { return Some(None) };
+    if cluster.is_some_and(|cluster| !cluster.sloppy) {
+        let what = format!("{key} asks for the key's own replicas, and without cluster.sloppy there are no others");
+        reader.note(Mistake::new(node.place, what).mend("set cluster.sloppy: true, or remove it"));
+        return None;
+    }
+    read_level(fields, key, cluster, reader).map(Some)
 }
 
 fn read_hot(node: &Node, keys: Option<u32>, reader: &mut Reader) -> Option<Hot> {

@@ -32,6 +32,7 @@ mod leave;
 mod links;
 mod nemesis;
 mod node;
+mod noise;
 mod run;
 mod run_hash;
 mod settings;
