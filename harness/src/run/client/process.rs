@@ -51,6 +51,7 @@ pub enum CallError {
 
 /// What a client does next.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "made and taken at once, never kept")]
 pub enum Next {
     /// Nothing before this time, nanoseconds since the start of the run.
     Wait {
