@@ -303,7 +303,7 @@ fn another_log_and_a_number_that_was_not_written_are_refused() {
     let files = Files::of(directory.path());
     let path = directory.path().join("another");
     let another = wal_db::Wal::open(&path).unwrap();
-    another.append_and_sync(b"another's log").unwrap();
+    let _ = another.append_and_sync(b"another's log").unwrap();
     let reason = Files([files.0[0].clone(), std::fs::read(&path).unwrap()]).refused();
     assert!(reason.contains("does not begin as one"), "{reason}");
 

@@ -58,7 +58,7 @@ pub enum CallError {
 
 /// What a client does next.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "most are calls, and one is held at a time")]
+#[expect(clippy::large_enum_variant, reason = "made and taken at once, never kept")]
 pub enum Next {
     /// Nothing before this time, nanoseconds since the start of the run.
     Wait {
