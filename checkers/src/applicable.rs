@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `add` (or `broadcast`) and reads of lists or sets | set, set-full |
 //! | `add` and reads of numbers, or equal adds and no read | counter |
+//! | `add`, `remove` and reads of lists or sets | removals |
+//! | `scan` beside writes and deletes | scans |
 //! | `enqueue`, `dequeue`, `drain` | queue, total-queue |
 //! | `generate` | unique-ids |
 //! | `transfer`, or reads of maps of balances | bank |
@@ -19,13 +21,14 @@ use std::collections::BTreeSet;
 
 use crate::data::functions;
 use crate::models::{
-    bank, broadcast, counter, linearizable, long_fork, queue, set, set_full, total_queue, unique_ids, views,
+    bank, broadcast, counter, linearizable, long_fork, queue, removals, scans, set, set_full, total_queue, unique_ids,
+    views,
 };
 use crate::record::{Datum, Record, Recording};
 use crate::{Case, EventType, checkers, find};
 
 /// Models of other data types than registers.
-const OF_DATA: [&str; 10] = [
+const OF_DATA: [&str; 12] = [
     set::NAME,
     set_full::NAME,
     counter::NAME,
@@ -36,6 +39,8 @@ const OF_DATA: [&str; 10] = [
     long_fork::NAME,
     broadcast::NAME,
     views::NAME,
+    removals::NAME,
+    scans::NAME,
 ];
 
 /// Models of registers that a history of another system is judged by.
@@ -99,6 +104,13 @@ pub fn applicable(recording: &Recording) -> Vec<&'static str> {
             None if repeats(recording, "add") => &[counter::NAME],
             _ => &[set::NAME, set_full::NAME],
         });
+    }
+    if has("add") && has("remove") {
+        // The other models of sets know of no removals.
+        names = vec![removals::NAME];
+    }
+    if has("scan") {
+        names.push(scans::NAME);
     }
     if has("enqueue") || has("dequeue") {
         names.extend([queue::NAME, total_queue::NAME]);

@@ -32,6 +32,10 @@ pub struct Case {
 pub(crate) struct NoRegisters(String);
 
 impl NoRegisters {
+    fn collections() -> NoRegisters {
+        NoRegisters("This is no history of registers, but of sets or counters.".to_owned())
+    }
+
     pub(crate) fn verdict(&self, checker: &str) -> Verdict {
         Verdict::new(checker).because(Judgement::Unknown, self.0.clone())
     }
@@ -42,6 +46,7 @@ impl Case {
     pub(crate) fn registers(&self) -> Result<Cow<'_, Registers>, NoRegisters> {
         match (&self.registers, &self.recording) {
             (Some(registers), _) => Ok(Cow::Borrowed(registers)),
+            _ if self.history.has_collections => Err(NoRegisters::collections()),
             (None, Some(recording)) if self.history.operations.is_empty() => {
                 let registers = Registers::from_recording(recording);
                 registers
@@ -56,6 +61,9 @@ impl Case {
 impl Case {
     /// The history with names: as it is, or of the registers if there is none.
     pub(crate) fn named_history(&self) -> Result<Cow<'_, History>, NoRegisters> {
+        if self.history.has_collections {
+            return Err(NoRegisters::collections());
+        }
         if !self.history.operations.is_empty() || (self.recording.is_none() && self.registers.is_none()) {
             return Ok(Cow::Borrowed(&self.history));
         }
@@ -100,6 +108,53 @@ pub struct FinalState {
     pub entries: Vec<FinalEntry>,
     /// Nodes that could not be looked at, with the reason.
     pub unreachable: Vec<String>,
+    /// What every node said of itself then; empty: nobody was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<FinalNode>,
+}
+
+/// What one node said of itself at the end. Counts are those of its last process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FinalNode {
+    /// Such as `n3`.
+    pub node: String,
+    /// Writes that it keeps for other nodes; `None`: it did not say.
+    pub hints_pending: Option<u64>,
+    /// Writes that it ever kept for other nodes.
+    pub hints_kept: Option<u64>,
+    /// Its dot log, where it has one.
+    pub dot_log: Option<DotLog>,
+    /// What it found when it compared itself with its neighbours twice in a row; `None`: it did not, or not to the end.
+    pub second_exchange: Option<SecondExchange>,
+}
+
+/// The log of dots that other replicas may lack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DotLog {
+    /// Dots in it.
+    pub dots: u64,
+    /// Most that it may hold.
+    pub limit: u64,
+    /// Dots that its process saw: that it made, or received.
+    pub seen: u64,
+    /// Dots dropped because the log was full.
+    pub dropped: u64,
+}
+
+/// The second of two comparisons in a row with all neighbours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondExchange {
+    /// Neighbours it was made with.
+    pub peers: u64,
+    /// Neighbours that it was not finished with.
+    pub left_out: u64,
+    /// Ranges compared.
+    pub ranges_compared: u64,
+    /// Ranges that differed.
+    pub ranges_differing: u64,
+    /// Keys sent and received.
+    pub keys_moved: u64,
 }
 
 /// What one node stored under one key.
@@ -113,4 +168,7 @@ pub struct FinalEntry {
     pub value: Option<u64>,
     /// The stamp that the node claims, for the explanation only.
     pub stamp: u64,
+    /// What is stored, where that is no number; the value is a digest of it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
 }

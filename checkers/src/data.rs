@@ -59,7 +59,8 @@ fn combine(mut verdict: Verdict, of_keys: Vec<(Option<&Datum>, Verdict)>) -> Ver
             let key = key.map_or_else(|| "Without a key".to_owned(), |key| format!("Key {key}"));
             verdict.explanation = of_key.explanation;
             if let Some(first) = verdict.explanation.first_mut() {
-                *first = format!("{key}: {first}");
+                let all = if worst == Judgement::Holds { format!("All {keys} keys hold. ") } else { String::new() };
+                *first = format!("{all}{key}: {first}");
             }
             verdict.operations = of_key.operations;
             verdict.liveness = of_key.liveness;
@@ -74,10 +75,10 @@ fn combine(mut verdict: Verdict, of_keys: Vec<(Option<&Datum>, Verdict)>) -> Ver
     }
     verdict.count("keys", keys);
     let of = |count: u64, what: &str| format!("{count} of {keys} keys {what}.");
-    verdict.explanation.push(match worst {
-        Judgement::Violated => of(violated, if violated == 1 { "breaks the model" } else { "break the model" }),
-        Judgement::Unknown => of(unknown, "can't be judged"),
-        Judgement::Holds => format!("All {keys} keys hold."),
+    verdict.explanation.extend(match worst {
+        Judgement::Violated => Some(of(violated, if violated == 1 { "breaks the model" } else { "break the model" })),
+        Judgement::Unknown => Some(of(unknown, "can't be judged")),
+        Judgement::Holds => None,
     });
     verdict.judgement = worst;
     verdict

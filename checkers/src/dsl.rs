@@ -29,7 +29,9 @@
 
 use crate::import::{Format, ImportOptions, read_recording};
 use crate::transactions::notation;
-use crate::{Case, Event, EventType, FaultWindow, FinalEntry, FinalState, Function, History, Phase, ProcessId};
+use crate::{
+    Case, Event, EventType, FaultWindow, FinalEntry, FinalNode, FinalState, Function, History, Phase, ProcessId,
+};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -65,6 +67,9 @@ pub fn case(text: &str) -> Result<Case, String> {
                 case.faults.push(FaultWindow { id: (*id).to_owned(), name: (*id).to_owned(), from, to });
             }),
             ["final", words @ ..] => final_line(case.final_state.get_or_insert_default(), words),
+            ["ended", ..] => serde_json::from_str::<FinalNode>(line.trim_start_matches("ended"))
+                .map(|node| case.final_state.get_or_insert_default().nodes.push(node))
+                .map_err(|error| error.to_string()),
             ["unreachable", node] => {
                 case.final_state.get_or_insert_default().unreachable.push((*node).to_owned());
                 Ok(())
@@ -113,7 +118,13 @@ fn final_line(state: &mut FinalState, words: &[&str]) -> Result<(), String> {
     {
         let (key, value) = entry.split_once('=').ok_or("expected key=value, such as x=7 or x=null")?;
         let value = if value == "null" { None } else { Some(number(value)?) };
-        state.entries.push(FinalEntry { node: (*node).to_owned(), key: key.to_owned(), value, stamp: 0 });
+        state.entries.push(FinalEntry {
+            node: (*node).to_owned(),
+            key: key.to_owned(),
+            value,
+            stamp: 0,
+            content: None,
+        });
         return Ok(());
     }
     for word in words {
@@ -201,6 +212,7 @@ fn operation(line: &str) -> Result<(Event, Option<Event>), String> {
         f,
         key: key.to_owned(),
         value,
+        items: None,
         node: node.clone(),
         error: None,
     };

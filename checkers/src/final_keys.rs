@@ -10,6 +10,9 @@ use crate::explain::{at, listed, value};
 use crate::key_history::{KeyHistory, Origin};
 use crate::{Case, FinalEntry, Function, OpIndex};
 
+/// Letters of a set or counter that an explanation shows.
+const CONTENT_SHOWN: usize = 60;
+
 /// A key with all that is known about it.
 #[derive(Debug)]
 pub(crate) struct FinalKey<'c> {
@@ -38,18 +41,31 @@ pub(crate) fn final_keys<'c>(case: &'c Case, histories: &'c [KeyHistory<'c>]) ->
 impl FinalKey<'_> {
     /// `n1 and n2 hold 7, n3 holds null`; for a key without entries `no node holds it`.
     pub(crate) fn holders(&self) -> String {
-        let mut by_value: BTreeMap<Option<u64>, Vec<&str>> = BTreeMap::new();
+        let mut by_value: BTreeMap<(Option<u64>, Option<&str>), Vec<&str>> = BTreeMap::new();
         for entry in &self.entries {
-            by_value.entry(entry.value).or_default().push(&entry.node);
+            by_value.entry((entry.value, entry.content.as_deref())).or_default().push(&entry.node);
         }
         if by_value.is_empty() {
             return "no node holds it".to_owned();
         }
-        let groups = by_value.iter().rev().map(|(held, nodes)| {
-            let what = held.map_or_else(|| "a tombstone".to_owned(), |held| held.to_string());
+        let groups = by_value.iter().rev().map(|((held, content), nodes)| {
+            let what = match (held, content) {
+                (_, Some(content)) => shortened(content),
+                (Some(held), None) => held.to_string(),
+                (None, None) => "a tombstone".to_owned(),
+            };
             format!("{} {} {what}", listed(nodes), if nodes.len() == 1 { "holds" } else { "hold" })
         });
         groups.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The end of a content, where what differs was added last.
+fn shortened(content: &str) -> String {
+    let letters = content.chars().count();
+    match letters.checked_sub(CONTENT_SHOWN) {
+        None | Some(0) => format!("`{content}`"),
+        Some(left_out) => format!("`..{}`", content.chars().skip(left_out).collect::<String>()),
     }
 }
 

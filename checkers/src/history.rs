@@ -6,6 +6,7 @@
 
 mod builder;
 mod jsonl;
+mod line;
 
 use std::fmt;
 
@@ -73,6 +74,12 @@ pub enum Function {
     Write,
     /// Delete a register: it reads as `null` afterwards.
     Delete,
+    /// Add an element to a set, or a number to a counter.
+    Add,
+    /// Remove the elements of a set that were seen.
+    Remove,
+    /// Read a range of registers: all whose names begin with the key, in order, up to a limit.
+    Scan,
 }
 
 impl Function {
@@ -82,19 +89,49 @@ impl Function {
             Function::Read => "read",
             Function::Write => "write",
             Function::Delete => "delete",
+            Function::Add => "add",
+            Function::Remove => "remove",
+            Function::Scan => "scan",
         }
     }
+
+    /// The function of that name.
+    pub(crate) fn named(name: &str) -> Option<Function> {
+        [Function::Read, Function::Write, Function::Delete, Function::Add, Function::Remove, Function::Scan]
+            .into_iter()
+            .find(|function| function.as_str() == name)
+    }
+
+    /// Whether it is about one register.
+    pub fn is_of_register(self) -> bool {
+        matches!(self, Function::Read | Function::Write | Function::Delete)
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_read(self) -> bool {
+        matches!(self, Function::Read | Function::Scan)
+    }
+}
+
+/// A value that one number can't say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Items {
+    /// Elements: what a read of a set returned, or what is removed from it.
+    Numbers(Vec<u64>),
+    /// Registers with their values, in the order in which a scan returned them.
+    Rows(Vec<(String, u64)>),
 }
 
 /// A line of `history.jsonl`, in the order of the fields here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "line::EventLine", into = "line::EventLine")]
 pub struct Event {
     /// Position in the history, from 0.
     pub index: u64,
     /// Nanoseconds since the start of the run, one clock for all clients.
     pub time: u64,
     /// Type.
-    #[serde(rename = "type")]
     pub kind: EventType,
     /// Process.
     pub process: ProcessId,
@@ -103,12 +140,13 @@ pub struct Event {
     /// Register.
     pub key: String,
     /// Invocation of a write: what is written. Completion of a read: what was read, `null` for an absent register.
+    /// Of an add the element or the amount, of a read counter its value; invocation of a scan: most rows that it may return.
     pub value: Option<u64>,
+    /// In place of the value, where that is a list: the elements of a set that was read, or that are removed; the rows of a scan.
+    pub items: Option<Items>,
     /// The coordinator that was asked, such as `n3`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// Why it failed or is unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
@@ -161,6 +199,8 @@ impl Operation {
 pub struct History {
     /// By index.
     pub operations: Vec<Operation>,
+    /// Its keys are sets or counters, not registers.
+    pub has_collections: bool,
     /// What a reader of the verdict should know about the recording, in sentences: that it was cut off, for example.
     pub notes: Vec<String>,
 }

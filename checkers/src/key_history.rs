@@ -45,7 +45,8 @@ pub(crate) fn by_key(history: &History) -> Vec<KeyHistory<'_>> {
     let operations = history.operations.as_slice();
     assert!(u32::try_from(operations.len()).is_ok(), "a history of 2^32 operations or more is not supported");
     let mut keys: BTreeMap<&str, KeyHistory<'_>> = BTreeMap::new();
-    for (position, operation) in operations.iter().enumerate() {
+    let of_registers = operations.iter().enumerate().filter(|(_, operation)| operation.f.is_of_register());
+    for (position, operation) in of_registers {
         let key = keys.entry(&operation.key).or_insert_with(|| KeyHistory {
             key: &operation.key,
             operations,
@@ -61,6 +62,7 @@ pub(crate) fn by_key(history: &History) -> Vec<KeyHistory<'_>> {
             (Function::Delete, Outcome::Ok | Outcome::Info) => &mut key.deletes,
             (Function::Read, Outcome::Ok) => &mut key.reads,
             (Function::Delete | Function::Read, _) => continue,
+            (Function::Add | Function::Remove | Function::Scan, _) => unreachable!("operations on registers only"),
         }
         .push(position as u32);
     }

@@ -80,9 +80,9 @@ mod version_story;
 mod zones;
 
 pub use applicable::{applicable, models_of};
-pub use case::{Case, FaultWindow, FinalEntry, FinalState, Phase};
+pub use case::{Case, DotLog, FaultWindow, FinalEntry, FinalNode, FinalState, Phase, SecondExchange};
 pub use history::{
-    Event, EventType, Function, History, HistoryBuilder, HistoryError, OpIndex, Operation, Outcome, ProcessId,
+    Event, EventType, Function, History, HistoryBuilder, HistoryError, Items, OpIndex, Operation, Outcome, ProcessId,
     ReadError, read_jsonl,
 };
 pub use lattice::{Lattice, Standing, strongest};

@@ -152,7 +152,8 @@ fn bar(operation: &Operation) -> Bar {
         Function::Read if operation.outcome != Outcome::Ok => format!("read {}", operation.key),
         Function::Read => format!("read {} = {value}", operation.key),
         Function::Write => format!("write {} = {value}", operation.key),
-        Function::Delete => format!("delete {}", operation.key),
+        Function::Add => format!("add {} + {value}", operation.key),
+        f @ (Function::Delete | Function::Remove | Function::Scan) => format!("{} {}", f.as_str(), operation.key),
     };
     Bar {
         index: operation.index,

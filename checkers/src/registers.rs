@@ -103,7 +103,8 @@ impl Registers {
         );
         let mut keys = Interner::default();
         let mut sessions = Sessions::default();
-        let ops = history.operations.iter().map(|operation| RegisterOp {
+        let of_registers = history.operations.iter().filter(|operation| operation.f.is_of_register());
+        let ops = of_registers.map(|operation| RegisterOp {
             invoked: operation.invoked,
             completed: operation.completed.unwrap_or(OPEN),
             value: operation.value.unwrap_or_default(),
@@ -164,7 +165,7 @@ impl Registers {
             }
         });
         let operations = operations.collect();
-        Ok(History { operations, notes: self.notes.clone() })
+        Ok(History { operations, has_collections: false, notes: self.notes.clone() })
     }
 
     /// Name of the key of an operation.

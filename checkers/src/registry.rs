@@ -4,9 +4,9 @@ use thiserror::Error;
 
 use crate::models::{
     acknowledged_writes, availability, bank, broadcast, causal, causal_convergence, causal_memory, convergence,
-    counter, linearizable, long_fork, monotonic_quorum_reads, monotonic_reads, monotonic_writes, pram, queue,
-    read_your_writes, regular, safe, sequential, set, set_full, staleness, total_queue, two_atomic, unique_ids, views,
-    writes_follow_reads,
+    counter, dot_log_bounded, hints_drained, linearizable, long_fork, monotonic_quorum_reads, monotonic_reads,
+    monotonic_writes, pram, queue, read_your_writes, regular, removals, safe, scans, second_exchange_empty, sequential,
+    set, set_full, staleness, total_queue, two_atomic, unique_ids, views, writes_follow_reads,
 };
 use crate::transactions::{Level, checker::checker};
 use crate::{Case, CheckOptions, Verdict};
@@ -134,6 +134,24 @@ const CHECKERS: &[Checker] = &[
         check: availability::check,
     },
     Checker {
+        name: hints_drained::NAME,
+        meaning: "At the end no node keeps writes for another any more.",
+        source: "DeCandia et al., Dynamo, 2007, section 4.6 (hinted handoff)",
+        check: hints_drained::check,
+    },
+    Checker {
+        name: dot_log_bounded::NAME,
+        meaning: "At the end next to nothing is left in the dot logs: they are pruned by what others are known to have.",
+        source: "Goncalves et al., DottedDB, 2017 (bitmap version vectors)",
+        check: dot_log_bounded::check,
+    },
+    Checker {
+        name: second_exchange_empty::NAME,
+        meaning: "Of two comparisons of all replicas in a row, without load, the second finds no difference.",
+        source: "Demers et al., Epidemic algorithms, 1987; DeCandia et al., Dynamo, 2007, section 4.7 (Merkle trees)",
+        check: second_exchange_empty::check,
+    },
+    Checker {
         name: set::NAME,
         meaning: "At the end a set holds every element whose add was acknowledged, and nothing that nobody added.",
         source: "Kingsbury, Jepsen: checker/set",
@@ -144,6 +162,18 @@ const CHECKERS: &[Checker] = &[
         meaning: "An element that is known to be in a set stays there, once.",
         source: "Kingsbury, Jepsen: checker/set-full",
         check: set_full::check,
+    },
+    Checker {
+        name: removals::NAME,
+        meaning: "What was added to a set is there until its removal begins, and never again after that was acknowledged.",
+        source: "Shapiro et al., Conflict-free replicated data types, 2011 (observed-remove set)",
+        check: removals::check,
+    },
+    Checker {
+        name: scans::NAME,
+        meaning: "A scan returns what reads of each register in its range could have, in order, none left out.",
+        source: "Petrov, Database Internals, 2019, chapter 12 (short-read protection); Lamport, On interprocess communication, 1986",
+        check: scans::check,
     },
     Checker {
         name: counter::NAME,

@@ -156,6 +156,7 @@ fn past(story: &mut Story, operation: &Operation, key: &str) -> String {
         Function::Read => format!("read {what} ({index})"),
         Function::Write => format!("wrote {what} ({index})"),
         Function::Delete => format!("deleted {key} ({index})"),
+        other => unreachable!("{} is of no register", other.as_str()),
     }
 }
 
@@ -198,6 +199,7 @@ fn tell_real_time_visits(graph: &VersionGraph<'_>, story: &mut Story, edge: &Edg
         Function::Read => format!("had read {} by {end}", value(over.value)),
         Function::Write => format!("wrote {}, acknowledged at {end}", value(over.value)),
         Function::Delete => format!("deleted {}, acknowledged at {end}", graph.history.key),
+        other => unreachable!("{} is of no register", other.as_str()),
     };
     let did = did(graph, after);
     format!("{} {over_did} ({over_index}), then {who}, from {begin} on, {did} ({after_index})", over.process)
@@ -209,6 +211,7 @@ fn did(graph: &VersionGraph<'_>, operation: &Operation) -> String {
         Function::Read => format!("read {}", value(operation.value)),
         Function::Write => format!("wrote {}", value(operation.value)),
         Function::Delete => format!("deleted {}", graph.history.key),
+        other => unreachable!("{} is of no register", other.as_str()),
     }
 }
 

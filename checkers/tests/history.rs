@@ -154,6 +154,7 @@ fn events_alone_are_checked_too() {
         f: Function::Read,
         key: "k".to_owned(),
         value: None,
+        items: None,
         node: None,
         error: None,
     };

@@ -64,6 +64,7 @@ fn text(history: &History) -> String {
             Function::Read => "r",
             Function::Write => "w",
             Function::Delete => "d",
+            other => unreachable!("{other:?} is of no register"),
         };
         let value = op.value.map_or("null".to_owned(), |value| value.to_string());
         let end = op.completed.map_or(String::new(), |end| end.to_string());
@@ -109,7 +110,7 @@ fn is_linearizable(history: &History) -> bool {
     }
     let operations = history.operations.iter().filter(|op| match op.f {
         Function::Read => op.outcome == Outcome::Ok,
-        Function::Write | Function::Delete => op.outcome != Outcome::Fail,
+        _ => op.outcome != Outcome::Fail,
     });
     take_next(&operations.collect::<Vec<_>>(), 0, None, &mut BTreeSet::new())
 }
@@ -234,7 +235,7 @@ fn history(steps: &[Step], deletes: bool) -> History {
             }
             Function::Delete => None,
             Function::Read if returned == 7 => Some(written + 1),
-            Function::Read => Some(written.saturating_sub(returned as u64)).filter(|value| *value > 0),
+            _ => Some(written.saturating_sub(returned as u64)).filter(|value| *value > 0),
         };
         let begin = clocks[client] + pause;
         let end = begin + length;
@@ -247,6 +248,7 @@ fn history(steps: &[Step], deletes: bool) -> History {
             f,
             key: "k".to_owned(),
             value,
+            items: None,
             node: None,
             error: None,
         };
@@ -383,7 +385,7 @@ fn atomic(steps: &[Step], deletes: bool) -> History {
         match operation.f {
             Function::Read if operation.outcome == Outcome::Ok => operation.value = current,
             Function::Read => {}
-            Function::Write | Function::Delete => current = operation.value,
+            _ => current = operation.value,
         }
     }
     history
@@ -440,6 +442,7 @@ fn acknowledged_writes_agree() {
                     key: "k".to_owned(),
                     value: held,
                     stamp: 0,
+                    content: None,
                 });
                 let final_state = FinalState {
                     replication: 3,
@@ -447,6 +450,7 @@ fn acknowledged_writes_agree() {
                     deadline: 2,
                     entries: entries.to_vec(),
                     unreachable: Vec::new(),
+                    nodes: Vec::new(),
                 };
                 let case = Case { history: history.clone(), final_state: Some(final_state), ..Case::default() };
                 let options = CheckOptions { real_time_writes: real_time, ..CheckOptions::default() };

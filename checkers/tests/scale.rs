@@ -34,6 +34,7 @@ fn events(operations: u64, keys: u64, clients: u64, deletes: bool) -> (Vec<Event
             f,
             key: format!("k{key}"),
             value,
+            items: None,
             node: Some(format!("n{}", client % 5 + 1)),
             error: None,
         };
@@ -70,7 +71,13 @@ fn stays_near_linear(operations: u64, keys: u64, clients: u64, deletes: bool) {
     let history = read_jsonl(text.as_slice()).unwrap();
     assert_eq!(history, History::from_events(events).unwrap());
     let entries = registers.iter().zip(0..).flat_map(|(value, key)| {
-        let entry = move |node: &str| FinalEntry { node: node.into(), key: format!("k{key}"), value: *value, stamp: 0 };
+        let entry = move |node: &str| FinalEntry {
+            node: node.into(),
+            key: format!("k{key}"),
+            value: *value,
+            stamp: 0,
+            content: None,
+        };
         ["n1", "n2", "n3"].map(entry)
     });
     let final_state = FinalState {
@@ -79,6 +86,7 @@ fn stays_near_linear(operations: u64, keys: u64, clients: u64, deletes: bool) {
         deadline: 1,
         entries: entries.collect(),
         unreachable: Vec::new(),
+        nodes: Vec::new(),
     };
     let mut case = Case { history, final_state: Some(final_state), ..Case::default() };
     for checker in checkers() {

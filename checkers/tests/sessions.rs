@@ -269,6 +269,7 @@ fn events(steps: &[Step]) -> Vec<Event> {
             f,
             key: if key == 0 { "x".to_owned() } else { "y".to_owned() },
             value,
+            items: None,
             node: None,
             error: None,
         };

@@ -63,7 +63,7 @@ fn history(steps: &[(usize, u8)], stale: &[usize]) -> Vec<Event> {
         };
         let (time, process) = (10 * events.len() as u64, ProcessId(processes[*client]));
         let (key, node, error) = (KEYS[key].to_owned(), None, None);
-        events.push(Event { index: 0, time, kind, process, f, key, value, node, error });
+        events.push(Event { index: 0, time, kind, process, f, key, value, items: None, node, error });
         if kind == EventType::Info {
             processes[*client] += 3;
         }
@@ -130,7 +130,7 @@ fn with_a_stale_read(keys: usize) -> Vec<u8> {
             };
             let (time, process) = (10 * events.len() as u64, ProcessId(operation % 5));
             let (key, node, error) = (KEYS[key].to_owned(), None, None);
-            events.push(Event { index: 0, time, kind, process, f, key, value, node, error });
+            events.push(Event { index: 0, time, kind, process, f, key, value, items: None, node, error });
         }
     }
     text(events)

@@ -1,10 +1,12 @@
-//! What a client does, and its text form: `read k7`, `write k7=311`, `delete k7`.
+//! What a client does, and its text form: `read k7`, `write k7=311`, `delete k7`; of sets and counters `add k7=311`,
+//! `update k7=311`, `remove k7`; of ranges `scan k=20`.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// What can be written for an action.
-pub const ACTIONS_ALLOWED: &str = "`read KEY`, `write KEY=NUMBER` or `delete KEY`";
+pub const ACTIONS_ALLOWED: &str = "`read KEY`, `write KEY=NUMBER`, `delete KEY`, `add KEY=NUMBER`, `update KEY=NUMBER`, \
+                                   `remove KEY` or `scan PREFIX=LIMIT`";
 
 /// Longest key, in bytes.
 pub const KEY_LENGTH_MAX: usize = 128;
@@ -29,6 +31,32 @@ pub enum Action {
         /// The key.
         key: String,
     },
+    /// Add an element to a set, or an amount to a counter, whatever is in it.
+    Add {
+        /// The key.
+        key: String,
+        /// The element, which is added only once in a run, or the amount.
+        value: u64,
+    },
+    /// The same, by a write that replaces what this client has read last; where it has read nothing, as [`Action::Add`].
+    Update {
+        /// The key.
+        key: String,
+        /// The element or the amount.
+        value: u64,
+    },
+    /// Remove from a set what this client has read last; where it has read nothing, a read.
+    Remove {
+        /// The key.
+        key: String,
+    },
+    /// Read all keys that begin so, in order, up to a limit.
+    Scan {
+        /// How the keys begin.
+        key: String,
+        /// Most rows.
+        limit: u64,
+    },
 }
 
 impl Action {
@@ -36,6 +64,8 @@ impl Action {
     pub fn key(&self) -> &str {
         match self {
             Action::Read { key } | Action::Write { key, .. } | Action::Delete { key } => key,
+            Action::Add { key, .. } | Action::Update { key, .. } | Action::Remove { key } => key,
+            Action::Scan { key, .. } => key,
         }
     }
 }
@@ -46,6 +76,10 @@ impl fmt::Display for Action {
             Action::Read { key } => write!(f, "read {key}"),
             Action::Write { key, value } => write!(f, "write {key}={value}"),
             Action::Delete { key } => write!(f, "delete {key}"),
+            Action::Add { key, value } => write!(f, "add {key}={value}"),
+            Action::Update { key, value } => write!(f, "update {key}={value}"),
+            Action::Remove { key } => write!(f, "remove {key}"),
+            Action::Scan { key, limit } => write!(f, "scan {key}={limit}"),
         }
     }
 }
@@ -58,7 +92,8 @@ impl FromStr for Action {
         match verb {
             "read" => Ok(Action::Read { key: parse_key(rest)? }),
             "delete" => Ok(Action::Delete { key: parse_key(rest)? }),
-            "write" => {
+            "remove" => Ok(Action::Remove { key: parse_key(rest)? }),
+            "write" | "add" | "update" | "scan" => {
                 let (key, value) = rest.split_once('=').ok_or_else(wrong)?;
                 let number = || format!("`{value}` in `{text}` is no value; allowed: a number from 0 to {}", u64::MAX);
                 // One text for one value: no sign, no leading zero.
@@ -66,7 +101,13 @@ impl FromStr for Action {
                 if leading_zero || !value.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(number());
                 }
-                Ok(Action::Write { key: parse_key(key)?, value: value.parse().map_err(|_| number())? })
+                let (key, value) = (parse_key(key)?, value.parse().map_err(|_| number())?);
+                Ok(match verb {
+                    "add" => Action::Add { key, value },
+                    "update" => Action::Update { key, value },
+                    "scan" => Action::Scan { key, limit: value },
+                    _ => Action::Write { key, value },
+                })
             }
             _ => Err(wrong()),
         }

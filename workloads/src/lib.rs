@@ -6,16 +6,22 @@
 
 mod action;
 mod campaigns;
+mod collections;
 mod expectation;
 mod level;
+mod news;
 mod register;
+mod scan;
 mod stream;
 mod workload;
 
 pub use action::{ACTIONS_ALLOWED, Action, KEY_LENGTH_MAX};
 pub use campaigns::{campaign, campaigns};
+pub use collections::{CounterSpec, SetSpec};
 pub use expectation::Expectation;
 pub use level::{LEVELS_ALLOWED, Level, WRITE_LEVELS_ALLOWED};
-pub use register::{KeyChoice, Mix, RegisterSpec};
+pub use news::{NEWS, NewsSpec};
+pub use register::{Hot, KeyChoice, Mix, RegisterSpec};
+pub use scan::ScanSpec;
 pub use stream::stream;
-pub use workload::{GeneratedOperation, OPERATIONS_MAX, WorkloadSpec};
+pub use workload::{DataKind, END_CHECKERS, GeneratedOperation, OPERATIONS_MAX, WorkloadSpec};

@@ -34,8 +34,14 @@ pub struct RegisterSpec {
     pub key_choice: KeyChoice,
     /// After so long, in milliseconds, all keys are left and as many fresh ones take their place; 0: never. What a replica
     /// missed of a key that nobody reads any more, only anti-entropy brings.
-    #[serde(default, skip_serializing_if = "is_never")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub key_life_ms: u64,
+    /// A share of the operations goes to a few keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hot: Option<Hot>,
+    /// Least bytes of a stored value: shorter ones are padded. 0: as short as it goes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub value_bytes: u64,
     /// Of the replicas that a read asks so many must be the key's own, no stand-ins (Riak's PR).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_primaries: Option<Level>,
@@ -71,6 +77,16 @@ pub enum KeyChoice {
     Uniform,
     /// The i-th key with weight 1/i: the first ones are hot.
     Zipf,
+}
+
+/// Keys that are asked more often than others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hot {
+    /// The first so many.
+    pub keys: u32,
+    /// Operations of a hundred that go to one of them; the others go to the other keys.
+    pub share_percent: u32,
 }
 
 impl RegisterSpec {
@@ -149,6 +165,12 @@ impl RegisterSpec {
     }
 
     fn key_weight(&self, key: u32) -> u64 {
+        if let Some(Hot { keys, share_percent }) = self.hot {
+            // Each share in equal parts among its keys: multiplied out, so that no part is rounded.
+            let (hot, cold) = (u64::from(keys), u64::from(self.keys.saturating_sub(keys)).max(1));
+            let share = u64::from(share_percent.min(100));
+            return if key < keys { share * cold } else { (100 - share) * hot };
+        }
         match self.key_choice {
             KeyChoice::Uniform => 1,
             KeyChoice::Zipf => 1_000_000_000 / (u64::from(key) + 1),
@@ -156,8 +178,9 @@ impl RegisterSpec {
     }
 }
 
-fn is_never(key_life_ms: &u64) -> bool {
-    *key_life_ms == 0
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Things to draw from, with the sum of the weights up to and including each.
@@ -226,6 +249,8 @@ mod tests {
             sticky_clients: 2,
             key_choice: KeyChoice::Uniform,
             key_life_ms: 0,
+            hot: None,
+            value_bytes: 0,
             read_primaries: None,
             write_primaries: None,
             success_in_faults_percent: None,
@@ -277,6 +302,17 @@ mod tests {
         }
         let keys: BTreeSet<&str> = operations.iter().map(|operation| operation.action.key()).collect();
         assert_eq!(keys.len(), 120);
+    }
+
+    #[test]
+    fn hot_keys_get_their_share() {
+        let spec = RegisterSpec { hot: Some(Hot { keys: 2, share_percent: 80 }), ..spec() };
+        let operations = spec.generate(5, 60_000, 7);
+        let hot = operations.iter().filter(|operation| ["k0", "k1"].contains(&operation.action.key())).count();
+        let share = hot as f64 / operations.len() as f64;
+        assert!((share - 0.8).abs() < 0.02, "{share}");
+        let all = RegisterSpec { hot: Some(Hot { keys: 30, share_percent: 80 }), ..spec };
+        assert!(!all.generate(5, 1_000, 7).is_empty(), "all keys hot are all alike");
     }
 
     #[test]

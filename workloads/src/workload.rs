@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Level, RegisterSpec};
+use crate::{Action, CounterSpec, Level, NewsSpec, RegisterSpec, ScanSpec, SetSpec};
 
 /// Most operations of one run: a plan is held in memory and saved with the run.
 pub const OPERATIONS_MAX: u64 = 2_000_000;
@@ -13,6 +13,42 @@ pub const OPERATIONS_MAX: u64 = 2_000_000;
 pub enum WorkloadSpec {
     /// Registers: put, get and delete on a few keys.
     Register(RegisterSpec),
+    /// Sets: elements are added, and removed as they were seen.
+    Set(SetSpec),
+    /// Counters: amounts are added.
+    Counter(CounterSpec),
+    /// Registers in groups, and scans of them.
+    Scan(ScanSpec),
+    /// Broadcasts to all nodes.
+    Broadcast(NewsSpec),
+    /// Changes of cluster options.
+    Options(NewsSpec),
+}
+
+/// Checkers of what the nodes say of themselves at the end, whatever the workload. Nothing is asked where none is expected.
+pub const END_CHECKERS: &[&str] = &["hints-drained", "dot-log-bounded", "second-exchange-empty"];
+
+/// What is kept under a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DataKind {
+    /// One number.
+    #[default]
+    Register,
+    /// Many numbers.
+    Set,
+    /// The sum of many numbers.
+    Counter,
+    /// What was broadcast, a copy at every node.
+    Broadcast,
+    /// Cluster options, a copy at every node.
+    Options,
+}
+
+impl DataKind {
+    /// Whether every node has a copy of it, whatever the ring.
+    pub fn is_news(self) -> bool {
+        matches!(self, DataKind::Broadcast | DataKind::Options)
+    }
 }
 
 /// An operation with its time and place.
@@ -30,13 +66,60 @@ pub struct GeneratedOperation {
 
 impl WorkloadSpec {
     /// Name and a sentence for each workload.
-    pub const ALL: &'static [(&'static str, &'static str)] =
-        &[("register", "clients read, write and delete registers; every value is written only once")];
+    pub const ALL: &'static [(&'static str, &'static str)] = &[
+        ("register", "clients read, write and delete registers; every value is written only once"),
+        (
+            "set",
+            "clients add elements to sets, read them, and remove what they have seen; every element is added only once",
+        ),
+        ("counter", "clients add to counters and read them"),
+        ("scan", "clients write and delete registers, and read ranges of them up to a limit"),
+        ("broadcast", "clients broadcast numbers; at the end every node says which it delivered"),
+        ("options", "clients change options of the running cluster; at the end every node says which it knows"),
+    ];
 
     /// Its name in campaigns.
     pub fn name(&self) -> &'static str {
         match self {
             WorkloadSpec::Register(_) => "register",
+            WorkloadSpec::Set(_) => "set",
+            WorkloadSpec::Counter(_) => "counter",
+            WorkloadSpec::Scan(_) => "scan",
+            WorkloadSpec::Broadcast(_) => "broadcast",
+            WorkloadSpec::Options(_) => "options",
+        }
+    }
+
+    /// Load and keys, which are those of registers in every workload.
+    pub fn load(&self) -> &RegisterSpec {
+        match self {
+            WorkloadSpec::Register(register) => register,
+            WorkloadSpec::Set(set) => &set.load,
+            WorkloadSpec::Counter(counter) => &counter.load,
+            WorkloadSpec::Scan(scan) => &scan.load,
+            WorkloadSpec::Broadcast(news) | WorkloadSpec::Options(news) => &news.load,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn load_mut(&mut self) -> &mut RegisterSpec {
+        match self {
+            WorkloadSpec::Register(register) => register,
+            WorkloadSpec::Set(set) => &mut set.load,
+            WorkloadSpec::Counter(counter) => &mut counter.load,
+            WorkloadSpec::Scan(scan) => &mut scan.load,
+            WorkloadSpec::Broadcast(news) | WorkloadSpec::Options(news) => &mut news.load,
+        }
+    }
+
+    /// What is kept under a key.
+    pub fn kind(&self) -> DataKind {
+        match self {
+            WorkloadSpec::Register(_) | WorkloadSpec::Scan(_) => DataKind::Register,
+            WorkloadSpec::Set(_) => DataKind::Set,
+            WorkloadSpec::Counter(_) => DataKind::Counter,
+            WorkloadSpec::Broadcast(_) => DataKind::Broadcast,
+            WorkloadSpec::Options(_) => DataKind::Options,
         }
     }
 
@@ -44,55 +127,75 @@ impl WorkloadSpec {
     pub fn checkers(&self) -> &'static [&'static str] {
         match self {
             WorkloadSpec::Register(_) => RegisterSpec::CHECKERS,
+            WorkloadSpec::Set(set) => set.checkers(),
+            WorkloadSpec::Counter(_) => CounterSpec::CHECKERS,
+            WorkloadSpec::Scan(_) => ScanSpec::CHECKERS,
+            WorkloadSpec::Broadcast(_) | WorkloadSpec::Options(_) => NewsSpec::CHECKERS,
+        }
+    }
+
+    /// Whether an action is one of this workload.
+    pub fn allows(&self, action: &Action) -> bool {
+        match action {
+            Action::Read { .. } => true,
+            Action::Write { .. } => matches!(self.kind(), DataKind::Register | DataKind::Options),
+            Action::Delete { .. } => self.kind() == DataKind::Register,
+            Action::Add { .. } => self.kind() != DataKind::Register,
+            Action::Update { .. } => matches!(self.kind(), DataKind::Set | DataKind::Counter),
+            Action::Remove { .. } => self.kind() == DataKind::Set,
+            Action::Scan { .. } => matches!(self, WorkloadSpec::Scan(_)),
+        }
+    }
+
+    /// What no other action of the run may bring, if the action brings something of that sort.
+    pub fn unique_value(&self, action: &Action) -> Option<u64> {
+        match action {
+            Action::Write { value, .. } => Some(*value),
+            Action::Add { value, .. } | Action::Update { value, .. } if self.kind() != DataKind::Counter => {
+                Some(*value)
+            }
+            _ => None,
         }
     }
 
     /// Number of clients.
     pub fn clients(&self) -> u32 {
-        match self {
-            WorkloadSpec::Register(register) => register.clients,
-        }
+        self.load().clients
     }
 
     /// Level of the reads, final reads included.
     pub fn read_level(&self) -> Level {
-        match self {
-            WorkloadSpec::Register(register) => register.read_level,
-        }
+        self.load().read_level
     }
 
     /// Level of the writes and deletes.
     pub fn write_level(&self) -> Level {
-        match self {
-            WorkloadSpec::Register(register) => register.write_level,
-        }
+        self.load().write_level
     }
 
     /// How long a client waits before it records an operation as unknown.
     pub fn client_timeout_ms(&self) -> u64 {
-        match self {
-            WorkloadSpec::Register(register) => register.client_timeout_ms,
-        }
+        self.load().client_timeout_ms
     }
 
     /// How late an operation may start before it is skipped.
     pub fn overdue_skip_ms(&self) -> u64 {
-        match self {
-            WorkloadSpec::Register(register) => register.overdue_skip_ms,
-        }
+        self.load().overdue_skip_ms
     }
 
-    /// Operations per second of all clients together.
+    /// Operations per second of all clients together; a read that an update or removal needs comes on top.
     pub fn rate_per_s(&self) -> u32 {
-        match self {
-            WorkloadSpec::Register(register) => register.rate_per_s,
-        }
+        self.load().rate_per_s
     }
 
     /// All operations of a load of `load_ms` on a cluster of `nodes`, by client, then time. Pure.
     pub fn generate(&self, nodes: u16, load_ms: u64, seed: u64) -> Vec<GeneratedOperation> {
         match self {
             WorkloadSpec::Register(register) => register.generate(nodes, load_ms, seed),
+            WorkloadSpec::Set(set) => set.generate(nodes, load_ms, seed),
+            WorkloadSpec::Counter(counter) => counter.generate(nodes, load_ms, seed),
+            WorkloadSpec::Scan(scan) => scan.generate(nodes, load_ms, seed),
+            WorkloadSpec::Broadcast(news) | WorkloadSpec::Options(news) => news.generate(nodes, load_ms, seed),
         }
     }
 }

@@ -66,6 +66,7 @@ pub(crate) fn write_jsonl(operations: u64, keys: u64, clients: u64, info: u64, o
             f,
             key: format!("k{key}"),
             value,
+            items: None,
             node: Some(format!("n{}", client % 5 + 1)),
             error: None,
         };

@@ -33,6 +33,7 @@ impl Teller<'_, '_> {
             Function::Read => format!("read {value} from {key} ({index})"),
             Function::Write => format!("wrote {value} to {key} ({index})"),
             Function::Delete => format!("deleted {key} ({index})"),
+            other => unreachable!("{} is of no register", other.as_str()),
         }
     }
 

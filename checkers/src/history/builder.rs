@@ -35,6 +35,7 @@ pub struct HistoryBuilder {
     operations: Vec<Operation>,
     processes: BTreeMap<ProcessId, ProcessState>,
     events: u64,
+    has_collections: bool,
 }
 
 impl HistoryBuilder {
@@ -68,7 +69,7 @@ impl HistoryBuilder {
             let (was, they) = if open == 1 { ("operation was", "it is") } else { ("operations were", "they are") };
             notes.push(format!("{open} {was} still open at the end of the history: {they} taken as indeterminate."));
         }
-        History { operations: self.operations, notes }
+        History { operations: self.operations, has_collections: self.has_collections, notes }
     }
 
     fn invoke(&mut self, event: Event) -> Result<(), String> {
@@ -97,14 +98,16 @@ impl HistoryBuilder {
             }
             Some(ProcessState::Idle(_)) | None => {}
         }
+        self.has_collections |= matches!(event.f, Function::Add | Function::Remove);
         let value = match (event.f, event.value) {
+            (Function::Add, None) => return Err("an add is begun without a value: expected a number".to_owned()),
             (Function::Write, None) => return Err("a write is begun without a value: expected a number".to_owned()),
             (Function::Delete, Some(value)) => {
                 return Err(format!("a delete is begun with value {value}: expected null"));
             }
-            (Function::Write, value) => value,
+            (Function::Write | Function::Add, value) => value,
             // What a reader expects is not what it read.
-            (Function::Read | Function::Delete, _) => None,
+            (Function::Read | Function::Delete | Function::Remove | Function::Scan, _) => None,
         };
         self.processes.insert(process, ProcessState::Busy(self.operations.len()));
         self.operations.push(Operation {
@@ -150,9 +153,11 @@ impl HistoryBuilder {
             ));
         }
         match operation.f {
-            Function::Write if event.value.is_some() && event.value != operation.value => {
+            Function::Write | Function::Add if event.value.is_some() && event.value != operation.value => {
+                let f = operation.f.as_str();
                 return Err(format!(
-                    "{process} completes a write of {}, but began to write {} ({})",
+                    "{process} completes {} {f} of {}, but began to {f} {} ({})",
+                    if operation.f == Function::Add { "an" } else { "a" },
                     event.value.unwrap_or_default(),
                     operation.value.unwrap_or_default(),
                     operation.index
@@ -162,7 +167,10 @@ impl HistoryBuilder {
                 return Err("a delete is completed with a value: expected null".to_owned());
             }
             // A read that is not ok read nothing, whatever its event says.
-            Function::Read if event.kind == EventType::Ok => operation.value = event.value,
+            Function::Read if event.kind == EventType::Ok => {
+                operation.value = event.value;
+                self.has_collections |= event.items.is_some();
+            }
             _ => {}
         }
         (operation.outcome, operation.completed) = match event.kind {

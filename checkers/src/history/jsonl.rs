@@ -60,9 +60,10 @@ impl Event {
         line.extend_from_slice(b"\",\"key\":");
         write_string(line, &self.key);
         line.extend_from_slice(b",\"value\":");
-        match self.value {
-            Some(value) => write_number(line, value),
-            None => line.extend_from_slice(b"null"),
+        match (&self.items, self.value) {
+            (Some(items), _) => serde_json::to_writer(&mut *line, items).expect("a list is written to memory"),
+            (None, Some(value)) => write_number(line, value),
+            (None, None) => line.extend_from_slice(b"null"),
         }
         if let Some(node) = &self.node {
             line.extend_from_slice(b",\"node\":");
@@ -181,7 +182,8 @@ fn parse_own(line: &[u8]) -> Option<Event> {
     let (line, rest) = parse_line(line)?;
     let Line { index, time, kind, process, f, key, value, node, error } = line;
     let (node, error) = (node.map(str::to_owned), error.map(str::to_owned));
-    rest.is_empty().then(|| Event { index, time, kind, process, f, key: key.to_owned(), value, node, error })
+    let items = None;
+    rest.is_empty().then(|| Event { index, time, kind, process, f, key: key.to_owned(), value, items, node, error })
 }
 
 /// A line exactly as this program writes it at the beginning of a text, without its newline, and the rest of the text.
@@ -202,12 +204,7 @@ pub(crate) fn parse_line(text: &[u8]) -> Option<(Line<'_>, &[u8])> {
     rest.literal(b",\"process\":")?;
     let process = ProcessId(rest.number()?);
     rest.literal(b",\"f\":")?;
-    let f = match rest.string()? {
-        "read" => Function::Read,
-        "write" => Function::Write,
-        "delete" => Function::Delete,
-        _ => return None,
-    };
+    let f = Function::named(rest.string()?)?;
     rest.literal(b",\"key\":")?;
     let key = rest.string()?;
     rest.literal(b",\"value\":")?;
@@ -260,11 +257,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Items;
 
     fn event() -> impl Strategy<Value = Event> {
         let kind =
             prop_oneof![Just(EventType::Invoke), Just(EventType::Ok), Just(EventType::Fail), Just(EventType::Info)];
-        let f = prop_oneof![Just(Function::Read), Just(Function::Write), Just(Function::Delete)];
+        let f = prop_oneof![
+            Just(Function::Read),
+            Just(Function::Write),
+            Just(Function::Delete),
+            Just(Function::Add),
+            Just(Function::Remove),
+            Just(Function::Scan)
+        ];
         let text = || {
             prop_oneof![
                 Just("n3".to_owned()),
@@ -277,11 +282,11 @@ mod tests {
             any::<u64>(),
             f,
             text(),
-            any::<Option<u64>>(),
+            value(),
             proptest::option::of(text()),
             proptest::option::of(text()),
         )
-            .prop_map(|((index, time), kind, process, f, key, value, node, error)| Event {
+            .prop_map(|((index, time), kind, process, f, key, (value, items), node, error)| Event {
                 index,
                 time,
                 kind,
@@ -289,9 +294,21 @@ mod tests {
                 f,
                 key,
                 value,
+                items,
                 node,
                 error,
             })
+    }
+
+    /// A number, nothing or a list; the empty list reads back as one of numbers.
+    fn value() -> impl Strategy<Value = (Option<u64>, Option<Items>)> {
+        let numbers = proptest::collection::vec(any::<u64>(), 0..4);
+        let rows = proptest::collection::vec((".{0,3}", any::<u64>()), 1..4);
+        prop_oneof![
+            any::<Option<u64>>().prop_map(|value| (value, None)),
+            numbers.prop_map(|numbers| (None, Some(Items::Numbers(numbers)))),
+            rows.prop_map(|rows| (None, Some(Items::Rows(rows)))),
+        ]
     }
 
     proptest! {

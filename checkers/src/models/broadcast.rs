@@ -3,8 +3,8 @@
 //!
 //! Operations `publish` (or `broadcast`) give a message to the node in their `:node`; each `deliver` is one or several
 //! messages (a list) that the node in its `:node` handed to its application, or a map with `:message` and `:hops`. Records
-//! `crash` of a named process say which nodes (`:value`) are not correct. `delivered` is a list of all that the node delivered since
-//! it started, asked for afterwards: it says nothing of latency. A node may be named with its process, as `n3#2`: each process is
+//! `crash` of a named process say which nodes (`:value`) are not correct. An `add` is a publish, too, and
+//! a `read` of a list all that the node delivered since it started, asked for afterwards: it says nothing of latency. A node may be named with its process, as `n3#2`: each process is
 //! a node of its own, and a publish to `n3` is owed to the process that acknowledged it. Judged are:
 //!
 //! - *no creation* (integrity): nothing is delivered that nobody published before;
@@ -81,13 +81,13 @@ impl<'r> Broadcast<'r> {
         let mut all = Broadcast::default();
         for (position, record) in recording.records.iter().enumerate() {
             match (record.f.as_ref(), record.kind) {
-                ("publish" | "broadcast", EventType::Invoke) => {
+                ("publish" | "broadcast" | "add", EventType::Invoke) => {
                     all.nodes.insert(node_of(record));
                     let origin = node_of(record);
                     let message = Message { began: position, publish: record, acknowledged: false, origin };
                     all.messages.entry(&record.value).or_insert(message);
                 }
-                ("publish" | "broadcast", EventType::Ok) => {
+                ("publish" | "broadcast" | "add", EventType::Ok) => {
                     if let Some(message) = all.messages.get_mut(&record.value) {
                         message.acknowledged = true;
                         let process = node_of(record);
@@ -96,7 +96,8 @@ impl<'r> Broadcast<'r> {
                         }
                     }
                 }
-                ("deliver" | "delivered", EventType::Ok) => all.deliver(position, record),
+                ("deliver", EventType::Ok) => all.deliver(position, record),
+                ("read", EventType::Ok) if record.value.items().is_some() => all.deliver(position, record),
                 ("crash" | "kill", _) => {
                     let nodes = record.value.items().unwrap_or(std::slice::from_ref(&record.value));
                     all.crashed.extend(nodes.iter().filter_map(Datum::as_name).map(str::to_owned));
@@ -137,7 +138,7 @@ impl<'r> Broadcast<'r> {
         for (message, of_message) in &self.deliveries {
             for (position, record) in of_message.values() {
                 match self.messages.get(message) {
-                    Some(published) if published.began < *position && record.f.as_ref() == "delivered" => {}
+                    Some(published) if published.began < *position && record.f.as_ref() == "read" => {}
                     Some(published) if published.began < *position => {
                         latencies.extend(data::ms_between(published.publish.time, record.time));
                     }

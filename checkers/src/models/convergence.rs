@@ -105,8 +105,11 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
         }
         Some(after) => {
             let keys = counted(stored, "key");
+            // What replaces what in a set or counter is for other models.
+            let collections = state.entries.iter().any(|entry| entry.content.is_some());
+            let end = if collections { "" } else { ", and none holds something overwritten" };
             let sentence = format!(
-                "All {} replicas of {keys} are equal, {} after the end of the load, and none holds something overwritten.",
+                "All {} replicas of {keys} are equal, {} after the end of the load{end}.",
                 state.replication,
                 at(after)
             );
@@ -134,7 +137,7 @@ fn describe(key: &FinalKey<'_>, state: &FinalState) -> String {
 
 /// Why a stored value cannot be there, and the kind of violation.
 fn impossible(key: &FinalKey<'_>) -> Option<(&'static str, Vec<String>)> {
-    key.entries.iter().find_map(|entry| {
+    key.entries.iter().filter(|entry| entry.content.is_none()).find_map(|entry| {
         let held = entry.value?;
         let claim = format!("Key {}: {} holds {held} at the end.", key.key, entry.node);
         let (kind, reason) = match key.history.map_or(Origin::Nobody, |history| history.origin(held, u64::MAX)) {

@@ -83,6 +83,9 @@ impl Processes {
     /// An operation begins: its session, and what it is.
     pub(crate) fn begin(&mut self, event: &Said<'_>, key: u32, token: u32) -> Result<(u32, Begun), String> {
         let Said { process, time, f, value, .. } = *event;
+        if !f.is_of_register() {
+            return Err(format!("`{}` is no function of a register: expected read, write or delete", f.as_str()));
+        }
         let session = self.session_of(process);
         match self.states[session as usize] {
             State::Busy(at) => {

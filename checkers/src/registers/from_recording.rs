@@ -64,7 +64,7 @@ impl Registers {
             let value = match f {
                 Function::Read => operation.result(),
                 Function::Write => Some(operation.argument()),
-                Function::Delete => None,
+                _ => None,
             };
             let value = value.filter(|value| !value.is_nil());
             let number = value.map(|value| match value.as_int() {

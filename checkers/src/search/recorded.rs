@@ -51,7 +51,7 @@ pub(crate) fn objects(recording: &Recording) -> Result<Vec<Object>, String> {
 /// The registers of a history, key by key.
 pub(crate) fn objects_of_history(history: &History) -> Vec<Object> {
     let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
-    for operation in &history.operations {
+    for operation in history.operations.iter().filter(|operation| operation.f.is_of_register()) {
         by_key.entry(&operation.key).or_default().push(operation);
     }
     let object = |(key, operations): (&str, Vec<&Operation>)| {
@@ -66,11 +66,13 @@ pub(crate) fn objects_of_history(history: &History) -> Vec<Object> {
                 (_, Outcome::Fail) | (Function::Read, Outcome::Info) => continue,
                 (Function::Read, _) => RegisterCall::Read(number(operation.value)),
                 (Function::Write | Function::Delete, _) => RegisterCall::Write(number(operation.value)),
+                (Function::Add | Function::Remove | Function::Scan, _) => continue,
             };
             let did = match operation.f {
                 Function::Read => format!("read {}", crate::explain::value(operation.value)),
                 Function::Write => format!("wrote {}", crate::explain::value(operation.value)),
                 Function::Delete => "deleted it".to_owned(),
+                other => unreachable!("{} is of no register", other.as_str()),
             };
             told.push(Told { index: operation.index, process: operation.process.to_string(), did });
             calls.push(Called { call, began: operation.invoked, ended: operation.completed, optional: false });

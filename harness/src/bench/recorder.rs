@@ -27,6 +27,7 @@ fn event(kind: EventType, process: u64, number: u64) -> Event {
         f: Function::Write,
         key: format!("k{}", number % 32),
         value: Some(number),
+        items: None,
         node: Some("n1".to_string()),
         error: None,
     }

@@ -7,7 +7,7 @@ pub(super) const CAMPAIGN_KEYS: &[KeyDoc] = &[
     ("campaign", "its name: small letters, digits and -"),
     ("about", "a sentence on what it shows"),
     ("cluster", "the nodes and how they are configured"),
-    ("workload", "what the clients do: one of register"),
+    ("workload", "what the clients do: one of register, set, counter, scan, broadcast, options"),
     ("phases", "how long each phase takes"),
     ("faults", "what is done to the cluster; left out: nothing but load"),
     ("expect", "what each checker is to say: holds, violated or any"),
@@ -43,10 +43,45 @@ pub(super) const CLUSTER_KEYS: &[KeyDoc] = &[
     ("detection", "how a silent peer is judged: timeout, or phi (default timeout)"),
     ("digest_reads", "whether all replicas but one answer a read with a digest: true or false (default true)"),
     ("phi_threshold", "suspicion at which a peer is held for dead, 1 to 32 (default 8)"),
+    ("dissemination", "how news spreads: broadcasts, and cluster metadata; left out: not at all"),
+];
+
+/// `cluster.dissemination`.
+pub(super) const DISSEMINATION_KEYS: &[KeyDoc] = &[
+    ("protocol", "direct, periodic, rumor, tree or plumtree (default plumtree)"),
+    ("membership", "whom a node talks to: full, or hyparview (default hyparview)"),
+    ("exchange_interval", "between two exchanges of digests that a node starts (default 2s); 0s: of broadcasts none"),
+    ("active_view", "with hyparview: neighbours of a node (default 5)"),
+    ("probe_interval", "with hyparview: before lost peers are tried again (default 10s, longer each time)"),
+    ("shuffle_interval", "with hyparview: between two shuffles (default 10s)"),
+];
+
+/// `workload.broadcast`.
+pub(super) const BROADCAST_KEYS: &[KeyDoc] = &[
+    ("clients", "how many publishers"),
+    ("rate", "broadcasts per second of all publishers together"),
+    ("sticky", "how many of the publishers keep to one node; the others roam (default 0)"),
+    ("client_timeout", "after which an operation's outcome is unknown (default twice cluster.request_timeout)"),
+];
+
+/// `workload.options`.
+pub(super) const OPTIONS_KEYS: &[KeyDoc] = &[
+    ("clients", "how many clients; each does one operation at a time"),
+    ("rate", "changes per second of all clients together; a run may have 500 in all"),
+    ("sticky", "how many of the clients keep to one node; the others roam (default 0)"),
+    ("shared", "of a hundred changes so many are of a few options that all clients share, 0 to 99 (default 0)"),
+    ("client_timeout", "after which an operation's outcome is unknown (default twice cluster.request_timeout)"),
 ];
 
 /// `workload`.
-pub(super) const WORKLOAD_KEYS: &[KeyDoc] = &[("register", "read, write and delete registers")];
+pub(super) const WORKLOAD_KEYS: &[KeyDoc] = &[
+    ("register", "read, write and delete registers"),
+    ("set", "add elements to sets, read them, remove what was read"),
+    ("counter", "add to counters, and read them"),
+    ("scan", "read, write and delete registers, and scan groups of them"),
+    ("broadcast", "broadcast numbers to all nodes"),
+    ("options", "change options of the running cluster"),
+];
 
 /// `workload.register`.
 pub(super) const REGISTER_KEYS: &[KeyDoc] = &[
@@ -64,6 +99,73 @@ pub(super) const REGISTER_KEYS: &[KeyDoc] = &[
     ("key_choice", "uniform, or zipf for hot keys (default uniform)"),
     ("client_timeout", "after which an operation's outcome is unknown (default twice cluster.request_timeout)"),
     ("overdue_skip", "an operation that would start so much too late is skipped (default 1s)"),
+    HOT,
+    ("value_bytes", "least bytes of a value, up to 65536 (default: as short as it goes)"),
+];
+
+const HOT: KeyDoc = ("hot", "keys that get a share of all operations, such as {keys: 2, share: 80} (default: none)");
+
+/// `hot`.
+pub(super) const HOT_KEYS: &[KeyDoc] =
+    &[("keys", "how many keys are hot"), ("share", "operations of a hundred that go to one of them")];
+
+/// `workload.set`: as registers, but for the size of values.
+pub(super) const SET_KEYS: &[KeyDoc] = &COLLECTION_KEYS;
+
+/// `workload.counter`: as sets.
+pub(super) const COUNTER_KEYS: &[KeyDoc] = &COLLECTION_KEYS;
+
+const COLLECTION_KEYS: [KeyDoc; 12] = [
+    ("keys", "how many sets or counters are in use at a time"),
+    REGISTER_KEYS[1],
+    REGISTER_KEYS[2],
+    ("mix", "weights of the operations, such as {read: 40, add: 40, update: 20}"),
+    REGISTER_KEYS[4],
+    REGISTER_KEYS[5],
+    REGISTER_KEYS[9],
+    REGISTER_KEYS[10],
+    REGISTER_KEYS[11],
+    REGISTER_KEYS[12],
+    REGISTER_KEYS[13],
+    HOT,
+];
+
+/// `workload.set.mix`. Left out: 0.
+pub(super) const SET_MIX_KEYS: &[KeyDoc] = &[
+    ("read", "weight of reads"),
+    ("add", "weight of adds, whatever is in the set"),
+    ("update", "weight of reads with an add behind them that replaces what was read"),
+    ("remove", "weight of reads with a removal behind them of what was read; not with updates"),
+];
+
+/// `workload.counter.mix`. Left out: 0.
+pub(super) const COUNTER_MIX_KEYS: &[KeyDoc] = &[SET_MIX_KEYS[0], SET_MIX_KEYS[1], SET_MIX_KEYS[2]];
+
+/// `workload.scan`: as registers, in groups.
+pub(super) const SCAN_KEYS: &[KeyDoc] = &[
+    REGISTER_KEYS[0],
+    REGISTER_KEYS[1],
+    REGISTER_KEYS[2],
+    ("mix", "weights of the operations, such as {read: 20, scan: 30, write: 40, delete: 10}"),
+    REGISTER_KEYS[4],
+    REGISTER_KEYS[5],
+    REGISTER_KEYS[9],
+    REGISTER_KEYS[10],
+    REGISTER_KEYS[11],
+    REGISTER_KEYS[12],
+    REGISTER_KEYS[13],
+    REGISTER_KEYS[14],
+    REGISTER_KEYS[15],
+    ("groups", "groups of keys; a scan is of one, now and then of all (default 5)"),
+    ("limit", "most rows of a scan; each draws its own limit up to that (default 20)"),
+];
+
+/// `workload.scan.mix`. Left out: 0.
+pub(super) const SCAN_MIX_KEYS: &[KeyDoc] = &[
+    ("read", "weight of reads"),
+    ("scan", "weight of scans"),
+    ("write", "weight of writes"),
+    ("delete", "weight of deletes"),
 ];
 
 /// `workload.register.mix`. Left out: 0.
@@ -187,9 +289,19 @@ pub(super) const SWARM_KEYS: &[KeyDoc] = &[
 pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("", CAMPAIGN_KEYS),
     ("cluster", CLUSTER_KEYS),
+    ("cluster.dissemination", DISSEMINATION_KEYS),
     ("workload", WORKLOAD_KEYS),
     ("workload.register", REGISTER_KEYS),
     ("workload.register.mix", MIX_KEYS),
+    ("workload.register.hot", HOT_KEYS),
+    ("workload.set", SET_KEYS),
+    ("workload.set.mix", SET_MIX_KEYS),
+    ("workload.counter", COUNTER_KEYS),
+    ("workload.counter.mix", COUNTER_MIX_KEYS),
+    ("workload.scan", SCAN_KEYS),
+    ("workload.scan.mix", SCAN_MIX_KEYS),
+    ("workload.broadcast", BROADCAST_KEYS),
+    ("workload.options", OPTIONS_KEYS),
     ("phases", PHASES_KEYS),
     ("swarm", SWARM_KEYS),
     ("faults", FAULTS_KEYS),

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use hearsay_core::{ClusterConfig, Conflict, Detection, Hints, NodeId, ReadRepair};
-use hearsay_workloads::{
-    Expectation, KeyChoice, LEVELS_ALLOWED, Level, Mix, OPERATIONS_MAX, RegisterSpec, WRITE_LEVELS_ALLOWED,
-    WorkloadSpec,
-};
+use hearsay_workloads::{END_CHECKERS, Expectation, OPERATIONS_MAX, WorkloadSpec};
 
-use super::keys::{CAMPAIGN_KEYS, CLUSTER_KEYS, MIX_KEYS, PHASES_KEYS, REGISTER_KEYS, WORKLOAD_KEYS};
+use super::keys::{CAMPAIGN_KEYS, CLUSTER_KEYS, PHASES_KEYS};
 use super::mistakes::{Mistake, Mistakes, Place};
 use super::parse_faults::read_faults;
+use super::parse_news::read_dissemination;
 use super::parse_swarm::{Around, read_swarm};
-use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
+use super::parse_workload::read_workload;
+use super::reader::{DURATION_MAX_MS, Reader, join, show_ms};
 use super::tree::Node;
 use super::types::{Campaign, NODES_MAX, PROCESSES_MAX, Swarm};
 use crate::plan::Phases;
@@ -20,7 +19,6 @@ use crate::plan::Phases;
 const NAME_LENGTH_MAX: usize = 64;
 const YEAR_MS: u64 = 365 * 86_400_000;
 const CONVERGE_WITHIN_DEFAULT_MS: u64 = 30_000;
-const OVERDUE_SKIP_DEFAULT_MS: u64 = 1_000;
 
 /// Parses the text of a campaign; `file` is how messages call it.
 ///
@@ -119,6 +117,10 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         let mistake = Mistake::new(node.place, what).allowed(format!("a whole number from 1 to {nodes}"));
         reader.note(mistake.mend(format!("raise cluster.nodes to {replication}, or lower the replication")));
     }
+    let dissemination = match fields.get("dissemination") {
+        Some(node) => read_dissemination(node, reader).map(Some),
+        None => Some(None),
+    };
     let mut duration = |key: &'static str, default_ms: u64, min_ms: u64, max_ms: u64| match fields.get(key) {
         Some(node) => reader.duration_ms(node, key, min_ms..=max_ms),
         None => Some(default_ms),
@@ -277,8 +279,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         detection: detection?,
         phi_threshold: phi_threshold?,
         digest_reads: digest_reads?,
-        // No workload publishes yet.
-        dissemination: None,
+        dissemination: dissemination?,
     };
     // The checks above point at the line; the node has the last word.
     if let Err(error) = config.validate()
@@ -287,143 +288,6 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         reader.note(Mistake::new(node.place, format!("the nodes would refuse this cluster: {error}")));
     }
     Some(config)
-}
-
-struct ReadWorkload {
-    spec: WorkloadSpec,
-    rate_place: Place,
-}
-
-fn read_workload(node: &Node, cluster: Option<&ClusterConfig>, reader: &mut Reader) -> Option<ReadWorkload> {
-    let (kind, parameters) = reader.choice(node, "workload", WORKLOAD_KEYS)?;
-    match kind.name.as_str() {
-        "register" => read_register(parameters, cluster, reader),
-        other => unreachable!("the workload {other} has keys, but no reader"),
-    }
-}
-
-fn read_register(node: &Node, cluster: Option<&ClusterConfig>, reader: &mut Reader) -> Option<ReadWorkload> {
-    let fields = reader.fields(node, "register", REGISTER_KEYS)?;
-    let keys = fields.need("keys", reader).and_then(|node| reader.number(node, "keys", 1..=1_000_000));
-    let clients = fields.need("clients", reader).and_then(|node| reader.number(node, "clients", 1..=10_000));
-    let rate = fields.need("rate", reader).and_then(|node| {
-        let rate_per_s = reader.number(node, "rate", 1..=1_000_000)?;
-        Some((rate_per_s, node.place))
-    });
-    let mix = fields.need("mix", reader).and_then(|node| read_mix(node, reader));
-    let read_level = read_level(&fields, "read_level", cluster, reader);
-    let write_level = self::read_level(&fields, "write_level", cluster, reader);
-    let sticky_clients = match fields.get("sticky") {
-        Some(node) => reader.number(node, "sticky", 0..=clients.map_or(10_000, u64::from)),
-        None => Some(0),
-    };
-    let key_choice = match fields.get("key_choice") {
-        Some(node) => reader.word(node, "key_choice", "uniform, zipf", |word| match word {
-            "uniform" => Some(KeyChoice::Uniform),
-            "zipf" => Some(KeyChoice::Zipf),
-            _ => None,
-        }),
-        None => Some(KeyChoice::Uniform),
-    };
-    let key_life_ms = match fields.get("key_life") {
-        Some(node) => reader.duration_ms(node, "key_life", 100..=DURATION_MAX_MS),
-        None => Some(0),
-    };
-    let client_timeout_ms = match fields.get("client_timeout") {
-        Some(node) => reader.duration_ms(node, "client_timeout", 1..=DURATION_MAX_MS),
-        None => Some(cluster.map_or(0, |cluster| (2 * cluster.request_timeout_ms).min(DURATION_MAX_MS))),
-    };
-    let overdue_skip_ms = match fields.get("overdue_skip") {
-        Some(node) => reader.duration_ms(node, "overdue_skip", 1..=DURATION_MAX_MS),
-        None => Some(OVERDUE_SKIP_DEFAULT_MS),
-    };
-    let read_primaries = read_primaries(&fields, "read_primaries", cluster, reader);
-    let write_primaries = self::read_primaries(&fields, "write_primaries", cluster, reader);
-    let success_in_faults_percent = match fields.get("success_in_faults") {
-        Some(node) => reader.word(node, "success_in_faults", "a share in percent, 1% to 100%", parse_percent).map(Some),
-        None => Some(None),
-    };
-    let (rate_per_s, rate_place) = rate?;
-    let spec = WorkloadSpec::Register(RegisterSpec {
-        keys: keys?,
-        clients: clients?,
-        rate_per_s,
-        mix: mix?,
-        read_level: read_level?,
-        write_level: write_level?,
-        sticky_clients: sticky_clients?,
-        key_choice: key_choice?,
-        key_life_ms: key_life_ms?,
-        read_primaries: read_primaries?,
-        write_primaries: write_primaries?,
-        success_in_faults_percent: success_in_faults_percent?,
-        client_timeout_ms: client_timeout_ms?,
-        overdue_skip_ms: overdue_skip_ms?,
-    });
-    Some(ReadWorkload { spec, rate_place })
-}
-
-fn read_mix(node: &Node, reader: &mut Reader) -> Option<Mix> {
-    let fields = reader.fields(node, "mix", MIX_KEYS)?;
-    let mut weight = |key: &'static str| match fields.get(key) {
-        Some(node) => reader.number(node, key, 0..=1_000_000),
-        None => Some(0),
-    };
-    let (read, write, delete) = (weight("read"), weight("write"), weight("delete"));
-    let mix = Mix { read: read?, write: write?, delete: delete? };
-    if (mix.read, mix.write, mix.delete) == (0, 0, 0) {
-        let mistake = Mistake::new(node.place, "the mix is empty: no operation can be drawn");
-        reader.note(mistake.allowed("weights such as {read: 50, write: 45, delete: 5}, at least one above 0"));
-        return None;
-    }
-    Some(mix)
-}
-
-/// `80%`.
-fn parse_percent(text: &str) -> Option<u8> {
-    let percent = text.strip_suffix('%')?.parse().ok()?;
-    (1..=100).contains(&percent).then_some(percent)
-}
-
-/// A level of the key's own replicas, which only a sloppy quorum tells from others.
-fn read_primaries(
-    fields: &Fields<'_>,
-    key: &'static str,
-    cluster: Option<&ClusterConfig>,
-    reader: &mut Reader,
-) -> Option<Option<Level>> {
-    let Some(node) = fields.get(key) else { return Some(None) };
-    if cluster.is_some_and(|cluster| !cluster.sloppy) {
-        let what = format!("{key} asks for the key's own replicas, and without cluster.sloppy there are no others");
-        reader.note(Mistake::new(node.place, what).mend("set cluster.sloppy: true, or remove it"));
-        return None;
-    }
-    read_level(fields, key, cluster, reader).map(Some)
-}
-
-fn read_level(
-    fields: &Fields<'_>,
-    key: &'static str,
-    cluster: Option<&ClusterConfig>,
-    reader: &mut Reader,
-) -> Option<Level> {
-    let node = fields.need(key, reader)?;
-    let allowed = if key == "write_level" { WRITE_LEVELS_ALLOWED } else { LEVELS_ALLOWED };
-    let fits = |level: &Level| *level != Level::Any || key == "write_level";
-    let level: Level = reader.word(node, key, allowed, |word| word.parse().ok().filter(fits))?;
-    let Some(replication) = cluster.map(|cluster| cluster.replication) else { return Some(level) };
-    if level.needed(replication) > replication {
-        let needed = level.needed(replication);
-        let names =
-            [Level::One, Level::Two, Level::Three].into_iter().filter(|level| level.needed(replication) <= replication);
-        let names = names.map(|level| format!("{level}, ")).collect::<String>();
-        let what = format!("{key} {level} needs {needed} replicas, but cluster.replication is {replication}");
-        let mistake = Mistake::new(node.place, what);
-        let mistake = mistake.allowed(format!("{names}quorum, all, or a number from 1 to {replication}"));
-        reader.note(mistake.mend(format!("raise cluster.replication to {needed}, or lower the level")));
-        return None;
-    }
-    Some(level)
 }
 
 /// The phases, and the place to point at when they are too short for the faults.
@@ -484,6 +348,7 @@ fn read_expectations(
         let expectation = reader.word(value, &checker.name, &words(), |word| word.parse().ok());
         if let Some(workload) = workload
             && !checkers.contains(&checker.name.as_str())
+            && !END_CHECKERS.contains(&checker.name.as_str())
         {
             let what = format!("the workload {} has no checker `{}`", workload.name(), checker.name);
             let mistake = Mistake::new(checker.place, what).allowed(join(checkers.iter().copied()));

@@ -166,6 +166,14 @@ const CASES: &[&[(&str, &str)]] = &[
     ],
     &[("expect:", "swarm: {rate: [100, 900000], merkle_interval: [1s, 2s, 3s]}\nexpect:")],
     &[("expect:", "swarm: {rate: [100, 900000]}\nexpect:")],
+    &[("  register:", "  set:"), ("{read: 5, write: 5}", "{update: 5, remove: 5}")],
+    &[("  register:", "  counter:"), ("{read: 5, write: 5}", "{add: 5, remove: 5}")],
+    &[
+        ("replication: 3", "replication: 3\n  conflict: dcc"),
+        ("  register:", "  scan:"),
+        ("{read: 5, write: 5}", "{scan: 5, write: 5}"),
+    ],
+    &[("    keys: 10", "    keys: 10\n    hot: {keys: 11, share: 101}\n    value_bytes: 65537")],
 ];
 
 #[test]
@@ -180,12 +188,36 @@ fn a_cluster_without_faults_has_no_phase_for_them() {
 }
 
 #[test]
+fn every_workload_has_operations_of_its_own() {
+    let workload = |name: &str, edits: &[(&str, &str)]| {
+        let mut text = BASE.replace("  register:", &format!("  {name}:")).replace("  monotonic-reads: violated\n", "");
+        edits.iter().for_each(|(from, to)| text = text.replace(from, to));
+        parse("my.yaml", &text).unwrap_or_else(|mistakes| panic!("{mistakes}")).workload
+    };
+    let mix = "{read: 5, write: 5}";
+    let set = workload("set", &[(mix, "{read: 40, add: 20, update: 40}")]);
+    let WorkloadSpec::Set(spec) = &set else { panic!("{set:?}") };
+    assert_eq!((spec.load.mix.read, spec.load.mix.write, spec.updates_percent), (40, 60, 66));
+    assert!(set.checkers().contains(&"set-full"));
+    let removals = workload("set", &[(mix, "{read: 40, add: 20, remove: 40}")]);
+    assert_eq!((removals.load().mix.delete, removals.checkers()[0]), (40, "removals"));
+    let WorkloadSpec::Counter(counter) = workload("counter", &[(mix, "{update: 40}")]) else { panic!("a counter") };
+    assert_eq!((counter.load.mix.write, counter.updates_percent), (40, 100));
+    let scan = workload("scan", &[(mix, "{read: 10, scan: 30, write: 40}\n    groups: 7\n    limit: 9")]);
+    let WorkloadSpec::Scan(scan) = &scan else { panic!("{scan:?}") };
+    assert_eq!((scan.load.mix.read, scan.scans_percent, scan.groups, scan.limit_max), (40, 75, 7, 9));
+    let hot = workload("register", &[("keys: 10", "keys: 10\n    hot: {keys: 2, share: 80}\n    value_bytes: 65536")]);
+    let hot = hot.load();
+    assert_eq!((hot.hot.map(|hot| (hot.keys, hot.share_percent)), hot.value_bytes), (Some((2, 80)), 65_536));
+}
+
+#[test]
 fn what_is_left_out_has_defaults() {
     let campaign = parse("my.yaml", BASE).expect("the base is right");
     assert_eq!((campaign.name.as_str(), campaign.nodes()), ("base", 5));
     let default = hearsay_core::ClusterConfig::default();
     assert_eq!(campaign.cluster, hearsay_core::ClusterConfig { members: campaign.cluster.members.clone(), ..default });
-    let WorkloadSpec::Register(register) = &campaign.workload;
+    let WorkloadSpec::Register(register) = &campaign.workload else { panic!("{:?}", campaign.workload) };
     assert_eq!((register.read_level, register.sticky_clients, register.mix.delete), (Level::Quorum, 0, 0));
     assert_eq!((register.client_timeout_ms, register.overdue_skip_ms), (2_000, 1_000));
     let schedule = campaign.faults.as_ref().expect("the base has faults");

@@ -204,6 +204,7 @@ mod tests {
             key: key.to_owned(),
             value: Some(stamp),
             stamp,
+            content: None,
         };
         let entries = vec![entry("n1", "a", 5), entry("n2", "a", 5), entry("n3", "a", 4), entry("n1", "b", 7)];
         let state = FinalState { replication: 3, entries, ..FinalState::default() };

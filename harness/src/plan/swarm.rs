@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use hearsay_core::{NodeId, ReadRepair};
-use hearsay_workloads::{Expectation, WorkloadSpec, stream};
+use hearsay_workloads::{DataKind, Expectation, stream};
 use rand::RngExt;
 
 use super::{Plan, make_plan};
@@ -49,7 +49,8 @@ fn draw(campaign: &Campaign, seed: u64) -> Campaign {
     if let Some(span) = swarm.merkle_interval {
         cluster.merkle_interval_ms = length("swarm-merkle", span);
     }
-    let WorkloadSpec::Register(register) = &mut drawn.workload;
+    let kind = drawn.workload.kind();
+    let register = drawn.workload.load_mut();
     let count = |purpose: &str, (least, most): (u32, u32)| {
         u32::try_from(number(purpose, (least.into(), most.into()))).expect("both ends are as small")
     };
@@ -64,7 +65,7 @@ fn draw(campaign: &Campaign, seed: u64) -> Campaign {
         *weight *= WEIGHT_QUARTERS[place];
     }
     // Without deletes no tombstone hides what is lost. Reads and writes stay: without them there is nothing to judge.
-    if mix.read + mix.write > 0 && is_out(seed, "swarm-delete", 0) {
+    if kind == DataKind::Register && mix.read + mix.write > 0 && is_out(seed, "swarm-delete", 0) {
         mix.delete = 0;
     }
     drawn.faults = campaign.faults.as_ref().map(|schedule| draw_kinds(schedule, seed));
@@ -105,7 +106,7 @@ fn kept<T: Clone>(all: &[T], seed: u64, purpose: &str, first: u64) -> Vec<(usize
 
 /// What was drawn, in words.
 fn told(plan: &Plan) -> Vec<String> {
-    let WorkloadSpec::Register(register) = &plan.workload;
+    let register = plan.workload.load();
     let cluster = &plan.cluster;
     let kinds: BTreeSet<String> = plan.faults.iter().map(|planned| kind_of(&planned.fault.name())).collect();
     let kinds: Vec<String> = kinds.into_iter().collect();
@@ -178,7 +179,7 @@ mod tests {
         for seed in 1..=60 {
             let plan = make_swarm_plan(&campaign, seed);
             let (nodes, replication) = (plan.cluster.members.len(), plan.cluster.replication);
-            let WorkloadSpec::Register(register) = &plan.workload;
+            let register = plan.workload.load();
             assert!((3..=7).contains(&nodes) && (3..=5).contains(&replication) && usize::from(replication) <= nodes);
             assert!((1..=4).contains(&plan.cluster.vnodes));
             assert!((1_000..=3_000).contains(&plan.cluster.merkle_interval_ms));

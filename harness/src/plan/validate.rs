@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearsay_core::{NodeId, Planted};
-use hearsay_workloads::{Action, OPERATIONS_MAX};
+use hearsay_workloads::OPERATIONS_MAX;
 
 use super::links::{LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_QUEUE_MS, LINK_SHARE_MAX_PER_MILLION};
 use super::schedule::{FAULTS_MAX, exclude_each_other};
@@ -87,7 +87,7 @@ impl Plan {
     }
 
     fn validate_expectations(&self, problems: &mut Problems) {
-        let known = self.workload.checkers();
+        let known = [self.workload.checkers(), hearsay_workloads::END_CHECKERS].concat();
         for checker in self.expect.keys().filter(|checker| !known.contains(&checker.as_str())) {
             problems.add(format!(
                 "the workload {} has no checker `{checker}`; allowed: {}",
@@ -247,7 +247,10 @@ impl Plan {
                 problems.add(format!("`{operation}` stands too late: sort operations by client, then time"));
             }
             before = Some(place);
-            if let Action::Write { value, .. } = operation.action
+            if !self.workload.allows(&operation.action) {
+                problems.add(format!("`{operation}` is of no {} workload", self.workload.name()));
+            }
+            if let Some(value) = self.workload.unique_value(&operation.action)
                 && let Some(other) = written.insert(value, operation)
             {
                 problems.add(format!(

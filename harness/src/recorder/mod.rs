@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use hearsay_checkers::{Event, EventType, Function};
+use hearsay_checkers::{Event, EventType};
 
 /// Events wait in memory for at most this long before they are handed to the kernel.
 pub const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
@@ -161,7 +161,7 @@ impl Recorder {
     pub fn record(&self, mut event: Event) -> Result<u64, RecorderError> {
         let shared = &*self.shared;
         let kind = event.kind;
-        let acknowledges = kind == EventType::Ok && event.f != Function::Read;
+        let acknowledges = kind == EventType::Ok && !event.f.is_read();
         let mut buffer = shared.lock();
         if let Some(error) = &buffer.failure {
             return Err(error.clone());

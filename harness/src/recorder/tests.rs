@@ -16,6 +16,7 @@ fn event(kind: EventType, process: u64) -> Event {
         f: Function::Write,
         key: "k1".to_owned(),
         value: Some(process),
+        items: None,
         node: Some("n1".to_owned()),
         error: None,
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use hearsay_checkers::FinalEntry;
 use hearsay_core::{ClusterConfig, Hints, Key, LocalEntry, NodeId, StatusReport, Value};
+use hearsay_workloads::DataKind;
 
 use super::client::{FOREIGN_VALUE, decode_value};
 use super::proof::Statuses;
@@ -62,7 +63,7 @@ pub fn kept(statuses: &Statuses) -> Vec<String> {
 }
 
 /// The scans as the checkers take them, with the nodes that could not be looked at.
-pub fn final_entries(scans: &Scans) -> (Vec<FinalEntry>, Vec<String>) {
+pub fn final_entries(scans: &Scans, kind: DataKind) -> (Vec<FinalEntry>, Vec<String>) {
     let mut entries = Vec::new();
     let mut unreachable = Vec::new();
     for (node, scan) in scans {
@@ -70,8 +71,12 @@ pub fn final_entries(scans: &Scans) -> (Vec<FinalEntry>, Vec<String>) {
             Ok(scan) => entries.extend(scan.iter().map(|entry| FinalEntry {
                 node: node.to_string(),
                 key: String::from_utf8_lossy(&entry.key.0).into_owned(),
-                value: entry.value.as_ref().map(decode_siblings),
+                value: entry.value.as_ref().map(|value| match kind {
+                    DataKind::Register => decode_siblings(value),
+                    DataKind::Set | DataKind::Counter | DataKind::Broadcast | DataKind::Options => digest(value),
+                }),
                 stamp: entry.stamp.0,
+                content: entry.value.as_ref().filter(|_| kind != DataKind::Register).map(shown_content),
             })),
             Err(reason) => unreachable.push(format!("{node}: {reason}")),
         }
@@ -87,6 +92,16 @@ fn decode_siblings(value: &Value) -> u64 {
         .ok()
         .and_then(|numbers| numbers.into_iter().max())
         .unwrap_or(FOREIGN_VALUE)
+}
+
+/// Of a set or counter: equal where the bytes are (FNV-1a).
+fn digest(value: &Value) -> u64 {
+    value.0.iter().fold(0xcbf2_9ce4_8422_2325, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Siblings between bars.
+fn shown_content(value: &Value) -> String {
+    String::from_utf8_lossy(&value.0).replace('\n', " | ")
 }
 
 fn shown(entry: &LocalEntry) -> String {
@@ -123,7 +138,7 @@ mod tests {
         let (x, gone) = (entry("x", 5, Some("7")), entry("y", 6, None));
         let all = scans([&[&x, &gone], &[&x, &gone], &[]]);
         assert_eq!(differing(&all, 2, false), [""; 0]);
-        let (entries, unreachable) = final_entries(&all);
+        let (entries, unreachable) = final_entries(&all, DataKind::Register);
         assert_eq!((entries.len(), unreachable.len()), (4, 0));
         assert_eq!((entries[0].value, entries[1].value, entries[1].stamp), (Some(7), None, 6));
     }
@@ -145,8 +160,17 @@ mod tests {
     #[test]
     fn of_siblings_the_last_drawn_stands_for_all() {
         let all = scans([&[&entry("x", 5, Some("7\n12\n9"))], &[&entry("y", 5, Some("7\nz"))], &[]]);
-        let values: Vec<Option<u64>> = final_entries(&all).0.into_iter().map(|entry| entry.value).collect();
+        let values: Vec<Option<u64>> =
+            final_entries(&all, DataKind::Register).0.into_iter().map(|entry| entry.value).collect();
         assert_eq!(values, [Some(12), Some(FOREIGN_VALUE)]);
+    }
+
+    #[test]
+    fn sets_and_counters_are_compared_as_they_are() {
+        let all = scans([&[&entry("x", 5, Some("7,9\n12"))], &[&entry("x", 5, Some("7,9\n13"))], &[]]);
+        let entries = final_entries(&all, DataKind::Set).0;
+        assert_ne!(entries[0].value, entries[1].value);
+        assert_eq!(entries[0].content.as_deref(), Some("7,9 | 12"));
     }
 
     #[test]
@@ -154,7 +178,7 @@ mod tests {
         let mut all = scans([&[], &[], &[]]);
         all.insert(NodeId(2), Err("timed out".to_owned()));
         assert_eq!(differing(&all, 2, false), ["n2 could not be looked at (timed out)"]);
-        assert_eq!(final_entries(&all).1, ["n2: timed out"]);
+        assert_eq!(final_entries(&all, DataKind::Register).1, ["n2: timed out"]);
     }
 
     #[test]

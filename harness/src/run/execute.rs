@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hearsay_checkers::{FaultWindow, FinalState, Phase};
+use hearsay_checkers::{FaultWindow, FinalNode, FinalState, Phase};
 use tokio::sync::watch;
 
 use crate::disk::DiskKind;
@@ -28,6 +28,7 @@ use crate::store::{JsonLines, Observed, RunDirectory, write_json};
 
 use super::cluster::Cluster;
 use super::convergence::{differing, final_entries, keeps, kept};
+use super::end_state;
 use super::load::{Load, Undone};
 use super::metrics;
 use super::nemesis::{Nemesis, Scene};
@@ -352,7 +353,7 @@ impl Flow<'_> {
         let members = || cluster.members.iter().copied();
         let mut before = None;
         let (scans, converged_after) = loop {
-            let scans = self.scene.observer.scans().await;
+            let scans = self.scene.observer.scans(self.plan.workload.kind()).await;
             let waited = Duration::from_nanos(self.recorder.now().saturating_sub(load_ended));
             let collected = tombstones_collected(self.plan, self.recorder.now());
             let equal = differing(&scans, usize::from(cluster.replication), collected).is_empty();
@@ -376,7 +377,8 @@ impl Flow<'_> {
             let look = LastLook { scans: &scans, tombstones_collected, statuses: &statuses, before };
             told = pending(cluster, &look);
         }
-        let (entries, unreachable) = final_entries(&scans);
+        let nodes = self.end_state(converged_after.is_some()).await;
+        let (entries, unreachable) = final_entries(&scans, self.plan.workload.kind());
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let state = FinalState {
             replication: u64::from(cluster.replication),
@@ -384,9 +386,29 @@ impl Flow<'_> {
             deadline: nanoseconds(deadline),
             entries,
             unreachable,
+            nodes,
         };
         write_json(&self.directory.final_state(), &state)?;
         Ok(told)
+    }
+
+    /// What the nodes say of themselves at the end, where somebody wants to know.
+    async fn end_state(&self, is_equal: bool) -> Vec<FinalNode> {
+        if !end_state::is_asked(self.plan) {
+            return Vec::new();
+        }
+        let members = || self.plan.cluster.members.iter().copied();
+        let mut second = BTreeMap::new();
+        for node in members().filter(|_| is_equal && end_state::compares_twice(self.plan)) {
+            let first = self.scene.observer.repair(node).await;
+            if first.is_ok()
+                && let Ok(answer) = self.scene.observer.repair(node).await
+            {
+                second.extend(end_state::second_exchange(&answer).map(|second| (node, second)));
+            }
+        }
+        let statuses = self.scene.observer.statuses(members()).await;
+        end_state::final_nodes(self.plan, &statuses, &second)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hearsay_checkers::{AvailabilityBounds, Case, CheckOptions, Outcome as OperationOutcome, UnknownChecker, judge};
 use hearsay_core::Conflict;
-use hearsay_workloads::{Expectation, WorkloadSpec};
+use hearsay_workloads::{DataKind, Expectation};
 
 use crate::plan::{Fault, Plan};
 use crate::report::{
@@ -40,8 +40,9 @@ pub fn judge_case(
 /// Where the plan has wall clocks disagree, last-write-wins may keep the earlier of two writes. The checkers that are about
 /// that ([`ABOUT_REAL_TIME`]) say so; no other one may conclude anything from which of two writes came later.
 pub fn options_of(plan: &Plan, ended: u64, checker: &str) -> CheckOptions {
-    // Under `dcc` a later write replaces only what its client has seen.
+    // Under `dcc` a later write replaces only what its client has seen; options count their changes and know no time.
     let clocks_agree = plan.cluster.conflict == Conflict::Lww
+        && plan.workload.kind() != DataKind::Options
         && !plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Clock { .. }));
     CheckOptions {
         real_time_writes: clocks_agree || ABOUT_REAL_TIME.contains(&checker),
@@ -53,8 +54,7 @@ pub fn options_of(plan: &Plan, ended: u64, checker: &str) -> CheckOptions {
 
 /// What the campaign promises of the operations among faults.
 fn availability(plan: &Plan) -> AvailabilityBounds {
-    let WorkloadSpec::Register(register) = &plan.workload;
-    let percent = register.success_in_faults_percent;
+    let percent = plan.workload.load().success_in_faults_percent;
     AvailabilityBounds {
         success_share_faults_min: percent.map(|percent| f64::from(percent) / 100.0),
         ..AvailabilityBounds::default()
@@ -134,7 +134,7 @@ pub fn about(plan: &Plan) -> String {
     let cluster = &plan.cluster;
     // The rest of what a swarm drew stands in the line anyway.
     let drawn = plan.drawn.iter().take(2).map(|drawn| format!("; {drawn}")).collect::<String>();
-    let WorkloadSpec::Register(register) = &plan.workload;
+    let register = plan.workload.load();
     let planted = plan.planted.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
     format!(
         "{} nodes, {} replicas, read repair {}; {} clients, {} keys, reads at {}, writes at {}; {} operations, {} faults{planted}",

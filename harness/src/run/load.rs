@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use anyhow::Context;
-use hearsay_core::NodeId;
-use hearsay_workloads::{Level, WorkloadSpec};
+use hearsay_core::{Conflict, NodeId};
+use hearsay_workloads::{Action, Level};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -41,8 +41,11 @@ pub struct Undone {
 impl Load {
     /// Of a plan.
     pub fn of(plan: &Plan) -> Load {
-        let WorkloadSpec::Register(register) = &plan.workload;
+        let register = plan.workload.load();
         let settings = ClientSettings {
+            kind: plan.workload.kind(),
+            causal: plan.cluster.conflict == Conflict::Dcc,
+            value_bytes: usize::try_from(register.value_bytes).unwrap_or(usize::MAX),
             read_level: node_level(register.read_level),
             write_level: node_level(register.write_level),
             read_primaries: register.read_primaries.map(node_level),
@@ -140,7 +143,8 @@ pub(crate) fn operations_by_client(plan: &Plan) -> BTreeMap<u32, VecDeque<Planne
 
 /// Every key of a plan.
 pub(crate) fn keys_of(plan: &Plan) -> BTreeSet<String> {
-    plan.operations.iter().map(|operation| operation.action.key().to_owned()).collect()
+    let actions = plan.operations.iter().map(|operation| &operation.action);
+    actions.filter(|action| !matches!(action, Action::Scan { .. })).map(|action| action.key().to_owned()).collect()
 }
 
 /// The node's own type for the same thing.

@@ -6,6 +6,7 @@ mod clock_watch;
 pub mod clocks;
 pub mod cluster;
 pub mod convergence;
+pub mod end_state;
 pub mod evidence_text;
 pub mod execute;
 pub mod final_reads;

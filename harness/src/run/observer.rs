@@ -9,14 +9,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::future::join_all;
 use hearsay_core::{ClientRequest, ClientResponse, LocalEntry, NodeId, OverlayReport, StatusReport};
 use hearsay_node::client::{ClientConnection, ClientEndpoint};
+use hearsay_workloads::DataKind;
 use tokio::sync::Mutex;
 
+use super::client::{entries_of_node, looks_at_node};
 use super::clocks::{Reading, Readings};
 use super::convergence::Scans;
 use super::proof::Statuses;
 
 /// Longest wait for a connection or an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Longest wait for a repair that compares everything.
+const REPAIR_TIMEOUT: Duration = Duration::from_secs(20);
 /// Looks at a wall clock, of which one counts.
 const CLOCK_LOOKS: u32 = 3;
 /// Entries asked for at a time.
@@ -99,10 +103,29 @@ impl Observer {
         Ok(best.expect("there is at least one look"))
     }
 
-    /// What every node stores itself, asked at once.
-    pub async fn scans(&self) -> Scans {
-        let asked = self.nodes.keys().map(|&node| async move { (node, self.scan(node).await) });
+    /// Has a node compare everything with its neighbours, and repair.
+    ///
+    /// # Errors
+    /// It gave no answer, as a sentence.
+    pub async fn repair(&self, node: NodeId) -> Result<ClientResponse, String> {
+        self.ask_within(node, &ClientRequest::Repair, REPAIR_TIMEOUT).await
+    }
+
+    /// What every node stores itself (of news: has), asked at once.
+    pub async fn scans(&self, kind: DataKind) -> Scans {
+        let asked = self.nodes.keys().map(|&node| async move {
+            let scan = if kind.is_news() { self.news(node, kind).await } else { self.scan(node).await };
+            (node, scan)
+        });
         join_all(asked).await.into_iter().collect()
+    }
+
+    async fn news(&self, node: NodeId, kind: DataKind) -> Result<Vec<LocalEntry>, String> {
+        let mut all = Vec::new();
+        for request in looks_at_node(kind) {
+            all.extend(entries_of_node(node, self.ask(node, &request).await?)?);
+        }
+        Ok(all)
     }
 
     async fn scan(&self, node: NodeId) -> Result<Vec<LocalEntry>, String> {
@@ -133,6 +156,15 @@ impl Observer {
     }
 
     async fn ask(&self, node: NodeId, request: &ClientRequest) -> Result<ClientResponse, String> {
+        self.ask_within(node, request, ANSWER_TIMEOUT).await
+    }
+
+    async fn ask_within(
+        &self,
+        node: NodeId,
+        request: &ClientRequest,
+        timeout: Duration,
+    ) -> Result<ClientResponse, String> {
         let observed = self.nodes.get(&node).expect("only members are asked");
         // Held while connecting, so that two questions make one connection.
         let mut held = observed.connection.lock().await;
@@ -144,7 +176,7 @@ impl Observer {
             }
         };
         drop(held);
-        let answer = connection.request(request, ANSWER_TIMEOUT).await;
+        let answer = connection.request(request, timeout).await;
         if answer.is_err() {
             *observed.connection.lock().await = None;
         }

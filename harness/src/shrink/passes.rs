@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearsay_core::NodeId;
-use hearsay_workloads::{Expectation, WorkloadSpec};
+use hearsay_workloads::Expectation;
 
 use crate::plan::{Plan, PlannedFault, PlannedOperation};
 
@@ -203,7 +203,7 @@ fn renumbered_clients(plan: &Plan) -> Plan {
     let keys: BTreeSet<&str> = plan.operations.iter().map(|operation| operation.action.key()).collect();
     let keys = u32::try_from(keys.len()).expect("few keys");
     let clients = u32::try_from(numbers.len()).expect("few clients");
-    let WorkloadSpec::Register(register) = &mut plan.workload;
+    let register = plan.workload.load_mut();
     register.clients = clients;
     register.keys = keys;
     register.sticky_clients = register.sticky_clients.min(clients);

@@ -114,7 +114,7 @@ fn involved(plan: &Plan, case: &Case, verdict: &Verdict) -> Witness {
     }
     if witness.focuses.is_empty() {
         let last_of = |key: &String| {
-            let writes = carried_out.iter().filter(|(_, done)| done.key == *key && done.f != Function::Read);
+            let writes = carried_out.iter().filter(|(_, done)| done.key == *key && !done.f.is_read());
             let mut writes: Vec<_> = writes.collect();
             writes.sort_by_key(|(_, operation)| operation.invoked);
             let from = writes.len().saturating_sub(LAST_WRITES);
@@ -167,7 +167,9 @@ fn carried_out<'a>(plan: &Plan, case: &'a Case) -> BTreeMap<usize, &'a Operation
 fn is_of(planned: &PlannedOperation, operation: &Operation) -> bool {
     let same = match (&planned.action, operation.f) {
         (Action::Read { .. }, Function::Read) | (Action::Delete { .. }, Function::Delete) => true,
-        (Action::Write { value, .. }, Function::Write) => operation.value == Some(*value),
+        (Action::Write { value, .. }, Function::Write)
+        | (Action::Add { value, .. } | Action::Update { value, .. }, Function::Add) => operation.value == Some(*value),
+        (Action::Remove { .. }, Function::Remove | Function::Read) | (Action::Scan { .. }, Function::Scan) => true,
         _ => false,
     };
     let node = operation.node.as_ref().is_none_or(|node| *node == planned.node.to_string());

@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalState, Function, History, Phase};
+use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalNode, FinalState, History, Phase};
 use hearsay_core::{ClientRequest, ClientResponse, Event as NodeEvent, LocalEntry, NodeId};
 
 use crate::plan::Plan;
 use crate::report::marks::by_name;
 use crate::report::{ProblemKind, RunReport, Simulation};
+use crate::run::client::{entries_of_node, looks_at_node};
 use crate::run::convergence::{Scans, differing, final_entries, keeps, kept};
+use crate::run::end_state;
 use crate::run::execute::{Ran, SCAN_INTERVAL, phases_until, tombstones_collected};
 use crate::run::final_reads::reads;
 use crate::run::judge::judged_report;
 use crate::run::load::{Load, Undone, keys_of, operations_by_client};
 use crate::run::metrics::{SAMPLE_INTERVAL, Sample};
 use crate::run::pending::{LastLook, pending};
-use crate::store::{Observed, RunDirectory, StoreError, write_json, write_whole};
+use crate::store::{Observed, RunDirectory, StoreError, needs_recording, recording_of, write_json, write_whole};
 
 use super::clients::Clients;
 use super::nemesis::{LOOK_INTERVAL_PER_NODE, Nemesis};
@@ -34,6 +36,9 @@ const READY_LOOK: u64 = 20 * MILLISECOND;
 const SAMPLE_INTERVAL_PER_NODE: u64 = MILLISECOND;
 /// Entries asked of a node at a time.
 const SCAN_PAGE: u32 = 1_000;
+/// Longest wait for a repair that compares everything, and between two looks at it.
+const REPAIR_WITHIN: u64 = 20 * SECOND;
+const REPAIR_LOOK: u64 = 10 * MILLISECOND;
 
 /// When the harness around the world acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +109,7 @@ impl Recording {
         event.time = self.time(world.now());
         let begin = self.lines.len();
         event.write_json_line(&mut self.lines);
-        self.acknowledged_writes += u64::from(event.kind == EventType::Ok && event.f != Function::Read);
+        self.acknowledged_writes += u64::from(event.kind == EventType::Ok && !event.f.is_read());
         let now = world.now();
         world.hash.line(now, &self.lines[begin..]);
         world.hash.tape(|tape| tape.history(now, &event));
@@ -247,13 +252,17 @@ impl Run<'_> {
         ran.note_faults();
         let observed = ran.observed(ended);
         let case = ready.is_ok().then(|| match History::from_events(recording.events) {
-            Ok(history) => Ok(Case {
-                history,
-                final_state: final_state.clone(),
-                phases: observed.phases.clone(),
-                faults: observed.faults.clone(),
-                ..Case::default()
-            }),
+            Ok(history) => {
+                let recording = needs_recording(&history).then(|| recording_of(recording.lines.as_slice())).transpose();
+                recording.map(|recording| Case {
+                    history,
+                    recording,
+                    final_state: final_state.clone(),
+                    phases: observed.phases.clone(),
+                    faults: observed.faults.clone(),
+                    ..Case::default()
+                })
+            }
             Err(error) => Err(error.to_string()),
         });
         let (history, faults) = (recording.lines, fault_lines);
@@ -335,9 +344,40 @@ impl Run<'_> {
                 return None;
             }
         };
-        let (entries, unreachable) = final_entries(&scans);
+        let nodes = self.end_state(converged_after.is_some());
+        let (entries, unreachable) = final_entries(&scans, self.plan.workload.kind());
         let replication = u64::from(cluster.replication);
-        Some(FinalState { replication, converged_after, deadline, entries, unreachable })
+        Some(FinalState { replication, converged_after, deadline, entries, unreachable, nodes })
+    }
+
+    /// What the nodes say of themselves at the end, where somebody wants to know.
+    fn end_state(&mut self, is_equal: bool) -> Vec<FinalNode> {
+        if !end_state::is_asked(self.plan) {
+            return Vec::new();
+        }
+        let mut second = BTreeMap::new();
+        for &node in self.plan.cluster.members.iter().filter(|_| is_equal && end_state::compares_twice(self.plan)) {
+            if self.repair(node).is_some()
+                && let Some(answer) = self.repair(node)
+            {
+                second.extend(end_state::second_exchange(&answer).map(|second| (node, second)));
+            }
+        }
+        let statuses = self.nemesis.statuses(&mut self.world);
+        end_state::final_nodes(self.plan, &statuses, &second)
+    }
+
+    /// Has a node compare everything with its neighbours, and repair; `None`: it did not answer in time.
+    fn repair(&mut self, node: NodeId) -> Option<ClientResponse> {
+        let asked = self.world.examine(node, ClientRequest::Repair)?;
+        let until = self.world.now() + REPAIR_WITHIN;
+        loop {
+            let answer = self.world.take_examined(node, asked);
+            if answer.is_some() || self.world.now() >= until || self.world.died().is_some() {
+                return answer;
+            }
+            self.pass_until(self.world.now() + REPAIR_LOOK);
+        }
     }
 
     fn final_reads(&mut self, ran: &mut Ran) {
@@ -360,6 +400,14 @@ impl Run<'_> {
     }
 
     fn scan(&mut self, node: NodeId) -> Result<Vec<LocalEntry>, String> {
+        let kind = self.plan.workload.kind();
+        if kind.is_news() {
+            let mut all = Vec::new();
+            for request in looks_at_node(kind) {
+                all.extend(entries_of_node(node, self.world.ask(node, request)?)?);
+            }
+            return Ok(all);
+        }
         let mut all: Vec<LocalEntry> = Vec::new();
         loop {
             let after = all.last().map(|entry| entry.key.clone());

@@ -129,6 +129,8 @@ pub(super) struct World {
     pub(super) log: Vec<LogLine>,
     pub(super) log_left_out: u64,
     died: Option<(NodeId, String)>,
+    /// What was asked by [`World::examine`] and not fetched yet, with the answer once there is one.
+    examined: BTreeMap<(NodeId, RequestId), Option<ClientResponse>>,
     /// Of processes that have ended.
     pub(super) marks: Marks,
 }
@@ -183,6 +185,7 @@ impl World {
             log: Vec::new(),
             log_left_out: 0,
             died: None,
+            examined: BTreeMap::new(),
             marks: Marks::default(),
         })
     }
@@ -437,6 +440,26 @@ impl World {
         self.nodes[place(id)].process = Process::Paused;
     }
 
+    /// Asks a node what it answers later, over a path that no fault touches; `None`: it does not run.
+    pub(super) fn examine(&mut self, id: NodeId, request: ClientRequest) -> Option<RequestId> {
+        let node = &mut self.nodes[place(id)];
+        if !matches!(node.process, Process::Running) {
+            return None;
+        }
+        node.last_request += 1;
+        let request_id = RequestId(node.last_request);
+        self.examined.insert((id, request_id), None);
+        let output = self.handle(id, Input::Client { request_id, request }, 0);
+        self.take(id, output);
+        Some(request_id)
+    }
+
+    /// The answer to what was asked, if it has come.
+    pub(super) fn take_examined(&mut self, id: NodeId, request: RequestId) -> Option<ClientResponse> {
+        let answered = self.examined.get(&(id, request)).is_some_and(Option::is_some);
+        if answered { self.examined.remove(&(id, request)).flatten() } else { None }
+    }
+
     /// Asks a node over a path that no fault touches and that takes no time.
     ///
     /// # Errors
@@ -537,6 +560,10 @@ impl World {
             self.send_message(id, message);
         }
         for (request_id, mut response, bytes) in effects.reply {
+            if let Some(examined) = self.examined.get_mut(&(id, request_id)) {
+                *examined = Some(response);
+                continue;
+            }
             self.add_driver_counters(id, &mut response);
             let asked = self.nodes[place(id)].asking.remove(&request_id);
             let (connection, call) = asked.expect("the replica answers each request once");

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::Path;
 
+use hearsay_checkers::import::{Format, ImportOptions, read_recording};
+use hearsay_checkers::record::Recording;
 use hearsay_checkers::{Case, FaultWindow, FinalState, History, Phase, read_jsonl};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -33,7 +35,28 @@ pub fn load_case(path: &Path) -> Result<Case, StoreError> {
     // A run that crashed has no more than its history.
     let observed: Observed = load_json(&run.phases())?.unwrap_or_default();
     let final_state: Option<FinalState> = load_json(&run.final_state())?;
-    Ok(Case { history, final_state, phases: observed.phases, faults: observed.faults, ..Case::default() })
+    let recording = match needs_recording(&history) {
+        false => None,
+        true => {
+            let file = File::open(run.history()).map_err(failed("can't read", &run.history()))?;
+            Some(recording_of(file).map_err(|reason| StoreError::History { path: run.history(), reason })?)
+        }
+    };
+    Ok(Case { history, recording, final_state, phases: observed.phases, faults: observed.faults, ..Case::default() })
+}
+
+/// Whether a history has values that are no numbers, which its operations do not hold.
+pub(crate) fn needs_recording(history: &History) -> bool {
+    history.has_collections || history.operations.iter().any(|operation| !operation.f.is_of_register())
+}
+
+/// What a history file says, values as data.
+///
+/// # Errors
+/// It is no history, with line and column.
+pub(crate) fn recording_of(file: impl io::Read) -> Result<Recording, String> {
+    let options = ImportOptions { format: Some(Format::Json), keyed: Some(false) };
+    read_recording(file, &options).map_err(|error| error.to_string())
 }
 
 fn load_history(path: &Path) -> Result<History, StoreError> {
@@ -80,6 +103,23 @@ mod tests {
         assert!(case.final_state.is_none() && case.phases.is_empty());
         let alone = load_case(&run.history()).unwrap();
         assert_eq!(alone.history.operations, case.history.operations);
+    }
+
+    #[test]
+    fn a_history_of_sets_comes_with_its_values() {
+        let store = tempfile::tempdir().unwrap();
+        let run = RunDirectory::create(store.path(), "c", "t", 1).unwrap();
+        let line = |index: u64, kind, value| {
+            format!(
+                r#"{{"index":{index},"time":{index},"type":"{kind}","process":0,"f":"read","key":"k","value":{value}}}"#
+            )
+        };
+        fs::write(run.history(), format!("{}\n{}\n", line(0, "invoke", "null"), line(1, "ok", "[3,5]"))).unwrap();
+        let case = load_case(run.path()).unwrap();
+        let recording = case.recording.expect("its values are no numbers");
+        assert_eq!(recording.records[1].value.items().map(<[_]>::len), Some(2));
+        fs::write(run.history(), format!("{}\n{}\n", line(0, "invoke", "null"), line(1, "ok", "3"))).unwrap();
+        assert!(load_case(run.path()).unwrap().recording.is_none());
     }
 
     #[test]

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use case::{Observed, load_case, load_json};
+pub(crate) use case::{needs_recording, recording_of};
 pub use jsonl::JsonLines;
 
 /// Why the store could not be used.

@@ -26,7 +26,7 @@ fn version(value: &str) -> Version {
 
 fn event(index: u64, time: u64, kind: EventType) -> HistoryEvent {
     let (process, f, key, node) = (ProcessId(4), Function::Write, "k7".to_owned(), Some("n1".to_owned()));
-    HistoryEvent { index, time, kind, process, f, key, value: Some(311), node, error: None }
+    HistoryEvent { index, time, kind, process, f, key, value: Some(311), items: None, node, error: None }
 }
 
 /// A write by c4 at n1: n2 takes it late, n3 never; n2 is killed before it has synced.

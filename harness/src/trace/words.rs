@@ -115,7 +115,7 @@ pub(super) fn event(event: &NodeEvent) -> String {
 pub(super) fn operation(operation: &Operation) -> String {
     let Operation { index, process, f, key, value, invoked, completed, outcome, node, error } = operation;
     let value = match (f, value, outcome) {
-        (Function::Write, Some(value), _) => format!("={value}"),
+        (Function::Write | Function::Add, Some(value), _) => format!("={value}"),
         (Function::Read, Some(value), Outcome::Ok) => format!(" -> {value}"),
         (Function::Read, None, Outcome::Ok) => " -> nothing".to_owned(),
         _ => String::new(),

@@ -14,17 +14,27 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hearsay_checkers::{Event, EventType, Function, ProcessId};
-use hearsay_core::{ClientRequest, ClientResponse, Key, Level, NodeId, ReadOptions, WriteOptions};
-use hearsay_workloads::Action;
+use hearsay_checkers::{Event, EventType, Function, Items, ProcessId};
+use hearsay_core::{
+    ClientRequest, ClientResponse, Key, KeyRange, Level, NodeId, ReadOptions, Row, Value, WriteOptions,
+};
+use hearsay_workloads::{Action, DataKind};
 
 use crate::plan::PlannedOperation;
 
-use super::values::{FOREIGN_VALUE, decode_value, encode_value};
+use super::collections::{Collections, Content};
+use super::news::{Heard, heard, news_of_node, process, publish};
+use super::values::{FOREIGN_VALUE, decode_value, encode_value_of};
 
 /// What all clients of a run have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
+    /// What is kept under the keys.
+    pub kind: DataKind,
+    /// Whether concurrent writes stay as siblings.
+    pub causal: bool,
+    /// Least bytes of a register's value.
+    pub value_bytes: usize,
     /// Level of reads.
     pub read_level: Level,
     /// Level of writes and deletes.
@@ -48,6 +58,7 @@ pub enum CallError {
 
 /// What a client does next.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "made and taken at once, never kept")]
 pub enum Next {
     /// Nothing before this time, nanoseconds since the start of the run.
     Wait {
@@ -83,6 +94,8 @@ pub struct ClientProcess {
     skipped: u64,
     /// What this client has last seen of each key, where the cluster gives contexts: its next write replaces that.
     contexts: BTreeMap<String, Vec<u8>>,
+    /// The same of sets and counters.
+    collections: Collections,
 }
 
 impl ClientProcess {
@@ -104,6 +117,7 @@ impl ClientProcess {
             open: None,
             skipped: 0,
             contexts: BTreeMap::new(),
+            collections: Collections::default(),
         }
     }
 
@@ -126,10 +140,23 @@ impl ClientProcess {
     }
 
     fn start(&mut self, operation: PlannedOperation) -> Call {
-        let ClientSettings { read_level, write_level, read_primaries, write_primaries, .. } = self.settings;
+        let ClientSettings { read_level, write_level, kind, causal, value_bytes, .. } = self.settings;
+        let ClientSettings { read_primaries, write_primaries, .. } = self.settings;
         let options = WriteOptions { level: write_level, primaries: write_primaries, durable: None };
         let bytes = |key: &str| Key(key.as_bytes().to_vec());
+        let get = |key: &str| ClientRequest::Get { key: bytes(key), level: read_level };
+        let is_update = matches!(operation.action, Action::Update { .. });
+        let mut items = None;
         let (f, key, value, request) = match operation.action {
+            Action::Read { key } if kind.is_news() => (Function::Read, key, None, news_of_node(kind)),
+            Action::Add { key, value } if kind.is_news() => {
+                let request = publish(kind, &key, value);
+                (Function::Add, key, Some(value), request)
+            }
+            Action::Write { key, value } if kind.is_news() => {
+                let request = publish(kind, &key, value);
+                (Function::Write, key, Some(value), request)
+            }
             Action::Read { key } => {
                 let of = bytes(&key);
                 let request = match read_primaries {
@@ -142,7 +169,7 @@ impl ClientProcess {
                 (Function::Read, key, None, request)
             }
             Action::Write { key, value } => {
-                let (of, written, level) = (bytes(&key), encode_value(value), write_level);
+                let (of, written, level) = (bytes(&key), encode_value_of(value, value_bytes), write_level);
                 let request = match self.contexts.remove(&key) {
                     None if write_primaries.is_some() => {
                         ClientRequest::PutWith { key: of, value: Some(written), options }
@@ -161,6 +188,26 @@ impl ClientProcess {
                 };
                 (Function::Delete, key, None, request)
             }
+            Action::Add { key, value } | Action::Update { key, value } => {
+                let what = (key.as_str(), value, is_update);
+                let request = self.collections.add((kind, causal), what, self.slot, write_level);
+                (Function::Add, key, Some(value), request)
+            }
+            Action::Remove { key } => match self.collections.remove(&key, write_level) {
+                Some((request, elements)) => {
+                    items = Some(Items::Numbers(elements));
+                    (Function::Remove, key, None, request)
+                }
+                None => {
+                    let request = get(&key);
+                    (Function::Read, key, None, request)
+                }
+            },
+            Action::Scan { key, limit } => {
+                let rows = u32::try_from(limit).unwrap_or(u32::MAX);
+                let range = KeyRange::prefix(key.as_bytes());
+                (Function::Scan, key, Some(limit), ClientRequest::Scan { range, limit: rows, level: read_level })
+            }
         };
         let invocation = Event {
             index: 0,
@@ -170,6 +217,7 @@ impl ClientProcess {
             f,
             key,
             value,
+            items,
             node: Some(operation.node.to_string()),
             error: None,
         };
@@ -180,27 +228,45 @@ impl ClientProcess {
     /// Ends the open operation; the event is to be recorded.
     pub fn complete(&mut self, result: Result<ClientResponse, CallError>) -> Event {
         let mut event = self.open.take().expect("only an open operation completes");
+        let is_register = self.settings.kind == DataKind::Register;
         let (kind, value, error) = match (event.f, result) {
-            (Function::Read, Ok(ClientResponse::Siblings { values, context })) => {
+            (Function::Read, Ok(ClientResponse::Siblings { values, context })) if is_register => {
                 self.contexts.insert(event.key.clone(), context);
-                // A register has one value: of siblings the one that was drawn last stands for all, and the event says so.
-                let numbers: Result<Vec<u64>, String> = values.iter().map(decode_value).collect();
-                match numbers {
-                    Ok(numbers) if numbers.len() > 1 => {
-                        let note = Some(format!("{} siblings: {numbers:?}", numbers.len()));
-                        (EventType::Ok, numbers.into_iter().max(), note)
-                    }
-                    Ok(numbers) => (EventType::Ok, numbers.first().copied(), None),
-                    Err(corrupt) => (EventType::Ok, Some(FOREIGN_VALUE), Some(corrupt)),
+                self.register(&values)
+            }
+            (Function::Read, Ok(ClientResponse::Read { value, .. })) if is_register => self.register(value.as_slice()),
+            (Function::Read, Ok(ClientResponse::Siblings { values, context })) => {
+                self.collection(&mut event, &values, Some(context))
+            }
+            (Function::Read, Ok(ClientResponse::Read { value, .. })) => {
+                self.collection(&mut event, value.as_slice(), None)
+            }
+            (Function::Scan, Ok(ClientResponse::Rows { rows, next })) => {
+                // Fewer rows than the limit say that there are no more; a page that was cut for another reason says nothing.
+                if next.is_some() && event.value.is_some_and(|limit| (rows.len() as u64) < limit) {
+                    let cut = format!("the page was cut after {} rows", rows.len());
+                    (EventType::Fail, event.value, Some(cut))
+                } else {
+                    let (rows, error) = self.rows(rows);
+                    event.items = Some(Items::Rows(rows));
+                    (EventType::Ok, None, error)
                 }
             }
-            (Function::Read, Ok(ClientResponse::Read { value, .. })) => match value.as_ref().map(decode_value) {
-                None => (EventType::Ok, None, None),
-                Some(Ok(number)) => (EventType::Ok, Some(number), None),
-                Some(Err(corrupt)) => (EventType::Ok, Some(FOREIGN_VALUE), Some(corrupt)),
-            },
-            (Function::Write | Function::Delete, Ok(ClientResponse::Written { .. })) => {
+            (f, Ok(ClientResponse::Written { .. })) if !f.is_read() => (EventType::Ok, event.value, None),
+            (_, Ok(ClientResponse::Published { id })) => {
+                event.node = event.node.map(|node| process(&node, id.incarnation));
                 (EventType::Ok, event.value, None)
+            }
+            (_, Ok(ClientResponse::OptionSet { .. })) => (EventType::Ok, event.value, None),
+            (Function::Read, Ok(answer @ (ClientResponse::Deliveries { .. } | ClientResponse::Options { .. }))) => {
+                match heard(&event.key, event.node.as_deref().unwrap_or_default(), answer) {
+                    Ok(Heard::News(numbers, node)) => {
+                        (event.items, event.node) = (Some(Items::Numbers(numbers)), Some(node));
+                        (EventType::Ok, None, None)
+                    }
+                    Ok(Heard::Shared(value)) => (EventType::Ok, value, None),
+                    Err(wrong) => (EventType::Fail, None, Some(wrong)),
+                }
             }
             (_, Ok(ClientResponse::Failed(error))) => {
                 let kind = if error.kind.is_definite() { EventType::Fail } else { EventType::Info };
@@ -213,10 +279,69 @@ impl ClientProcess {
         if kind == EventType::Info {
             self.retired += 1;
         }
+        if let (EventType::Fail, Function::Add, Some(amount)) = (kind, event.f, event.value) {
+            self.collections.failed(&event.key, amount);
+        }
         event.kind = kind;
         event.value = value;
         event.error = error;
         event
+    }
+
+    /// What a read of a register returned: of siblings the one that was drawn last stands for all, and the event says so.
+    fn register(&self, values: &[Value]) -> (EventType, Option<u64>, Option<String>) {
+        match values.iter().map(|value| self.number(value)).collect::<Result<Vec<u64>, String>>() {
+            Ok(numbers) if numbers.len() > 1 => {
+                let note = Some(format!("{} siblings: {numbers:?}", numbers.len()));
+                (EventType::Ok, numbers.into_iter().max(), note)
+            }
+            Ok(numbers) => (EventType::Ok, numbers.first().copied(), None),
+            Err(corrupt) => (EventType::Ok, Some(FOREIGN_VALUE), Some(corrupt)),
+        }
+    }
+
+    /// The number in a register's value.
+    fn number(&self, value: &Value) -> Result<u64, String> {
+        let (bytes, least) = (value.0.len(), self.settings.value_bytes);
+        if bytes < least {
+            return Err(format!("the node answered with {bytes} bytes, and no client wrote less than {least}"));
+        }
+        decode_value(value)
+    }
+
+    /// What a read of a set or counter returned.
+    fn collection(
+        &mut self,
+        event: &mut Event,
+        values: &[Value],
+        context: Option<Vec<u8>>,
+    ) -> (EventType, Option<u64>, Option<String>) {
+        let (content, error) = Content::decode(self.settings.kind, self.settings.causal, values);
+        let value = match self.settings.kind {
+            DataKind::Counter => Some(content.sum()),
+            DataKind::Set | DataKind::Register | DataKind::Broadcast | DataKind::Options => {
+                event.items = Some(Items::Numbers(content.elements()));
+                None
+            }
+        };
+        if error.is_none() {
+            self.collections.saw(&event.key, content, context);
+        }
+        (EventType::Ok, value, error)
+    }
+
+    /// The rows of a scan.
+    fn rows(&self, rows: Vec<Row>) -> (Vec<(String, u64)>, Option<String>) {
+        let mut error = None;
+        let row = |row: Row| {
+            let number = self.number(&row.value).unwrap_or_else(|corrupt| {
+                error = Some(corrupt);
+                FOREIGN_VALUE
+            });
+            (String::from_utf8_lossy(&row.key.0).into_owned(), number)
+        };
+        let rows = rows.into_iter().map(row).collect();
+        (rows, error)
     }
 
     /// Takes the open operation back. Only before anything of it was recorded or sent.
@@ -239,9 +364,13 @@ impl ClientProcess {
 mod tests {
     use hearsay_core::{ClientError, ClientErrorKind, WallTime};
 
+    use super::super::values::encode_value;
     use super::*;
 
     const SETTINGS: ClientSettings = ClientSettings {
+        kind: DataKind::Register,
+        causal: false,
+        value_bytes: 0,
         read_level: Level::Quorum,
         write_level: Level::All,
         read_primaries: None,
@@ -292,6 +421,78 @@ mod tests {
         client.complete(Ok(ClientResponse::Written { stamp: WallTime(0) }));
         let request = started(client.next(2_000_000));
         assert!(matches!(request, ClientRequest::Put { .. }), "a context is used once: {request:?}");
+    }
+
+    #[test]
+    fn a_set_is_read_added_to_and_removed_from_with_its_elements_recorded() {
+        let settings = ClientSettings { kind: DataKind::Set, causal: true, ..SETTINGS };
+        let key = || "k7".to_owned();
+        let actions = [
+            Action::Remove { key: key() },
+            Action::Update { key: key(), value: 9 },
+            Action::Read { key: key() },
+            Action::Remove { key: key() },
+        ];
+        let operations = actions.into_iter().map(|action| operation(0, action)).collect();
+        let mut client = ClientProcess::new(2, 5, settings, operations);
+        let siblings = |texts: &[&str]| {
+            let values = texts.iter().map(|text| Value(text.as_bytes().to_vec())).collect();
+            Ok(ClientResponse::Siblings { values, context: vec![5] })
+        };
+        let first = start(&mut client, 0);
+        assert_eq!(first.invocation.f, Function::Read, "nothing was seen that could be removed");
+        assert_eq!(client.complete(siblings(&["3,5", "4"])).items, Some(Items::Numbers(vec![3, 4, 5])));
+        let add = start(&mut client, 0);
+        assert_eq!((add.invocation.f, add.invocation.value), (Function::Add, Some(9)));
+        assert!(matches!(&add.request, ClientRequest::Write { value: Some(value), .. } if value.0 == b"3,4,5,9"));
+        let added = client.complete(Ok(ClientResponse::Written { stamp: WallTime(0) }));
+        assert_eq!((added.kind, added.value, added.items), (EventType::Ok, Some(9), None));
+        start(&mut client, 0);
+        client.complete(siblings(&["9"]));
+        let remove = start(&mut client, 0);
+        assert_eq!(
+            (remove.invocation.f, remove.invocation.items.clone()),
+            (Function::Remove, Some(Items::Numbers(vec![9])))
+        );
+        assert!(matches!(&remove.request, ClientRequest::Write { value: None, context, .. } if *context == [5]));
+        let removed = client.complete(Ok(ClientResponse::Written { stamp: WallTime(0) }));
+        assert_eq!((removed.kind, removed.items), (EventType::Ok, Some(Items::Numbers(vec![9]))));
+    }
+
+    #[test]
+    fn a_scan_is_recorded_with_its_rows_and_a_page_that_was_cut_fails() {
+        let scan = Action::Scan { key: "g1/".to_owned(), limit: 3 };
+        let mut client = client([operation(0, scan.clone()), operation(0, scan)]);
+        let row = |key: &str, value: &str| Row {
+            key: Key(key.as_bytes().to_vec()),
+            value: Value(value.as_bytes().to_vec()),
+            stamp: WallTime(1),
+        };
+        let call = start(&mut client, 0);
+        assert_eq!((call.invocation.value, call.invocation.key.as_str()), (Some(3), "g1/"));
+        let rows = vec![row("g1/k1", "7"), row("g1/k2", "x")];
+        let event = client.complete(Ok(ClientResponse::Rows { rows: rows.clone(), next: None }));
+        let expected = vec![("g1/k1".to_owned(), 7), ("g1/k2".to_owned(), FOREIGN_VALUE)];
+        assert_eq!((event.kind, event.items), (EventType::Ok, Some(Items::Rows(expected))));
+        assert!(event.error.is_some_and(|error| error.contains("no client wrote")));
+        start(&mut client, 0);
+        let next = Some(hearsay_core::KeyBound(b"g1/k3".to_vec()));
+        let event = client.complete(Ok(ClientResponse::Rows { rows, next }));
+        assert_eq!((event.kind, event.items), (EventType::Fail, None));
+    }
+
+    #[test]
+    fn a_value_that_is_too_short_is_foreign() {
+        let settings = ClientSettings { value_bytes: 10, ..SETTINGS };
+        let mut client = ClientProcess::new(2, 5, settings, VecDeque::from([write(0, 311), read(0), read(0)]));
+        let call = start(&mut client, 0);
+        assert!(matches!(call.request, ClientRequest::Put { value, .. } if value.0 == b"311|311|31"));
+        client.complete(Ok(ClientResponse::Written { stamp: WallTime(0) }));
+        for (stored, expected) in [("311|311|31", 311), ("311|311|3", FOREIGN_VALUE)] {
+            start(&mut client, 0);
+            let value = Some(Value(stored.as_bytes().to_vec()));
+            assert_eq!(client.complete(Ok(ClientResponse::Read { value, stamp: None })).value, Some(expected));
+        }
     }
 
     fn operation(at_ms: u64, action: Action) -> PlannedOperation {

@@ -176,6 +176,9 @@ fn outcome_of_a_write(trouble: impl Fn(&mut World, u64)) -> (EventType, String) 
     let mut recording = Recording::starting_at(world.now());
     let mut clients = Clients::new(2_000);
     let settings = ClientSettings {
+        kind: hearsay_workloads::DataKind::Register,
+        causal: false,
+        value_bytes: 0,
         read_level: Level::One,
         write_level: Level::One,
         read_primaries: None,

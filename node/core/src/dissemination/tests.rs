@@ -489,6 +489,24 @@ fn strangers_fill_no_table() {
 }
 
 #[test]
+fn whoever_left_is_spoken_to_no_more_and_whoever_joined_is() {
+    let members = |nodes: &[u16]| DisseminationInput::Members(nodes.iter().copied().map(NodeId).collect());
+    let mut node = Lone::new(&full(BroadcastKind::Direct), Planted::NONE);
+    node.input(members(&[1, 2, 200]));
+    assert_eq!(node.layer.peers().iter().collect::<Vec<NodeId>>(), [NodeId(2), NodeId(200)]);
+    node.input(DisseminationInput::Publish(Payload(Arc::from([7_u8; 8]))));
+    assert_eq!(node.take_sent().into_iter().map(|(to, _)| to.0).collect::<Vec<u16>>(), [2, 200]);
+    let mut node = Lone::new(&overlay(), Planted::NONE).with_neighbours(4);
+    node.views(2, HyParViewMessage::ShuffleReply { nodes: vec![NodeId(60), NodeId(61)] });
+    node.input(members(&[1, 2, 4, 61]));
+    assert!(!node.layer.peers().contains(NodeId(3)) && node.layer.peers().contains(NodeId(2)));
+    assert!(!node.layer.passive_view().contains(&NodeId(60)), "{:?}", node.layer.passive_view());
+    assert_eq!(node.layer.flaw(), None);
+    node.wait_ms(100_000);
+    assert!(node.take_sent().iter().all(|(to, _)| to.0 != 3 && to.0 != 60), "who left is not tried again");
+}
+
+#[test]
 fn messages_survive_the_wire_and_know_their_length() {
     let messages = [
         DisseminationMessage::Gossip { round: 3, message: broadcast(9) },
