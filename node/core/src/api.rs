@@ -12,6 +12,7 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::dissemination::MessageId;
+use crate::ring::topology::Phase;
 use crate::{Key, NodeId, Value, WallTime};
 
 /// How many replicas must take part: `one`, `two`, `three`, `quorum`, `all`, a plain number, or, of writes, `any`.
@@ -260,6 +261,15 @@ pub enum ClientRequest {
         /// At most this many (the node may give fewer per answer).
         limit: u32,
     },
+    /// The members of the ring, and how far its changes are.
+    Ring,
+    /// The node asked hands its ranges over and leaves for good.
+    Leave,
+    /// A dead member that nobody replaces is out for good, and others take its ranges.
+    Remove {
+        /// Which one.
+        node: NodeId,
+    },
 }
 
 /// A row of [`ClientRequest::Scan`].
@@ -379,6 +389,46 @@ pub enum ClientResponse {
         /// How many behind the `after` of the request the node no longer has.
         missed: u64,
     },
+    /// Answer to [`ClientRequest::Ring`], [`ClientRequest::Leave`] and [`ClientRequest::Remove`].
+    Ring(RingReport),
+}
+
+/// The ring as the node asked sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingReport {
+    /// The node that answers.
+    pub node: NodeId,
+    /// Names the members it knows: equal on two nodes that know the same. 0: those of the configuration.
+    pub view: u64,
+    /// Every member, those that left included.
+    pub members: Vec<MemberReport>,
+    /// Ranges that will have another owner.
+    pub ranges_pending: u64,
+    /// Ranges that the node asked owns and does not serve before it has made sure of them.
+    pub ranges_unsure: u64,
+    /// Whom it compares itself with for that.
+    pub comparing_with: Vec<NodeId>,
+    /// Comparisons done in this view, and all that there are to do.
+    pub compared: (u64, u64),
+    /// If the node asked is leaving: who took its ranges over, and all who have to.
+    pub taken_over: (u64, u64),
+}
+
+/// A member of the ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberReport {
+    /// Which one.
+    pub node: NodeId,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The dead member whose tokens it took.
+    pub replaces: Option<NodeId>,
+    /// Where others reach it; empty: as configured.
+    pub address: Vec<u8>,
+    /// Ranges it serves.
+    pub ranges: u64,
+    /// Ten thousandths of the ring that these are, all replicas counted.
+    pub share: u32,
 }
 
 /// Whether a failed write may still take effect.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// First byte of every frame. Raised with every change of a message type.
-pub const FRAME_VERSION: u8 = 3;
+pub const FRAME_VERSION: u8 = 4;
 /// Longest frame in bytes, the version byte included. Every message is built to stay below.
 pub const FRAME_LENGTH_MAX: usize = 1 << 20;
 

@@ -123,4 +123,16 @@ counters! {
     messages_invalid,
     /// Entries of the store at boot that this node does not replicate, left alone.
     recovered_not_owned,
+    /// Changes of the members of the ring that this node heard of or made.
+    ring_changes,
+    /// Messages not carried out, because their sender had other members in view.
+    ring_other_view,
+    /// Requests done again by their coordinator, because the members changed meanwhile.
+    ring_requests_again,
+    /// Writes sent to nodes that will own the key.
+    ring_pending_writes,
+    /// Writes taken and not acknowledged, because this node has not made sure of the range yet.
+    ring_writes_unsure,
+    /// Keys taken from the disk after others had become their owners.
+    ring_keys_dropped,
 }

@@ -35,6 +35,7 @@ mod planted;
 mod repair;
 mod replica;
 pub mod ring;
+mod ring_host;
 mod rng;
 mod status;
 mod store;
@@ -48,7 +49,7 @@ mod types;
 
 pub use api::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, Delivered, KeyBound, KeyRange, Level, LocalEntry,
-    PeerStatus, ReadOptions, RepairReport, Row, StatusReport, WriteOptions,
+    MemberReport, PeerStatus, ReadOptions, RepairReport, RingReport, Row, StatusReport, WriteOptions,
 };
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, Conflict, Detection, Hints, ReadRepair};
@@ -57,6 +58,6 @@ pub use marks::{Mark, Marks, Reach};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use planted::Planted;
-pub use replica::Replica;
+pub use replica::{Joining, Replica};
 pub use store_codec::{stored_key, stored_version};
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};

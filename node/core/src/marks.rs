@@ -192,6 +192,16 @@ marks! {
     ExchangeIgnored = "exchange_ignored", Faults;
     /// An exchange of bitmap version vectors needed a full comparison first.
     ExchangeCompares = "exchange_compares", Faults;
+
+    // Members that come and go.
+    /// A message came from a node that has other members in view.
+    OtherView = "other_view", Strangers;
+    /// A request was done again, because the members changed.
+    RequestAgain = "request_again", Strangers;
+    /// A new owner took a write and did not acknowledge it.
+    WriteUnsure = "write_unsure", Strangers;
+    /// Two changes of the ring were under way at once.
+    TwoChanges = "two_changes", Strangers;
 }
 
 /// How often each branch was taken.

@@ -124,6 +124,14 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::JoinStaysWithContact,
     Bug::WalkNeverEnds,
     Bug::LostPeersForgotten,
+    Bug::JoinServesUnsure,
+    Bug::PendingNotWritten,
+    Bug::LeavesTooEarly,
+    Bug::DropsTooEarly,
+    Bug::PendingCounts,
+    Bug::OtherViewServed,
+    Bug::UnsureAcknowledges,
+    Bug::RingForgotten,
 ];
 
 #[cfg(feature = "planted-bugs")]
@@ -240,6 +248,22 @@ bugs! {
     SiblingsDropped = "siblings-dropped",
     /// a container without values is removed while its vector still tells something
     EmptyContainerRemovedEarly = "empty-container-removed-early",
+    /// a node that joins serves its ranges without having made sure of them
+    JoinServesUnsure = "join-serves-unsure",
+    /// writes are not sent to the nodes that will own the key
+    PendingNotWritten = "pending-not-written",
+    /// a leaving node ends before those that take its ranges have them
+    LeavesTooEarly = "leaves-too-early",
+    /// a former owner drops its keys as soon as another one enters
+    DropsTooEarly = "drops-too-early",
+    /// the acknowledgement of a node that will own the key counts like an owner's
+    PendingCounts = "pending-counts",
+    /// a replica carries out requests of coordinators that know other owners
+    OtherViewServed = "other-view-served",
+    /// a new owner acknowledges writes before it has made sure of their range
+    UnsureAcknowledges = "unsure-acknowledges",
+    /// a node that starts again in the middle of a change has forgotten the members
+    RingForgotten = "ring-forgotten",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

@@ -161,7 +161,7 @@ pub fn is_usable(members: &MemberMap) -> bool {
     let bounded = |(node, member): (&NodeId, &RingMember)| {
         node.0 > 0
             && member.address.len() <= RingMember::ADDRESS_MAX
-            && member.replaces.is_none_or(|replaced| members.contains_key(&replaced) && replaced != *node)
+            && member.replaces.is_none_or(|replaced| replaced.0 > 0 && replaced != *node)
     };
     members.len() <= IDS_MAX
         && members.values().filter(|member| member.phase != Phase::Left).count() <= MEMBERS_MAX
@@ -197,7 +197,7 @@ impl View {
 /// The rings of one view.
 #[derive(Clone, Debug)]
 pub struct Topology {
-    members: MemberMap,
+    members: Arc<MemberMap>,
     view: View,
     natural: Arc<Ring>,
     /// While a change is under way.
@@ -215,8 +215,8 @@ struct Change {
 impl Topology {
     /// The members of the configuration, whose ring is made already.
     pub fn of_founders(founders: &[NodeId], ring: Arc<Ring>) -> Topology {
-        let members = founders.iter().map(|node| (*node, RingMember::founder())).collect();
-        Topology { members, view: View::FOUNDERS, natural: ring, change: None }
+        let members: MemberMap = founders.iter().map(|node| (*node, RingMember::founder())).collect();
+        Topology { members: Arc::new(members), view: View::FOUNDERS, natural: ring, change: None }
     }
 
     /// The rings of these members. `founders` are those of the configuration.
@@ -266,7 +266,16 @@ impl Topology {
             Arc::new(Change { target, former, held })
         });
         let view = View::of(&members, founders);
-        Topology { members, view, natural, change }
+        Topology { members: Arc::new(members), view, natural, change }
+    }
+
+    /// The same view, where addresses are known better.
+    pub fn with_addresses_of(&mut self, members: &MemberMap) {
+        for (node, member) in Arc::make_mut(&mut self.members) {
+            if let Some(known) = members.get(node) {
+                member.address = known.address.clone();
+            }
+        }
     }
 
     /// Names it.

@@ -11,6 +11,7 @@ mod nemesis;
 mod planted;
 mod protocol;
 mod read_repair;
+mod ring;
 mod scans;
 mod single;
 mod sloppy;

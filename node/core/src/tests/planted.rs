@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::cluster::{TestCluster, config, key};
+use super::ring::{self, Change};
 use super::scans::shadowed;
 use crate::*;
 
@@ -150,6 +151,37 @@ fn no_row_goes_missing(planted: Planted) -> bool {
     rows == expected
 }
 
+fn some_seed(seeds: u64, is_good: impl Fn(u64) -> bool) -> bool {
+    (0..seeds).all(is_good)
+}
+
+fn plain_joins_lose_nothing(planted: Planted) -> bool {
+    some_seed(12, |seed| ring::run(&[Change::Join(6)], seed, planted).violations.is_empty())
+}
+
+fn rough_changes_lose_nothing(planted: Planted) -> bool {
+    let changes = [Change::Join(6), Change::Join(7), Change::Leave(1)];
+    some_seed(24, |seed| ring::rough(&changes, seed, planted).violations.is_empty())
+}
+
+fn what_one_node_has_is_handed_over_by_a_join(planted: Planted) -> bool {
+    some_seed(6, |seed| ring::lonely(Change::Join(6), seed, planted).violations.is_empty())
+}
+
+fn what_one_node_has_is_handed_over_by_a_leave(planted: Planted) -> bool {
+    some_seed(6, |seed| ring::lonely(Change::Leave(2), seed, planted).violations.is_empty())
+}
+
+fn the_members_are_remembered(planted: Planted) -> bool {
+    ring::all_start_again(planted)
+}
+
+fn pending_nodes_are_written(planted: Planted) -> bool {
+    let run = ring::run(&[Change::Join(6)], 1, planted);
+    let sent = |node: u16| run.cluster.counter_now(NodeId(node), "ring_pending_writes");
+    run.violations.is_empty() && (1..=5).map(sent).sum::<u64>() > 0
+}
+
 fn check(bug: Bug, scenario: Scenario) {
     assert!(scenario(Planted::NONE), "the scenario of {} fails without the bug", bug.name());
     assert!(!scenario(Planted(Some(bug))), "{} was not found", bug.name());
@@ -186,4 +218,12 @@ tests! {
     expired_tombstone_spread: ExpiredTombstoneSpread => expired_tombstones_do_not_spread,
     speculative_counts_twice: SpeculativeCountsTwice => one_replica_is_no_quorum,
     no_short_read_protection: NoShortReadProtection => no_row_goes_missing,
+    join_serves_unsure: JoinServesUnsure => what_one_node_has_is_handed_over_by_a_join,
+    pending_not_written: PendingNotWritten => pending_nodes_are_written,
+    leaves_too_early: LeavesTooEarly => what_one_node_has_is_handed_over_by_a_leave,
+    drops_too_early: DropsTooEarly => what_one_node_has_is_handed_over_by_a_join,
+    pending_counts: PendingCounts => plain_joins_lose_nothing,
+    other_view_served: OtherViewServed => rough_changes_lose_nothing,
+    unsure_acknowledges: UnsureAcknowledges => rough_changes_lose_nothing,
+    ring_forgotten: RingForgotten => the_members_are_remembered,
 }

@@ -132,6 +132,8 @@ fn sends(output: &Output) -> Vec<String> {
         PeerMessage::Scan { .. } => "scan",
         PeerMessage::ScanReply { .. } => "page",
         PeerMessage::Dissemination(_) => "dissemination",
+        PeerMessage::InView { .. } => "in another view",
+        PeerMessage::Ring(_) => "ring",
     };
     output.send.iter().map(|send| format!("{} {}", send.to, name(&send.message))).collect()
 }
