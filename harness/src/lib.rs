@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod campaign;
+pub mod claims;
 pub mod cli;
 pub mod disk;
 pub mod exit;

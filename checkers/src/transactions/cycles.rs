@@ -382,3 +382,39 @@ pub(crate) fn class_mask(class: Cycles, scope: Scope) -> u8 {
     };
     deps | scope_mask(scope)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Cycles, RW, SESSION, Step, WR, WW, keeps, simple};
+
+    /// A closed walk of (from, kind of the edge that leaves it).
+    fn walk(edges: &[(u32, u8)]) -> Vec<Step> {
+        let to = edges.iter().cycle().skip(1).map(|(to, _)| *to);
+        edges.iter().zip(to).map(|((from, kind), to)| Step { from: *from, to, kind: *kind, origin: 0 }).collect()
+    }
+
+    fn is_of(class: Cycles, kinds: &[u8]) -> bool {
+        let edges: Vec<(u32, u8)> = (0..).zip(kinds.iter().copied()).collect();
+        keeps(class, &walk(&edges))
+    }
+
+    #[test]
+    fn a_class_keeps_its_cycles_alone() {
+        assert!(is_of(Cycles::OneRw, &[WW, RW]) && !is_of(Cycles::OneRw, &[RW, WW, RW]));
+        assert!(is_of(Cycles::Nonadjacent, &[RW, WW, RW, WR]) && !is_of(Cycles::Nonadjacent, &[RW, WW, RW]));
+        assert!(is_of(Cycles::Prefix, &[RW, WR, RW, SESSION]) && !is_of(Cycles::Prefix, &[RW, WR, RW, WW]));
+        assert!(!is_of(Cycles::Prefix, &[RW, RW]) && is_of(Cycles::Any, &[RW, RW]));
+        assert!(is_of(Cycles::Deps, &[WW, WR]) && !is_of(Cycles::Deps, &[WW, RW]));
+        assert!(is_of(Cycles::Writes, &[WW, SESSION]) && !is_of(Cycles::Writes, &[WW, WR]));
+    }
+
+    #[test]
+    fn of_a_walk_that_meets_a_transaction_twice_the_part_of_the_class_is_told() {
+        // Through 1 twice: the shorter part has rw behind rw, the longer one has not.
+        let eight = walk(&[(1, RW), (2, RW), (1, WR), (3, RW), (4, WR)]);
+        let told = |class: Cycles| simple(eight.clone(), &|part| keeps(class, part));
+        assert_eq!(told(Cycles::Nonadjacent), Some(walk(&[(1, WR), (3, RW), (4, WR)])));
+        assert_eq!(told(Cycles::Any), Some(walk(&[(1, RW), (2, RW)])));
+        assert_eq!(told(Cycles::Deps), None);
+    }
+}

@@ -75,7 +75,7 @@ enum Command {
     Certificates(hearsay_node::cli::CertificatesArgs),
     /// Measure what this build can do here, each figure beside its reference
     Bench(bench::BenchArgs),
-    /// Show what the literature says of gossip, each figure beside what this node's code brings
+    /// Show what the literature says of anti-entropy and gossip, each figure beside what this node's code brings
     Claims(claims::ClaimsArgs),
     /// Draw a simulated overlay before and after a part of it fails
     Overlay(overlay::OverlayArgs),

@@ -31,6 +31,7 @@ mod io;
 mod marks;
 pub mod merkle;
 pub mod message;
+pub mod metadata;
 mod planted;
 mod repair;
 mod replica;

@@ -132,6 +132,13 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::OtherViewServed,
     Bug::UnsureAcknowledges,
     Bug::RingForgotten,
+    Bug::CollectedMemberRevived,
+    Bug::StateMovesBackward,
+    Bug::FailureMarkOutlives,
+    Bug::OptionTieByArrival,
+    Bug::OptionsShareAVersion,
+    Bug::RootsCountRecords,
+    Bug::SplitDropsTail,
 ];
 
 #[cfg(feature = "planted-bugs")]
@@ -264,6 +271,20 @@ bugs! {
     UnsureAcknowledges = "unsure-acknowledges",
     /// a node that starts again in the middle of a change has forgotten the members
     RingForgotten = "ring-forgotten",
+    /// a member that left and was collected returns when somebody still names it
+    CollectedMemberRevived = "collected-member-revived",
+    /// of two states of a member in one incarnation the one that arrives last is kept
+    StateMovesBackward = "state-moves-backward",
+    /// a failure mark stays when the member has raised its incarnation
+    FailureMarkOutlives = "failure-mark-outlives",
+    /// of two changes of an option that travelled at once each node keeps the one that arrives last
+    OptionTieByArrival = "option-tie-by-arrival",
+    /// all options share one version, and what is not above it is taken for old
+    OptionsShareAVersion = "options-share-a-version",
+    /// nodes compare how many records they have, and not their content
+    RootsCountRecords = "roots-count-records",
+    /// the last of several messages that records are split into is not sent
+    SplitDropsTail = "split-drops-tail",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

@@ -199,7 +199,8 @@ impl Run {
                 return true;
             }
             self.cluster.run_ms(10);
-            for node in self.up().into_iter().filter(|node| self.cluster.has_left(*node)) {
+            let over: Vec<NodeId> = self.up().into_iter().filter(|node| self.cluster.has_left(*node)).collect();
+            for node in over {
                 self.cluster.crash(node);
                 self.gone.insert(node);
             }
@@ -361,7 +362,8 @@ pub(super) fn lonely(change: Change, seed: u64, planted: Planted) -> Run {
         }
         run.cluster.run_ms(2);
         run.judge();
-        for node in run.up().into_iter().filter(|node| run.cluster.has_left(*node)) {
+        let over: Vec<NodeId> = run.up().into_iter().filter(|node| run.cluster.has_left(*node)).collect();
+        for node in over {
             run.cluster.crash(node);
             run.gone.insert(node);
         }
