@@ -145,6 +145,7 @@ pub(super) fn reply(request: u64, response: &ClientResponse) -> String {
         ClientResponse::Status(status) => format!("its status: {status:?}"),
         ClientResponse::Entries { entries, more } => format!("{} entries, more: {more}", entries.len()),
         ClientResponse::Repaired { done, left_out } => format!("repaired {done:?}, left out {left_out:?}"),
+        ClientResponse::Ring(report) => format!("{report:?}"),
         ClientResponse::Rows { rows, next } => {
             format!("{} rows, {}", rows.len(), if next.is_some() { "more behind" } else { "no more" })
         }
@@ -210,6 +211,9 @@ fn request(request: &ClientRequest) -> String {
         ClientRequest::Publish { payload } => format!("publish {}", value(payload)),
         ClientRequest::Deliveries { after, limit } => format!("deliveries behind {after}, at most {limit}"),
         ClientRequest::Locate { key } => format!("locate {}", text(key)),
+        ClientRequest::Ring => "ring".to_owned(),
+        ClientRequest::Leave => "leave".to_owned(),
+        ClientRequest::Remove { node } => format!("remove {node}"),
         ClientRequest::Write { key, value: written, level, context } => {
             let written = written.as_ref().map_or("nothing".to_owned(), value);
             format!("write {}={written} at {level}, context {}", text(key), hexadecimal(context))
@@ -241,6 +245,8 @@ fn message(message: &PeerMessage) -> String {
             format!("answer to {:x}: {answer}", operation.0)
         }
         PeerMessage::Dissemination(message) => format!("dissemination: {message:?}"),
+        PeerMessage::InView { view, message: bare } => format!("{} (in view {:x})", message(bare), view.0),
+        PeerMessage::Ring(message) => format!("ring: {message:?}"),
         PeerMessage::Sync(message) => sync(message),
         PeerMessage::Causal(message) => format!("{message:?}"),
         PeerMessage::StandInWrite { operation, owner, key, version: written } => {

@@ -292,7 +292,10 @@ impl Tape {
                     | ClientRequest::Publish { .. }
                     | ClientRequest::Deliveries { .. }
                     | ClientRequest::LocalScan { .. }
-                    | ClientRequest::Locate { .. } => false,
+                    | ClientRequest::Locate { .. }
+                    | ClientRequest::Ring
+                    | ClientRequest::Leave
+                    | ClientRequest::Remove { .. } => false,
                 };
                 if asked {
                     self.requests.insert((node, *request_id));
@@ -356,7 +359,8 @@ impl Tape {
 
     fn says(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) -> Vec<Say> {
         match message {
-            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) => Vec::new(),
+            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) | PeerMessage::Ring(_) => Vec::new(),
+            PeerMessage::InView { message, .. } => self.says(from, to, message),
             PeerMessage::Write { operation, key, version }
             | PeerMessage::StandInWrite { operation, key, version, .. }
                 if self.keys.contains(key) =>

@@ -131,7 +131,7 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::PendingCounts,
     Bug::OtherViewServed,
     Bug::UnsureAcknowledges,
-    Bug::RingForgotten,
+    Bug::HintsNotRerouted,
     Bug::CollectedMemberRevived,
     Bug::StateMovesBackward,
     Bug::FailureMarkOutlives,
@@ -269,8 +269,8 @@ bugs! {
     OtherViewServed = "other-view-served",
     /// a new owner acknowledges writes before it has made sure of their range
     UnsureAcknowledges = "unsure-acknowledges",
-    /// a node that starts again in the middle of a change has forgotten the members
-    RingForgotten = "ring-forgotten",
+    /// what is kept for a node that left stays where it is
+    HintsNotRerouted = "hints-not-rerouted",
     /// a member that left and was collected returns when somebody still names it
     CollectedMemberRevived = "collected-member-revived",
     /// of two states of a member in one incarnation the one that arrives last is kept

@@ -169,9 +169,6 @@ impl Replica {
     ) -> Result<(Replica, Output), ConfigError> {
         let config = cluster.config.clone();
         let mut content = store_codec::decode(recovered, config.conflict)?;
-        if planted!(planted, RingForgotten) {
-            content.ring = None;
-        }
         let topology = boot_topology(cluster, joining, identity, content.ring.as_ref())?;
         let (ring, fingerprint) = (topology.natural().clone(), fingerprint_of(&cluster.fingerprint, topology.view()));
         let is_founding = topology.view() == View::FOUNDERS;

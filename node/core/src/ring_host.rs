@@ -213,7 +213,9 @@ impl Replica {
         self.tell_addresses();
         self.output.events.push(Event::Ring(self.describe_change(&former)));
         self.begin_comparisons();
-        self.begin_hand_over();
+        if !planted!(self.planted, HintsNotRerouted) {
+            self.begin_hand_over();
+        }
         self.begin_requests_again();
     }
 
@@ -340,7 +342,10 @@ impl Replica {
 
     /// Tells every peer that is watched and has not seen this view.
     fn tell_all(&mut self) {
-        let unseen = |peer: &NodeId| !self.ring_host.seen.contains_key(peer);
+        let unseen = |peer: &NodeId| {
+            // Who is dead hears of it when its link comes up.
+            !self.ring_host.seen.contains_key(peer) && self.detector.opinion(*peer, self.now.time) != Opinion::Dead
+        };
         let peers: Vec<NodeId> = self.detector.statuses().iter().map(|peer| peer.peer).filter(unseen).collect();
         for peer in peers {
             self.tell(peer);

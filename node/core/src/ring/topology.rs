@@ -202,6 +202,8 @@ pub struct Topology {
     natural: Arc<Ring>,
     /// While a change is under way.
     change: Option<Arc<Change>>,
+    /// Dead members whose places are being taken.
+    replaced: Arc<BTreeSet<NodeId>>,
 }
 
 #[derive(Debug)]
@@ -216,7 +218,13 @@ impl Topology {
     /// The members of the configuration, whose ring is made already.
     pub fn of_founders(founders: &[NodeId], ring: Arc<Ring>) -> Topology {
         let members: MemberMap = founders.iter().map(|node| (*node, RingMember::founder())).collect();
-        Topology { members: Arc::new(members), view: View::FOUNDERS, natural: ring, change: None }
+        Topology {
+            members: Arc::new(members),
+            view: View::FOUNDERS,
+            natural: ring,
+            change: None,
+            replaced: Arc::default(),
+        }
     }
 
     /// The rings of these members. `founders` are those of the configuration.
@@ -266,7 +274,7 @@ impl Topology {
             Arc::new(Change { target, former, held })
         });
         let view = View::of(&members, founders);
-        Topology { members: Arc::new(members), view, natural, change }
+        Topology { members: Arc::new(members), view, natural, change, replaced: Arc::new(replaced) }
     }
 
     /// The same view, where addresses are known better.
@@ -331,21 +339,21 @@ impl Topology {
     }
 
     /// Whom `node` has to compare itself with to make sure of a range of [`Topology::held`] that it became a natural owner of:
-    /// every other natural and former owner.
+    /// every other natural and former owner, but those that are being replaced: they are dead.
     pub fn sources(&self, node: NodeId, range: TokenRange) -> BTreeSet<NodeId> {
         let at = Token(range.until);
         let former = self.change.iter().flat_map(|change| change.former.replicas_at(at));
-        self.natural.replicas_at(at).iter().chain(former).copied().filter(|source| *source != node).collect()
+        let owners = self.natural.replicas_at(at).iter().chain(former).copied();
+        owners.filter(|source| *source != node && !self.replaced.contains(source)).collect()
     }
 
     /// Whom a node has to compare itself with to fill the ranges that it is pending for: their natural owners but those that are
     /// being replaced.
     pub fn fill_from(&self, node: NodeId) -> BTreeSet<NodeId> {
-        let replaced: BTreeSet<NodeId> = self.members.values().filter_map(|member| member.replaces).collect();
         let ranges = self.held().owned_ranges(node).iter().map(|range| Token(range.0));
         let pending = ranges.filter(|at| self.pending(*at).contains(&node));
         let natural = pending.flat_map(|at| self.natural.replicas_at(at).iter().copied());
-        natural.filter(|source| *source != node && !replaced.contains(source)).collect()
+        natural.filter(|source| *source != node && !self.replaced.contains(source)).collect()
     }
 
     /// The ranges of [`Topology::held`] that `node` serves.

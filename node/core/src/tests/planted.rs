@@ -151,29 +151,33 @@ fn no_row_goes_missing(planted: Planted) -> bool {
     rows == expected
 }
 
-fn some_seed(seeds: u64, is_good: impl Fn(u64) -> bool) -> bool {
-    (0..seeds).all(is_good)
+/// Whether no seed shows anything.
+fn nothing_found(seeds: u64, run: impl Fn(u64) -> ring::Run) -> bool {
+    let found = (0..seeds).map(|seed| run(seed).violations).find(|found| !found.is_empty());
+    if let Some(violations) = &found {
+        std::println!("{violations:#?}");
+    }
+    found.is_none()
 }
 
-fn plain_joins_lose_nothing(planted: Planted) -> bool {
-    some_seed(12, |seed| ring::run(&[Change::Join(6)], seed, planted).violations.is_empty())
+fn joins_with_losses_lose_nothing(planted: Planted) -> bool {
+    nothing_found(12, |seed| ring::lossy(&[Change::Join(6), Change::Join(7)], seed, planted))
 }
 
 fn rough_changes_lose_nothing(planted: Planted) -> bool {
-    let changes = [Change::Join(6), Change::Join(7), Change::Leave(1)];
-    some_seed(24, |seed| ring::rough(&changes, seed, planted).violations.is_empty())
+    nothing_found(20, |seed| ring::rough(&[Change::Join(6), Change::Join(7), Change::Leave(1)], seed, planted))
 }
 
 fn what_one_node_has_is_handed_over_by_a_join(planted: Planted) -> bool {
-    some_seed(6, |seed| ring::lonely(Change::Join(6), seed, planted).violations.is_empty())
+    nothing_found(8, |seed| ring::lonely(Change::Join(6), seed, planted))
 }
 
 fn what_one_node_has_is_handed_over_by_a_leave(planted: Planted) -> bool {
-    some_seed(6, |seed| ring::lonely(Change::Leave(2), seed, planted).violations.is_empty())
+    nothing_found(4, |seed| ring::lonely(Change::Leave(2), seed, planted))
 }
 
-fn the_members_are_remembered(planted: Planted) -> bool {
-    ring::all_start_again(planted)
+fn hints_go_on(planted: Planted) -> bool {
+    ring::hints_go_on(planted)
 }
 
 fn pending_nodes_are_written(planted: Planted) -> bool {
@@ -224,8 +228,8 @@ tests! {
     pending_not_written: PendingNotWritten => pending_nodes_are_written,
     leaves_too_early: LeavesTooEarly => what_one_node_has_is_handed_over_by_a_leave,
     drops_too_early: DropsTooEarly => what_one_node_has_is_handed_over_by_a_join,
-    pending_counts: PendingCounts => plain_joins_lose_nothing,
+    pending_counts: PendingCounts => joins_with_losses_lose_nothing,
     other_view_served: OtherViewServed => rough_changes_lose_nothing,
     unsure_acknowledges: UnsureAcknowledges => rough_changes_lose_nothing,
-    ring_forgotten: RingForgotten => the_members_are_remembered,
+    hints_not_rerouted: HintsNotRerouted => hints_go_on,
 }

@@ -100,6 +100,10 @@ impl Run {
         let ms = self.rng.random_range(1..8);
         self.cluster.run_ms(ms);
         self.judge();
+        self.end_those_that_left();
+    }
+
+    fn end_those_that_left(&mut self) {
         let over: Vec<NodeId> = self.up().into_iter().filter(|node| self.cluster.has_left(*node)).collect();
         for node in over {
             self.cluster.crash(node);
@@ -199,11 +203,7 @@ impl Run {
                 return true;
             }
             self.cluster.run_ms(10);
-            let over: Vec<NodeId> = self.up().into_iter().filter(|node| self.cluster.has_left(*node)).collect();
-            for node in over {
-                self.cluster.crash(node);
-                self.gone.insert(node);
-            }
+            self.end_those_that_left();
         }
         false
     }
@@ -233,7 +233,7 @@ impl Run {
 
     /// Lets the load end, and judges what is stored.
     pub(super) fn finish(&mut self) {
-        if !self.until_over(4_000) {
+        if !self.until_over(8_000) {
             let text = self.describe();
             self.violations.push(format!("seed {}: the change is never over{text}", self.seed));
             return;
@@ -342,39 +342,74 @@ pub(super) fn rough(changes: &[Change], seed: u64, planted: Planted) -> Run {
     run
 }
 
-/// Every write of a client is kept by its coordinator alone, for all that are sent are lost: only a change that hands over
-/// everything, whoever has it and until the last moment, loses none.
+/// Every write of a client is kept by its coordinator alone, for all that are sent are lost, and each is of a key of its own: only a
+/// change that hands over everything, whoever has it and until the last moment, loses none.
 pub(super) fn lonely(change: Change, seed: u64, planted: Planted) -> Run {
     let mut run = Run::new(ClusterConfig { merkle_interval_ms: 0, ..settings(5) }, seed, planted);
     run.steps(40);
     run.cluster.lost_writes.insert(NodeId(0));
-    run.begin(change);
-    for _ in 0..600 {
-        for _ in 0..3 {
+    let mut asked: Vec<(RequestId, Key)> = Vec::new();
+    for step in 0..500 {
+        if step == 60 {
+            run.begin(change);
+        }
+        for _ in 0..4 {
             let up = run.up();
             let node = *up.choose(&mut run.rng).expect("nodes");
-            let which = run.rng.random_range(0..KEYS);
-            run.values += 1;
-            let value = Value(format!("{}", run.values).into_bytes());
-            let put = ClientRequest::Put { key: run.keys[which].clone(), value, level: Level::One };
-            let id = run.cluster.request(node, put);
-            run.in_flight.insert(id, InFlight { key: which, floor: 0 });
+            let key = key(&format!("lonely{}", asked.len()));
+            let put = ClientRequest::Put { key: key.clone(), value: Value(vec![1]), level: Level::One };
+            asked.push((run.cluster.request(node, put), key));
         }
-        run.cluster.run_ms(2);
-        run.judge();
-        let over: Vec<NodeId> = run.up().into_iter().filter(|node| run.cluster.has_left(*node)).collect();
-        for node in over {
-            run.cluster.crash(node);
-            run.gone.insert(node);
-        }
+        run.cluster.run_ms(1);
+        run.end_those_that_left();
     }
     run.cluster.lost_writes.clear();
-    if !run.until_over_alone(20_000) {
-        run.violations.push(format!("seed {seed}: the change is never over"));
+    if !run.until_over_alone(30_000) {
+        let text = run.describe();
+        run.violations.push(format!("seed {seed}: the change is never over{text}"));
         return run;
     }
     for node in run.up() {
         run.call(node, ClientRequest::Repair);
+    }
+    run.finish();
+    let Some(topology) = run.up().first().map(|node| run.cluster.topology(*node).clone()) else { return run };
+    let mut written = 0;
+    for (id, key) in asked {
+        if !matches!(run.cluster.replies.get(&id), Some(ClientResponse::Written { .. })) {
+            continue;
+        }
+        written += 1;
+        let owners = topology.natural().replicas(&key);
+        if owners.iter().any(|node| run.cluster.on_disk(*node, &key).is_none()) {
+            run.violations.push(format!("seed {seed}: {key:?}, which was acknowledged, is not at all of {owners:?}"));
+        }
+    }
+    assert!(written > 300, "only {written} lonely writes");
+    run
+}
+
+/// Under load, with all writes to two of the founders lost at any time, though never to newcomers.
+pub(super) fn lossy(changes: &[Change], seed: u64, planted: Planted) -> Run {
+    let mut run = Run::new(ClusterConfig { merkle_interval_ms: 0, ..settings(5) }, seed, planted);
+    let founders = run.cluster.members();
+    let mut waiting: Vec<Change> = changes.iter().rev().copied().collect();
+    for step in 0..400 {
+        if step % 40 == 20
+            && let Some(change) = waiting.pop()
+        {
+            run.begin(change);
+        }
+        if step % 8 == 0 {
+            run.cluster.lost_writes = founders.sample(&mut run.rng, 2).copied().collect();
+        }
+        run.step();
+    }
+    run.cluster.lost_writes.clear();
+    if run.until_over(6_000) {
+        for node in run.up() {
+            run.call(node, ClientRequest::Repair);
+        }
     }
     run.finish();
     run
@@ -455,19 +490,20 @@ fn changes_in_rough_weather_lose_nothing_and_take_no_quorum_read_back() {
 #[test]
 fn what_one_node_alone_has_is_handed_over_until_the_last_moment() {
     for change in [Join(6), Leave(2)] {
-        assert_good(&(0..6).map(|seed| lonely(change, seed, Planted::NONE)).collect::<Vec<_>>());
+        let violations: Vec<String> = (0..4).flat_map(|seed| lonely(change, seed, Planted::NONE).violations).collect();
+        assert!(violations.is_empty(), "{violations:#?}");
     }
 }
 
 #[test]
 fn a_cluster_that_starts_again_as_a_whole_still_knows_its_members() {
-    assert!(all_start_again(Planted::NONE));
+    assert!(all_start_again());
 }
 
 /// After a join all nodes end at once, and the founders start again without the newcomer: what one of them and the newcomer have
 /// acknowledged is still read.
-pub(super) fn all_start_again(planted: Planted) -> bool {
-    let mut run = run(&[Join(6)], 2, planted);
+fn all_start_again() -> bool {
+    let mut run = run(&[Join(6)], 2, Planted::NONE);
     let newcomer = NodeId(6);
     let topology = run.cluster.topology(newcomer).clone();
     let founders = Topology::of_founders(&settings(5).members, Ring::new(&settings(5).members, 4, 3).into());
@@ -534,7 +570,7 @@ fn a_crash_at_any_step_of_a_change_loses_nothing() {
     for (change, nodes) in [(Join(5), [5, 1]), (Leave(2), [2, 3]), (Replace(3, 6), [6, 1])] {
         for node in nodes {
             let (whole, made) = run_with_crash(change, NodeId(node), u64::MAX, 1);
-            assert_good(&[whole]);
+            assert!(whole.violations.is_empty(), "{:#?}", whole.violations);
             assert!(made > 40, "{change:?}: only {made} outputs of n{node} to crash behind");
             // Prime, so that all kinds of outputs have their turn.
             let stride = (made / 14).max(1) | 1;
@@ -589,6 +625,28 @@ fn a_pending_node_has_every_write_before_it_enters() {
     }
     let sent: u64 = (1..=5).map(|node| run.cluster.counter_now(NodeId(node), "ring_pending_writes")).sum();
     assert!(sent > 0);
+}
+
+#[test]
+fn hints_for_a_dead_node_go_on_to_its_replacement() {
+    assert!(hints_go_on(Planted::NONE));
+}
+
+/// Whether what was kept for a dead node has reached others in the end.
+pub(super) fn hints_go_on(planted: Planted) -> bool {
+    let settings = ClusterConfig { hints: Hints::Coordinator, merkle_interval_ms: 0, ..settings(5) };
+    let mut run = Run::new(settings, 4, planted);
+    run.steps(40);
+    run.cluster.crash(NodeId(3));
+    run.cluster.run_ms(4_000);
+    run.steps(80);
+    let kept = run.cluster.pending();
+    assert!(kept > 0, "nothing was kept for n3");
+    run.begin(Replace(3, 7));
+    run.finish();
+    let rerouted: u64 = run.up().iter().map(|node| run.cluster.counter_now(*node, "hints_rerouted")).sum();
+    run.cluster.run_ms(30_000);
+    rerouted >= kept && run.cluster.pending() == 0 && run.violations.is_empty()
 }
 
 #[test]
