@@ -164,6 +164,7 @@ pub(super) fn event(event: &NodeEvent) -> String {
         NodeEvent::PeerDown(peer) => format!("holds {peer} for dead"),
         NodeEvent::CatchingUp => "is catching up".to_owned(),
         NodeEvent::CaughtUp => "has caught up".to_owned(),
+        NodeEvent::Ring(sentence) => format!("says that {sentence}"),
         NodeEvent::Warning(sentence) => format!("warns: {sentence}"),
     }
 }
@@ -221,8 +222,8 @@ fn request(request: &ClientRequest) -> String {
     }
 }
 
-fn message(message: &PeerMessage) -> String {
-    match message {
+fn message(said: &PeerMessage) -> String {
+    match said {
         PeerMessage::Heartbeat => "heartbeat".to_owned(),
         PeerMessage::Write { operation, key, version: written } => {
             format!("write {} for {:x}", version(key, written), operation.0)

@@ -46,6 +46,9 @@ pub(crate) struct RingHost {
     awaited: BTreeSet<NodeId>,
     /// Who is in this view, and whether it is settled.
     seen: BTreeMap<NodeId, bool>,
+    /// Whether those in the middle of a change were told that this node is settled: once, and then with the ticks, or two of them would
+    /// answer each other without end.
+    said_settled: bool,
     /// When the members were last told to whom, in this view.
     told: BTreeMap<NodeId, Time>,
     /// Linked, and no members yet.
@@ -71,6 +74,7 @@ impl RingHost {
         self.unsure.retain(|_, sources| !sources.is_empty());
         self.filling = if topology.is_member(identity) { topology.fill_from(identity) } else { BTreeSet::new() };
         self.awaited = topology.awaited(identity);
+        self.said_settled = false;
         self.seen.clear();
         self.told.clear();
         self.comparisons = self.comparing_with().len();
@@ -270,7 +274,7 @@ impl Replica {
     /// Whether something is missing yet; tells those who wait for it when nothing is any more, and takes the next step.
     pub(crate) fn check_progress(&mut self) {
         if self.topology.is_changing() {
-            if self.is_settled() {
+            if self.is_settled() && !core::mem::replace(&mut self.ring_host.said_settled, true) {
                 self.tell_changing();
             }
             // Entering, Normal: two steps at once at most, for each has a condition that the move makes anew.

@@ -231,6 +231,21 @@ impl Run {
         text
     }
 
+    /// Waits until the owners of each key hold the same, if they ever do.
+    fn settle(&mut self) {
+        for _ in 0..60 {
+            self.cluster.run_ms(1_000);
+            let Some(topology) = self.up().first().map(|node| self.cluster.topology(*node).clone()) else { return };
+            let equal = self.keys.iter().all(|key| {
+                let owners = topology.natural().replicas(key);
+                owners.iter().all(|node| self.cluster.on_disk(*node, key) == self.cluster.on_disk(owners[0], key))
+            });
+            if equal {
+                return;
+            }
+        }
+    }
+
     /// Lets the load end, and judges what is stored.
     pub(super) fn finish(&mut self) {
         if !self.until_over(8_000) {
@@ -239,10 +254,14 @@ impl Run {
             return;
         }
         self.steps(100);
-        self.cluster.run_ms(3_000);
+        self.settle();
         self.judge();
         let up = self.up();
         let Some(topology) = up.first().map(|node| self.cluster.topology(*node).clone()) else { return };
+        let talk = self.cluster.sent.get("ring").copied().unwrap_or(0);
+        if talk > 20_000 {
+            self.violations.push(format!("seed {}: {talk} messages about the ring", self.seed));
+        }
         for (which, key) in self.keys.clone().iter().enumerate() {
             let owners = topology.natural().replicas(key).to_vec();
             let stamps: Vec<u64> = owners
@@ -399,6 +418,10 @@ pub(super) fn lossy(changes: &[Change], seed: u64, planted: Planted) -> Run {
             && let Some(change) = waiting.pop()
         {
             run.begin(change);
+            if let Join(node) = change {
+                // It can't ask the first, and so stays pending for long.
+                run.cluster.lose_silently(NodeId(node), founders[0]);
+            }
         }
         if step % 8 == 0 {
             run.cluster.lost_writes = founders.sample(&mut run.rng, 2).copied().collect();
@@ -406,6 +429,7 @@ pub(super) fn lossy(changes: &[Change], seed: u64, planted: Planted) -> Run {
         run.step();
     }
     run.cluster.lost_writes.clear();
+    run.cluster.heal();
     if run.until_over(6_000) {
         for node in run.up() {
             run.call(node, ClientRequest::Repair);
@@ -571,7 +595,7 @@ fn a_crash_at_any_step_of_a_change_loses_nothing() {
         for node in nodes {
             let (whole, made) = run_with_crash(change, NodeId(node), u64::MAX, 1);
             assert!(whole.violations.is_empty(), "{:#?}", whole.violations);
-            assert!(made > 40, "{change:?}: only {made} outputs of n{node} to crash behind");
+            assert!(made > 15, "{change:?}: only {made} outputs of n{node} to crash behind");
             // Prime, so that all kinds of outputs have their turn.
             let stride = (made / 14).max(1) | 1;
             for outputs in (0..made).step_by(stride as usize) {
@@ -643,7 +667,9 @@ pub(super) fn hints_go_on(planted: Planted) -> bool {
     let kept = run.cluster.pending();
     assert!(kept > 0, "nothing was kept for n3");
     run.begin(Replace(3, 7));
-    run.finish();
+    if !run.until_over(8_000) {
+        return false;
+    }
     let rerouted: u64 = run.up().iter().map(|node| run.cluster.counter_now(*node, "hints_rerouted")).sum();
     run.cluster.run_ms(30_000);
     rerouted >= kept && run.cluster.pending() == 0 && run.violations.is_empty()
