@@ -227,7 +227,10 @@ fn check_lengths(request: &ClientRequest) -> Result<(), RequestError> {
         | ClientRequest::Remove { .. }
         | ClientRequest::Repair
         | ClientRequest::Scan { .. }
-        | ClientRequest::Deliveries { .. } => (None, None),
+        | ClientRequest::Deliveries { .. }
+        | ClientRequest::Members { .. }
+        | ClientRequest::Options { .. }
+        | ClientRequest::SetOption { .. } => (None, None),
         ClientRequest::Publish { payload } => (None, Some(payload)),
     };
     let too_long = |what, length, limit| {

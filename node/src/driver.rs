@@ -18,7 +18,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hearsay_core::{
-    ClientError, ClientErrorKind, ClientResponse, Event, Input, Output, Replica, RequestId, Send, Time, codec, planted,
+    ClientError, ClientErrorKind, ClientResponse, Event, Input, MessageKind, Output, Replica, RequestId, Send,
+    SentTraffic, Time, codec, planted,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -28,6 +29,7 @@ use crate::commit::Committer;
 use crate::counters::Counters;
 use crate::release::ReleaseQueue;
 use crate::store::StoreError;
+use crate::transport::frames::LENGTH_BYTES;
 use crate::transport::links::{Links, Offer, Verdict};
 use crate::transport::requests::Asker;
 use crate::transport::{Arrival, Context, LinkChange, link};
@@ -62,6 +64,8 @@ pub(crate) struct Driver {
     committer: Committer,
     unreleased: ReleaseQueue<Effects>,
     counters: Arc<Counters>,
+    /// Messages handed to the links, by kind.
+    sent: SentTraffic,
     drain_within: Duration,
 }
 
@@ -84,6 +88,7 @@ impl Driver {
             committer,
             unreleased: ReleaseQueue::new(),
             counters,
+            sent: SentTraffic::default(),
             drain_within: DRAIN_WITHIN,
         }
     }
@@ -274,7 +279,9 @@ impl Driver {
     fn carry_out(&mut self, effects: Effects) {
         let now = Instant::now();
         for Send { to, lane, message } in effects.send {
-            if let Some(order) = self.links.send(now, to, lane, &codec::encode(&message)) {
+            let frame = codec::encode(&message);
+            self.sent.note(MessageKind::of(&message), (frame.len() + LENGTH_BYTES) as u64);
+            if let Some(order) = self.links.send(now, to, lane, &frame) {
                 tokio::spawn(link::dial(Arc::clone(&self.context), order));
             }
         }
@@ -282,6 +289,7 @@ impl Driver {
             let asker = self.asking.remove(&request_id).expect("the replica answers each request once");
             if let ClientResponse::Status(report) = &mut response {
                 report.counters.extend(self.counters.report().map(|(name, count)| (name.to_owned(), count)));
+                report.counters.extend(self.sent.by_name());
             }
             asker.answer(response);
         }

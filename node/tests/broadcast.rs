@@ -24,6 +24,39 @@ async fn delivered(connection: &hearsay_node::client::ClientConnection, count: u
     }
 }
 
+/// Runs `hearsay kv` until it prints what is expected.
+async fn prints(directory: &std::path::Path, words: &[&str], expected: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let (_, printed, errors) = run(words, directory);
+        if printed == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{words:?} printed {printed:?} {errors:?}");
+        sleep(Duration::from_millis(100)).await; // poll
+    }
+}
+
+#[tokio::test]
+async fn an_option_that_is_changed_at_one_node_is_changed_at_all_and_members_are_known() {
+    let mut cluster = Cluster::new(3, "{dissemination: {protocol: plumtree, membership: full}}");
+    let _connections = cluster.serve().await;
+    let directory = cluster.directory.path();
+    let (code, _, errors) = run(&["kv", "--config", "n1.yaml", "option", "merkle_interval_ms", "700"], directory);
+    assert_eq!(code, Some(0), "{errors}");
+    for config in ["n1.yaml", "n2.yaml", "n3.yaml"] {
+        let all = "merkle_interval_ms\t1\t700\n";
+        prints(directory, &["kv", "--config", config, "option"], all).await;
+        prints(directory, &["kv", "--config", config, "option", "merkle_interval_ms"], all).await;
+        let members = "n1\tnormal\t0\t8\nn2\tnormal\t0\t8\nn3\tnormal\t0\t8\n";
+        prints(directory, &["kv", "--config", config, "members"], members).await;
+    }
+    let (code, printed, _) = run(&["kv", "--config", "n1.yaml", "option", "schema.none"], directory);
+    assert_eq!((code, printed.as_str()), (Some(1), ""));
+    let (code, _, errors) = run(&["kv", "--config", "n1.yaml", "option", "replication", "2"], directory);
+    assert!(code == Some(2) && errors.contains("is no option; allowed:"), "{errors}");
+}
+
 #[tokio::test]
 async fn what_is_published_at_one_node_is_delivered_at_all() {
     for dissemination in ["{protocol: plumtree, membership: hyparview}", "{protocol: direct, membership: full}"] {

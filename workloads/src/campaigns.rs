@@ -1,8 +1,18 @@
 //! The campaigns that ship, inside the program: a bare binary can run them. A new one is a file in `campaigns/` and a
-//! line here.
+//! line here. Those of claims are in a folder of their own; there `claims/NAME` calls itself `claims-NAME`.
 
 const CAMPAIGNS: &[(&str, &str)] = &[
     ("churn", include_str!("../campaigns/churn.yaml")),
+    ("claims/04-convergence", include_str!("../campaigns/claims/04-convergence.yaml")),
+    ("claims/05-read-repair", include_str!("../campaigns/claims/05-read-repair.yaml")),
+    ("claims/06-monotonic-reads", include_str!("../campaigns/claims/06-monotonic-reads.yaml")),
+    ("claims/07-merge-listener", include_str!("../campaigns/claims/07-merge-listener.yaml")),
+    ("claims/08-digest-reads", include_str!("../campaigns/claims/08-digest-reads.yaml")),
+    ("claims/09-hinted-handoff", include_str!("../campaigns/claims/09-hinted-handoff.yaml")),
+    ("claims/10-any", include_str!("../campaigns/claims/10-any.yaml")),
+    ("claims/11-sloppy-quorum", include_str!("../campaigns/claims/11-sloppy-quorum.yaml")),
+    ("claims/12-merkle", include_str!("../campaigns/claims/12-merkle.yaml")),
+    ("claims/13-version-vectors", include_str!("../campaigns/claims/13-version-vectors.yaml")),
     ("clock-skew", include_str!("../campaigns/clock-skew.yaml")),
     ("disk-loss", include_str!("../campaigns/disk-loss.yaml")),
     ("hints", include_str!("../campaigns/hints.yaml")),
@@ -34,15 +44,21 @@ mod tests {
     #[test]
     fn every_file_is_registered_under_its_name() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/campaigns");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .expect("the folder of campaigns")
-            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
-            .collect();
+        let listed = |folder: &str| -> Vec<String> {
+            std::fs::read_dir(folder)
+                .expect("the folder of campaigns")
+                .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+                .collect()
+        };
+        let mut files = listed(folder);
+        files.retain(|name| name != "claims");
+        files.extend(listed(&format!("{folder}/claims")).into_iter().map(|name| format!("claims/{name}")));
         files.sort();
         let registered: Vec<String> = campaigns().iter().map(|(name, _)| format!("{name}.yaml")).collect();
         assert_eq!(files, registered, "register it in campaigns.rs, in the order of the names");
         for (name, text) in campaigns() {
-            assert!(text.lines().any(|line| line == format!("campaign: {name}")), "{name} calls itself otherwise");
+            let own = format!("campaign: {}", name.replace('/', "-"));
+            assert!(text.lines().any(|line| line == own), "{name} calls itself otherwise");
         }
         assert_eq!(campaign(campaigns()[0].0), Some(campaigns()[0].1));
         assert_eq!(campaign("no-such"), None);

@@ -3,7 +3,9 @@
 //!
 //! Operations `publish` (or `broadcast`) give a message to the node in their `:node`; each `deliver` is one or several
 //! messages (a list) that the node in its `:node` handed to its application, or a map with `:message` and `:hops`. Records
-//! `crash` of a named process say which nodes (`:value`) are not correct. Judged are:
+//! `crash` of a named process say which nodes (`:value`) are not correct. `delivered` is a list of all that the node delivered since
+//! it started, asked for afterwards: it says nothing of latency. A node may be named with its process, as `n3#2`: each process is
+//! a node of its own, and a publish to `n3` is owed to the process that acknowledged it. Judged are:
 //!
 //! - *no creation* (integrity): nothing is delivered that nobody published before;
 //! - *no duplication*: no node delivers a message twice;
@@ -39,6 +41,8 @@ struct Message<'r> {
     began: usize,
     publish: &'r Record,
     acknowledged: bool,
+    /// The node, with its process if that is known.
+    origin: String,
 }
 
 #[derive(Default)]
@@ -79,21 +83,30 @@ impl<'r> Broadcast<'r> {
             match (record.f.as_ref(), record.kind) {
                 ("publish" | "broadcast", EventType::Invoke) => {
                     all.nodes.insert(node_of(record));
-                    let message = Message { began: position, publish: record, acknowledged: false };
+                    let origin = node_of(record);
+                    let message = Message { began: position, publish: record, acknowledged: false, origin };
                     all.messages.entry(&record.value).or_insert(message);
                 }
                 ("publish" | "broadcast", EventType::Ok) => {
                     if let Some(message) = all.messages.get_mut(&record.value) {
                         message.acknowledged = true;
+                        let process = node_of(record);
+                        if process.contains('#') {
+                            message.origin = process;
+                        }
                     }
                 }
-                ("deliver", EventType::Ok) => all.deliver(position, record),
+                ("deliver" | "delivered", EventType::Ok) => all.deliver(position, record),
                 ("crash" | "kill", _) => {
                     let nodes = record.value.items().unwrap_or(std::slice::from_ref(&record.value));
                     all.crashed.extend(nodes.iter().filter_map(Datum::as_name).map(str::to_owned));
                 }
                 _ => {}
             }
+        }
+        // Where processes delivered, the nodes are the processes that said so.
+        if all.nodes.iter().any(|node| node.contains('#')) {
+            all.nodes.retain(|node| node.contains('#'));
         }
         all
     }
@@ -124,6 +137,7 @@ impl<'r> Broadcast<'r> {
         for (message, of_message) in &self.deliveries {
             for (position, record) in of_message.values() {
                 match self.messages.get(message) {
+                    Some(published) if published.began < *position && record.f.as_ref() == "delivered" => {}
                     Some(published) if published.began < *position => {
                         latencies.extend(data::ms_between(published.publish.time, record.time));
                     }
@@ -136,9 +150,8 @@ impl<'r> Broadcast<'r> {
         let nobody = BTreeMap::new();
         for (message, published) in &self.messages {
             let of_message = self.deliveries.get(message).unwrap_or(&nobody);
-            let origin = node_of(published.publish);
             for node in correct.iter().filter(|node| !of_message.contains_key(node.as_str())) {
-                if published.acknowledged && ***node == origin {
+                if published.acknowledged && ***node == published.origin {
                     invalid.push((*message, *node));
                 } else if !of_message.is_empty() {
                     disagreed.push((*message, *node));

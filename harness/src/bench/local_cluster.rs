@@ -51,7 +51,7 @@ impl Drop for Process {
 }
 
 /// Real nodes on loopback.
-pub(super) struct LocalCluster {
+pub(crate) struct LocalCluster {
     processes: Vec<Process>,
     members: BTreeMap<Member, SocketAddr>,
     authority: Authority,
@@ -66,13 +66,21 @@ impl LocalCluster {
     /// # Errors
     /// A process that does not start or is not ready in time.
     pub(super) async fn start(nodes: u16, replication: u8) -> Result<LocalCluster> {
+        LocalCluster::start_with(nodes, ClusterConfig { replication, ..ClusterConfig::default() }).await
+    }
+
+    /// The same with these settings, whose members are left out of account.
+    ///
+    /// # Errors
+    /// As [`LocalCluster::start`].
+    pub(crate) async fn start_with(nodes: u16, settings: ClusterConfig) -> Result<LocalCluster> {
+        let settings = ClusterConfig { members: Vec::new(), ..settings };
         let folder = tempfile::tempdir()?;
         let authority = Authority::generate(CLUSTER)?;
         let client = authority.client("bench")?;
         let members: BTreeMap<Member, SocketAddr> =
             free_ports(nodes)?.into_iter().zip(1..).map(|(address, id)| (Member(NodeId(id)), address)).collect();
         std::fs::write(folder.path().join("ca.pem"), authority.certificate_pem())?;
-        let program = std::env::current_exe()?;
         let mut processes = Vec::new();
         for &member in members.keys() {
             let name = member.0.to_string();
@@ -90,19 +98,34 @@ impl LocalCluster {
                     key: folder.path().join(format!("{name}.key")),
                 },
                 members: members.clone(),
-                settings: ClusterConfig { replication, ..ClusterConfig::default() },
+                settings: settings.clone(),
                 log: "warn".to_string(),
             };
-            let path = folder.path().join(format!("{name}.yaml"));
-            std::fs::write(&path, serde_yaml::to_string(&config)?)?;
-            let child = Command::new(&program).arg("node").arg("--config").arg(&path).stdin(Stdio::null()).spawn()?;
-            processes.push(Process(child));
+            std::fs::write(config_path(&folder, member.0), serde_yaml::to_string(&config)?)?;
+            processes.push(spawn(&folder, member.0)?);
         }
         let socket = UdpSocket::bind(("127.0.0.1", 0))?;
         let endpoint = ClientEndpoint::new(socket, &client, authority.certificate_pem(), CLUSTER)?;
         let cluster = LocalCluster { processes, members, authority, client, endpoint, folder };
         cluster.wait_until_ready().await?;
         Ok(cluster)
+    }
+
+    /// Kills a node. Its disk stays.
+    pub(crate) fn kill(&mut self, node: NodeId) {
+        let Process(child) = &mut self.processes[usize::from(node.0) - 1];
+        // It may have ended by itself; then there is nothing left to end.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Starts a node again that was killed, with its disk. It is not waited for.
+    ///
+    /// # Errors
+    /// The process does not start.
+    pub(crate) fn start_again(&mut self, node: NodeId) -> Result<()> {
+        self.processes[usize::from(node.0) - 1] = spawn(&self.folder, node)?;
+        Ok(())
     }
 
     async fn wait_until_ready(&self) -> Result<()> {
@@ -131,7 +154,7 @@ impl LocalCluster {
     ///
     /// # Errors
     /// The node can't be reached.
-    pub(super) async fn connect(&self, node: NodeId) -> Result<ClientConnection> {
+    pub(crate) async fn connect(&self, node: NodeId) -> Result<ClientConnection> {
         let address = self.members.get(&Member(node)).with_context(|| format!("{node} is no member"))?;
         Ok(self.endpoint.connect(node, *address, Duration::from_secs(1)).await?)
     }
@@ -172,6 +195,16 @@ impl LocalCluster {
     pub(super) fn client_identity(&self) -> &Identity {
         &self.client
     }
+}
+
+fn config_path(folder: &tempfile::TempDir, node: NodeId) -> PathBuf {
+    folder.path().join(format!("{node}.yaml"))
+}
+
+fn spawn(folder: &tempfile::TempDir, node: NodeId) -> Result<Process> {
+    let path = config_path(folder, node);
+    let program = std::env::current_exe()?;
+    Ok(Process(Command::new(program).arg("node").arg("--config").arg(path).stdin(Stdio::null()).spawn()?))
 }
 
 /// Loopback addresses that were free a moment ago.

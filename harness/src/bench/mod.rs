@@ -6,7 +6,7 @@
 mod cluster;
 mod echo;
 mod key_value;
-mod local_cluster;
+pub(crate) mod local_cluster;
 mod measure;
 mod network;
 mod recorder;

@@ -41,6 +41,7 @@ pub(super) const CLUSTER_KEYS: &[KeyDoc] = &[
     ("speculative_delay", "after which a read asks a further replica (default: as repair_patience)"),
     ("speculative_percentile", "the same as a percentile of recent reads, 50 to 99 (default: the delay alone)"),
     ("detection", "how a silent peer is judged: timeout, or phi (default timeout)"),
+    ("digest_reads", "whether all replicas but one answer a read with a digest: true or false (default true)"),
     ("phi_threshold", "suspicion at which a peer is held for dead, 1 to 32 (default 8)"),
 ];
 

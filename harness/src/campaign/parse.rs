@@ -237,6 +237,10 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         Some(node) => reader.flag(node, "sloppy"),
         None => Some(default.sloppy),
     };
+    let digest_reads = match fields.get("digest_reads") {
+        Some(node) => reader.flag(node, "digest_reads"),
+        None => Some(default.digest_reads),
+    };
     let detection = match fields.get("detection") {
         Some(node) => reader.word(node, "detection", "timeout, phi", |word| match word {
             "timeout" => Some(Detection::Timeout),
@@ -272,6 +276,7 @@ fn read_cluster(node: &Node, reader: &mut Reader) -> Option<ClusterConfig> {
         speculative_percentile,
         detection: detection?,
         phi_threshold: phi_threshold?,
+        digest_reads: digest_reads?,
         // No workload publishes yet.
         dissemination: None,
     };

@@ -226,6 +226,7 @@ fn every_knob_of_the_cluster_can_be_set() {
   speculative_percentile: 95
   detection: phi
   phi_threshold: 4
+  digest_reads: false
 ";
     let text = BASE.replace("  replication: 3\n", &format!("  replication: 3\n{knobs}"));
     let campaign = parse("my.yaml", &text).expect("it is right");
@@ -256,6 +257,7 @@ fn every_knob_of_the_cluster_can_be_set() {
         speculative_percentile: Some(95),
         detection: hearsay_core::Detection::Phi,
         phi_threshold: 4,
+        digest_reads: false,
         dissemination: None,
     };
     assert_eq!(campaign.cluster, expected);

@@ -4,18 +4,45 @@
 //! A claim is a file here and a line in [`CLAIMS`]. It measures, prints what it measured, and compares that with what the
 //! chapter says: *agrees* or *DIFFERS*. Whatever can't be judged by a number has no verdict.
 
+mod any_level;
+mod campaign_runs;
+mod convergence;
+mod digest_reads;
+mod hinted_handoff;
 mod hyparview;
+mod merge_listener;
+mod merkle;
+mod monotonic_reads;
 mod plumtree;
+mod read_repair;
 mod rumors;
+mod sloppy_quorum;
+mod stage;
+mod version_vectors;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use comfy_table::Table;
+use hearsay_core::Planted;
 use serde::Serialize;
 
 /// Every claim, by number.
-pub const CLAIMS: &[Claim] = &[rumors::CLAIM, plumtree::CLAIM, hyparview::CLAIM];
+pub const CLAIMS: &[Claim] = &[
+    convergence::CLAIM,
+    read_repair::CLAIM,
+    monotonic_reads::CLAIM,
+    merge_listener::CLAIM,
+    digest_reads::CLAIM,
+    hinted_handoff::CLAIM,
+    any_level::CLAIM,
+    sloppy_quorum::CLAIM,
+    merkle::CLAIM,
+    version_vectors::CLAIM,
+    rumors::CLAIM,
+    plumtree::CLAIM,
+    hyparview::CLAIM,
+];
 
 /// A claim and what measures it.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +64,43 @@ pub struct Options {
     pub nodes: u16,
     /// Where pictures go.
     pub svg: Option<PathBuf>,
+    /// On real processes instead of in the simulator.
+    pub real: bool,
+    /// Seed of the first run of each variant.
+    pub seed: u64,
+    /// Runs of each variant.
+    pub seeds: u64,
+    /// Where real runs leave their evidence.
+    pub store: PathBuf,
+    /// Name of the bug that is planted in every node.
+    pub plant: Option<String>,
+}
+
+impl Options {
+    /// The planted bug of simulated nodes.
+    fn planted(&self) -> Planted {
+        self.plant.as_deref().and_then(Planted::named).unwrap_or_default()
+    }
+
+    /// Where it happens, for the title.
+    fn world_words(&self) -> String {
+        let world = if self.real { "real processes" } else { "simulated" };
+        let planted = self.plant.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
+        format!("{world}{planted}")
+    }
+
+    /// How many runs of what kind, for the title.
+    fn runs_words(&self) -> String {
+        let last = self.seed.saturating_add(self.seeds).saturating_sub(1);
+        let seeds = if self.seeds == 1 { format!("seed {last}") } else { format!("seeds {} to {last}", self.seed) };
+        format!("{}, {seeds}", self.world_words())
+    }
+
+    #[cfg(test)]
+    fn of_tests(seeds: u64) -> Options {
+        let store = PathBuf::from("store");
+        Options { trials: 2, nodes: 100, svg: None, real: false, seed: 1, seeds, store, plant: None }
+    }
 }
 
 /// A part of a claim: what was measured, and what that says of the claim.

@@ -25,6 +25,22 @@ pub(super) struct ClaimsArgs {
     /// Draw how rumors spread, against cycles, nodes and fan-out (claim 14).
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// On real processes instead of in the simulator (claims 4 to 13).
+    #[arg(long)]
+    real: bool,
+    /// Seed of the first run of each variant (claims 4, 6 and 11).
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Runs of each variant; without it 10 simulated ones, or 2 real ones (claims 4, 6 and 11).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    seeds: Option<u64>,
+    /// Where real runs are kept
+    #[arg(long, value_name = "DIR", default_value = "store")]
+    store: PathBuf,
+    /// Plant this bug in every node (see `hearsay planted`; claims 4 to 13)
+    #[cfg(feature = "planted-bugs")]
+    #[arg(long, value_name = "BUG", value_parser = hearsay_node::cli::bug_name)]
+    plant: Option<String>,
     /// Print JSON lines instead of tables.
     #[arg(long)]
     json: bool,
@@ -51,7 +67,20 @@ pub(super) fn run(args: &ClaimsArgs) -> ExitCode {
     if args.trials < 2 || args.nodes < 100 || args.nodes > 10_000 {
         return misused(&"give --trials of at least 2, and --nodes from 100 to 10000");
     }
-    let options = Options { trials: args.trials, nodes: args.nodes, svg: args.svg.clone() };
+    #[cfg(feature = "planted-bugs")]
+    let plant = args.plant.clone();
+    #[cfg(not(feature = "planted-bugs"))]
+    let plant = None;
+    let options = Options {
+        trials: args.trials,
+        nodes: args.nodes,
+        svg: args.svg.clone(),
+        real: args.real,
+        seed: args.seed,
+        seeds: args.seeds.unwrap_or(if args.real { 2 } else { 10 }),
+        store: args.store.clone(),
+        plant,
+    };
     let mut agree = true;
     for claim in CLAIMS.iter().filter(|claim| args.claims.is_empty() || args.claims.contains(&claim.number)) {
         if !args.json {

@@ -153,6 +153,9 @@ pub(super) fn reply(request: u64, response: &ClientResponse) -> String {
         ClientResponse::Deliveries { deliveries, missed, .. } => {
             format!("{} deliveries, {missed} missed", deliveries.len())
         }
+        ClientResponse::Members { members, more } => format!("{} members, more: {more}", members.len()),
+        ClientResponse::Options { options, more } => format!("{} options, more: {more}", options.len()),
+        ClientResponse::OptionSet { version } => format!("changed, version {version}"),
         ClientResponse::Replicas(nodes) => format!("the replicas {nodes:?}"),
     };
     format!("answers request {request}: {said}")
@@ -211,6 +214,9 @@ fn request(request: &ClientRequest) -> String {
         }
         ClientRequest::Publish { payload } => format!("publish {}", value(payload)),
         ClientRequest::Deliveries { after, limit } => format!("deliveries behind {after}, at most {limit}"),
+        ClientRequest::Members { after, limit } => format!("members behind {after:?}, at most {limit}"),
+        ClientRequest::Options { after, limit } => format!("options behind {after:?}, at most {limit}"),
+        ClientRequest::SetOption { name, value } => format!("set option {name} to {value}"),
         ClientRequest::Locate { key } => format!("locate {}", text(key)),
         ClientRequest::Ring => "ring".to_owned(),
         ClientRequest::Leave => "leave".to_owned(),
@@ -246,6 +252,7 @@ fn message(said: &PeerMessage) -> String {
             format!("answer to {:x}: {answer}", operation.0)
         }
         PeerMessage::Dissemination(message) => format!("dissemination: {message:?}"),
+        PeerMessage::Metadata(message) => format!("metadata: {message:?}"),
         PeerMessage::InView { view, message: bare } => format!("{} (in view {:x})", message(bare), view.0),
         PeerMessage::Ring(message) => format!("ring: {message:?}"),
         PeerMessage::Sync(message) => sync(message),

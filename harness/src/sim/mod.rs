@@ -35,6 +35,7 @@ mod node;
 mod run;
 mod run_hash;
 mod settings;
+mod stage;
 mod streams;
 mod tape;
 #[cfg(test)]
@@ -47,4 +48,5 @@ pub use events::{Events, LoggedEvent};
 pub use run::{Simulated, simulate, simulate_with};
 pub use run_hash::Watch;
 pub use settings::{ClockSettings, DiskSettings, LinkSettings, Settings};
+pub(crate) use stage::SimulatedCluster;
 pub use tape::{Hindrance, Note, Parcel, Say, Tape, What};

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use hearsay_core::message::PeerMessage;
-use hearsay_core::{ClientResponse, Lane, NodeId, Replica, RequestId};
+use hearsay_core::{ClientResponse, Lane, NodeId, Replica, RequestId, SentTraffic};
 use rand_chacha::ChaCha8Rng;
 
 use super::connection::{ConnectionId, LaneQueues, Side};
@@ -161,6 +161,8 @@ pub(super) struct Node {
     /// How the last process that was asked to ended.
     pub(super) left: Option<Left>,
     pub(super) counters: DriverCounters,
+    /// Messages handed to the links, by kind.
+    pub(super) sent: SentTraffic,
 }
 
 impl Node {
@@ -188,6 +190,7 @@ impl Node {
             leaving: None,
             left: None,
             counters: DriverCounters::default(),
+            sent: SentTraffic::default(),
         }
     }
 
@@ -209,5 +212,6 @@ impl Node {
         self.synced_unseen = false;
         self.leaving = None;
         self.counters = DriverCounters::default();
+        self.sent = SentTraffic::default();
     }
 }

@@ -291,6 +291,9 @@ impl Tape {
                     | ClientRequest::Repair
                     | ClientRequest::Publish { .. }
                     | ClientRequest::Deliveries { .. }
+                    | ClientRequest::Members { .. }
+                    | ClientRequest::Options { .. }
+                    | ClientRequest::SetOption { .. }
                     | ClientRequest::LocalScan { .. }
                     | ClientRequest::Locate { .. }
                     | ClientRequest::Ring
@@ -359,7 +362,10 @@ impl Tape {
 
     fn says(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) -> Vec<Say> {
         match message {
-            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) | PeerMessage::Ring(_) => Vec::new(),
+            PeerMessage::Heartbeat
+            | PeerMessage::Dissemination(_)
+            | PeerMessage::Metadata(_)
+            | PeerMessage::Ring(_) => Vec::new(),
             PeerMessage::InView { message, .. } => self.says(from, to, message),
             PeerMessage::Write { operation, key, version }
             | PeerMessage::StandInWrite { operation, key, version, .. }

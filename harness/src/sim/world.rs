@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
-    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, Marks, NodeId, Output, Planted, Replica,
-    RequestId, Send, planted,
+    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, Marks, MessageKind, NodeId, Output,
+    Planted, Replica, RequestId, Send, planted,
 };
 use rand::Rng;
 
@@ -457,14 +457,20 @@ impl World {
         }
         self.take(id, output);
         match response {
-            Some(ClientResponse::Status(mut report)) => {
-                let counters = self.nodes[place(id)].counters.by_name();
-                report.counters.extend(counters.map(|(name, count)| (name.to_owned(), count)));
-                Ok(ClientResponse::Status(report))
+            Some(mut response) => {
+                self.add_driver_counters(id, &mut response);
+                Ok(response)
             }
-            Some(response) => Ok(response),
             None => Err("it did not answer at once".to_owned()),
         }
+    }
+
+    /// What the driver counts joins the replica's own counters in every status report.
+    fn add_driver_counters(&self, id: NodeId, response: &mut ClientResponse) {
+        let ClientResponse::Status(report) = response else { return };
+        let node = &self.nodes[place(id)];
+        report.counters.extend(node.counters.by_name().map(|(name, count)| (name.to_owned(), count)));
+        report.counters.extend(node.sent.by_name());
     }
 
     fn take(&mut self, id: NodeId, output: Output) {
@@ -526,10 +532,12 @@ impl World {
     fn carry_out(&mut self, id: NodeId, effects: Effects) {
         let now = self.now();
         for message in effects.send {
+            self.nodes[place(id)].sent.note(MessageKind::of(&message.message), u64::from(message.bytes));
             self.hash.tape(|tape| tape.leaves(now, Parcel::Message(message.number)));
             self.send_message(id, message);
         }
-        for (request_id, response, bytes) in effects.reply {
+        for (request_id, mut response, bytes) in effects.reply {
+            self.add_driver_counters(id, &mut response);
             let asked = self.nodes[place(id)].asking.remove(&request_id);
             let (connection, call) = asked.expect("the replica answers each request once");
             self.hash.tape(|tape| tape.leaves(now, Parcel::Response(call)));

@@ -49,6 +49,9 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         | ClientResponse::Replicas(_)
         | ClientResponse::Published { .. }
         | ClientResponse::Deliveries { .. }
+        | ClientResponse::Members { .. }
+        | ClientResponse::Options { .. }
+        | ClientResponse::OptionSet { .. }
         | ClientResponse::Rows { .. } => "answer".to_owned(),
     }
 }

@@ -221,6 +221,16 @@ impl AntiEntropy {
         };
     }
 
+    /// Another time between two sessions by schedule; 0 switches it off. Without a change nothing happens.
+    pub fn set_interval(&mut self, interval_ms: u64, now: Time) {
+        if interval_ms == self.interval_ms {
+            return;
+        }
+        self.interval_ms = interval_ms;
+        let scheduled = interval_ms > 0 && !self.shared.is_empty();
+        self.scheduled_at = scheduled.then(|| self.draw_next_schedule(now));
+    }
+
     /// Asks for a session with a peer as soon as it is alive, tried again until one that began after this call has
     /// finished. Repeating a request that still stands only brings the next try forward. A peer that shares no range is
     /// finished at once. Finished means compared with what the peer holds then, also if the peer is catching up itself.

@@ -12,6 +12,7 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::dissemination::MessageId;
+use crate::metadata::{Member, OptionRecord};
 use crate::ring::topology::Phase;
 use crate::{Key, NodeId, Value, WallTime};
 
@@ -261,6 +262,28 @@ pub enum ClientRequest {
         /// At most this many (the node may give fewer per answer).
         limit: u32,
     },
+    /// The members of the cluster as the node asked knows them, by id.
+    Members {
+        /// Start behind this one; `None` starts at the first.
+        after: Option<NodeId>,
+        /// At most this many (the node may give fewer per answer).
+        limit: u32,
+    },
+    /// The options of the cluster as the node asked knows them, by name.
+    Options {
+        /// Start behind this one; `None` starts at the first.
+        after: Option<String>,
+        /// At most this many (the node may give fewer per answer).
+        limit: u32,
+    },
+    /// Change an option of the whole cluster: one of [`crate::ClusterConfig::OPTIONS`], or a name that begins with `schema.` or
+    /// `keyspace.`.
+    SetOption {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
     /// The members of the ring, and how far its changes are.
     Ring,
     /// The node asked hands its ranges over and leaves for good.
@@ -270,6 +293,24 @@ pub enum ClientRequest {
         /// Which one.
         node: NodeId,
     },
+}
+
+/// A member as the node asked knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownMember {
+    /// The member.
+    pub member: Member,
+    /// Who holds this incarnation of it for dead.
+    pub down: Option<NodeId>,
+}
+
+/// An option as the node asked knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeOption {
+    /// Its name.
+    pub name: String,
+    /// Its value and version.
+    pub option: OptionRecord,
 }
 
 /// A row of [`ClientRequest::Scan`].
@@ -388,6 +429,27 @@ pub enum ClientResponse {
         next: u64,
         /// How many behind the `after` of the request the node no longer has.
         missed: u64,
+        /// Of the node's process, as in its status: another one counts from 1 again.
+        incarnation: u64,
+    },
+    /// Answer to [`ClientRequest::Members`]. Those that left are there for a minute.
+    Members {
+        /// By id.
+        members: Vec<KnownMember>,
+        /// Whether there are more behind the last.
+        more: bool,
+    },
+    /// Answer to [`ClientRequest::Options`].
+    Options {
+        /// By name.
+        options: Vec<NodeOption>,
+        /// Whether there are more behind the last.
+        more: bool,
+    },
+    /// The change is durable on the node asked, and on its way to the others.
+    OptionSet {
+        /// Counts the changes of this option.
+        version: u64,
     },
     /// Answer to [`ClientRequest::Ring`], [`ClientRequest::Leave`] and [`ClientRequest::Remove`].
     Ring(RingReport),

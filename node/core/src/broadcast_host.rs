@@ -3,6 +3,8 @@
 //!
 //! The inbox is a window over all that was delivered here, numbered from 1 since the start of the process: what is too old or too
 //! much goes, and who fetches too late hears how much was missed. Nothing of it is durable: a broadcast is news, not data.
+//!
+//! Changes of the cluster metadata travel the same way; a byte in front of each payload says which of both it is.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -12,6 +14,7 @@ use alloc::vec::Vec;
 
 use crate::dissemination::{Dissemination, DisseminationInput, DisseminationMessage, Effects, Payload};
 use crate::message::PeerMessage;
+use crate::metadata::{Name, Record};
 use crate::{
     ClientError, ClientErrorKind, ClientResponse, ClusterConfig, Delivered, Lane, Link, NodeId, Now, Planted, Replica,
     Time, Value,
@@ -24,6 +27,11 @@ const INBOX_BYTES_MAX: usize = 4 << 20;
 /// Most bytes of payload in one answer.
 const PAGE_BYTES_MAX: usize = 256 << 10;
 
+/// First byte of a payload: it is an application's.
+const APPLICATION: u8 = 0;
+/// First byte of a payload: it is a list of metadata records.
+const METADATA: u8 = 1;
+
 /// The layer and the inbox.
 #[derive(Debug)]
 pub(crate) struct BroadcastHost {
@@ -32,6 +40,10 @@ pub(crate) struct BroadcastHost {
     bytes: usize,
     /// How many were delivered.
     count: u64,
+    /// Changes of the metadata that were delivered and wait for the end of this input.
+    announced: Vec<Vec<(Name, Record)>>,
+    /// Payloads that are neither.
+    malformed: u64,
 }
 
 impl BroadcastHost {
@@ -54,7 +66,8 @@ impl BroadcastHost {
         let members = Arc::from(members);
         let (layer, effects) =
             Dissemination::new(dissemination, planted, identity, incarnation, members, seed, now.time);
-        Some((Box::new(BroadcastHost { layer, inbox: VecDeque::new(), bytes: 0, count: 0 }), effects))
+        let (inbox, announced) = (VecDeque::new(), Vec::new());
+        Some((Box::new(BroadcastHost { layer, inbox, bytes: 0, count: 0, announced, malformed: 0 }), effects))
     }
 
     pub(crate) fn layer(&self) -> &Dissemination {
@@ -63,9 +76,22 @@ impl BroadcastHost {
 
     fn deliver(&mut self, effects: &mut Effects) {
         for delivery in effects.delivered.drain(..) {
+            let payload = match delivery.message.payload.0.split_first() {
+                Some((&APPLICATION, payload)) => Value(payload.to_vec()),
+                Some((&METADATA, records)) => {
+                    match postcard::from_bytes(records) {
+                        Ok(records) => self.announced.push(records),
+                        Err(_) => self.malformed += 1,
+                    }
+                    continue;
+                }
+                _ => {
+                    self.malformed += 1;
+                    continue;
+                }
+            };
             self.count += 1;
-            self.bytes += delivery.message.payload.0.len();
-            let payload = Value(delivery.message.payload.0.to_vec());
+            self.bytes += payload.0.len();
             self.inbox.push_back(Delivered { number: self.count, id: delivery.message.id, payload });
         }
         while self.inbox.len() > INBOX_MAX || self.bytes > INBOX_BYTES_MAX {
@@ -91,8 +117,14 @@ impl BroadcastHost {
             .collect();
         let next = deliveries.last().map_or(begin - 1, |last| last.number);
         let missed = begin.saturating_sub(after.saturating_add(1));
-        ClientResponse::Deliveries { deliveries, next, missed }
+        ClientResponse::Deliveries { deliveries, next, missed, incarnation: self.layer.incarnation() }
     }
+}
+
+/// A payload with the byte in front that says what it is.
+fn tagged(tag: u8, content: &[u8]) -> Payload {
+    assert!(content.len() < Payload::TAGGED_MAX, "a payload of {} bytes was made", content.len());
+    Payload(core::iter::once(tag).chain(content.iter().copied()).collect())
 }
 
 fn refused(message: &str) -> ClientResponse {
@@ -111,7 +143,20 @@ impl Replica {
         };
         let effects = host.layer.handle(self.now.time, input);
         self.carry_out_dissemination(&mut host, effects);
+        let announced = core::mem::take(&mut host.announced);
+        self.counters.messages_invalid += core::mem::take(&mut host.malformed);
         self.broadcast = Some(host);
+        for records in announced {
+            self.on_announced(records);
+        }
+    }
+
+    /// Broadcasts records of the metadata: at most a payload's length.
+    pub(crate) fn announce(&mut self, records: &[(Name, Record)]) {
+        self.on_dissemination(DisseminationInput::Publish(tagged(
+            METADATA,
+            &postcard::to_allocvec(records).expect("what this crate makes always serializes"),
+        )));
     }
 
     /// Sends and delivers. Peers that are no members, named by some other node, can't be reached, and the layer hears so.
@@ -152,7 +197,7 @@ impl Replica {
             return self.refuse_broadcast(&format!("the payload has {length} bytes, the limit is {most}: split it"));
         }
         let id = host.layer.next_id();
-        self.on_dissemination(DisseminationInput::Publish(Payload(Arc::from(payload.0))));
+        self.on_dissemination(DisseminationInput::Publish(tagged(APPLICATION, &payload.0)));
         ClientResponse::Published { id }
     }
 

@@ -116,6 +116,13 @@ pub struct ClusterConfig {
     pub exchange_interval_ms: u64,
     /// Under `dcc`: most dots that a node logs for neighbours that may lack them; what is dropped is left to Merkle exchanges.
     pub dot_log_max: u32,
+    /// Whether all replicas but one are asked for digests. Without, every replica sends the whole version: for comparison.
+    #[serde(skip_serializing_if = "is_true")]
+    pub digest_reads: bool,
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 impl Default for ClusterConfig {
@@ -148,6 +155,7 @@ impl Default for ClusterConfig {
             conflict: Conflict::Lww,
             exchange_interval_ms: 500,
             dot_log_max: 1_000_000,
+            digest_reads: true,
         }
     }
 }

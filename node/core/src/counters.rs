@@ -123,6 +123,8 @@ counters! {
     messages_invalid,
     /// Entries of the store at boot that this node does not replicate, left alone.
     recovered_not_owned,
+    /// Times that this node went on with other options.
+    options_applied,
     /// Changes of the members of the ring that this node heard of or made.
     ring_changes,
     /// Messages not carried out, because their sender had other members in view.

@@ -19,6 +19,7 @@ mod api;
 mod broadcast_host;
 pub mod causal;
 mod cluster;
+mod cluster_options;
 pub mod codec;
 mod config;
 mod coordinator;
@@ -32,6 +33,7 @@ mod marks;
 pub mod merkle;
 pub mod message;
 pub mod metadata;
+mod metadata_host;
 mod planted;
 mod repair;
 mod replica;
@@ -46,11 +48,13 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod traffic;
 mod types;
 
 pub use api::{
-    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Delivered, KeyBound, KeyRange, Level, LocalEntry,
-    MemberReport, PeerStatus, ReadOptions, RepairReport, RingReport, Row, StatusReport, WriteOptions,
+    ClientError, ClientErrorKind, ClientRequest, ClientResponse, Delivered, KeyBound, KeyRange, KnownMember, Level,
+    LocalEntry, MemberReport, NodeOption, PeerStatus, ReadOptions, RepairReport, RingReport, Row, StatusReport,
+    WriteOptions,
 };
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, Conflict, Detection, Hints, ReadRepair};
@@ -61,4 +65,5 @@ pub use planted::Bug;
 pub use planted::Planted;
 pub use replica::{Joining, Replica};
 pub use store_codec::{stored_key, stored_version};
+pub use traffic::{MessageKind, SentTraffic};
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};

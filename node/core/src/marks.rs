@@ -193,6 +193,15 @@ marks! {
     /// An exchange of bitmap version vectors needed a full comparison first.
     ExchangeCompares = "exchange_compares", Faults;
 
+    // Metadata.
+    /// A node went on with other options of the cluster.
+    OptionApplied = "option_applied", Faults;
+    /// An exchange of digests brought what the broadcast of a change had not.
+    MetadataExchanged = "metadata_exchanged", Faults;
+    /// A node heard of itself what it had not said, and raised its incarnation.
+    IncarnationRaised = "incarnation_raised", Faults;
+    /// Members came or went by the metadata.
+    MembersChanged = "members_changed", Strangers;
     // Members that come and go.
     /// A message came from a node that has other members in view.
     OtherView = "other_view", Strangers;

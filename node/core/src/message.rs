@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::causal::CausalMessage;
 use crate::dissemination::DisseminationMessage;
+use crate::metadata::MetadataMessage;
 use crate::ring::topology::{MemberMap, View};
 use crate::{Key, KeyBound, KeyRange, NodeId, Version};
 
@@ -113,6 +114,8 @@ pub enum PeerMessage {
     Causal(CausalMessage),
     /// Dissemination: broadcasts and the overlay they travel on. Control lane.
     Dissemination(DisseminationMessage),
+    /// Cluster metadata: the exchange of digests. Control lane.
+    Metadata(MetadataMessage),
     /// A message that is about the owners of keys, with the view of the members that it was made in. Without this around it, it was
     /// made in that of the configuration. Never one in another.
     InView {

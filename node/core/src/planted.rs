@@ -131,7 +131,6 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::PendingCounts,
     Bug::OtherViewServed,
     Bug::UnsureAcknowledges,
-    Bug::HintsNotRerouted,
     Bug::CollectedMemberRevived,
     Bug::StateMovesBackward,
     Bug::FailureMarkOutlives,
@@ -139,6 +138,11 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::OptionsShareAVersion,
     Bug::RootsCountRecords,
     Bug::SplitDropsTail,
+    Bug::ForeignIncarnation,
+    Bug::IncarnationNotDurable,
+    Bug::FailureNotRefuted,
+    Bug::MetadataNeverExchanged,
+    Bug::OptionsNotDurable,
 ];
 
 #[cfg(feature = "planted-bugs")]
@@ -269,8 +273,6 @@ bugs! {
     OtherViewServed = "other-view-served",
     /// a new owner acknowledges writes before it has made sure of their range
     UnsureAcknowledges = "unsure-acknowledges",
-    /// what is kept for a node that left stays where it is
-    HintsNotRerouted = "hints-not-rerouted",
     /// a member that left and was collected returns when somebody still names it
     CollectedMemberRevived = "collected-member-revived",
     /// of two states of a member in one incarnation the one that arrives last is kept
@@ -285,6 +287,16 @@ bugs! {
     RootsCountRecords = "roots-count-records",
     /// the last of several messages that records are split into is not sent
     SplitDropsTail = "split-drops-tail",
+    /// a member that is heard again gets its incarnation raised by whoever hears it
+    ForeignIncarnation = "foreign-incarnation",
+    /// a raised incarnation is announced and not written to the disk
+    IncarnationNotDurable = "incarnation-not-durable",
+    /// a node that others hold for dead does not contradict
+    FailureNotRefuted = "failure-not-refuted",
+    /// digests of the metadata are never exchanged
+    MetadataNeverExchanged = "metadata-never-exchanged",
+    /// options are kept in memory only
+    OptionsNotDurable = "options-not-durable",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

@@ -39,6 +39,7 @@ use crate::dissemination::DisseminationInput;
 use crate::failure_detector::{FULL_MESH_MAX, FailureDetector, Round, Traffic};
 use crate::hints::{HandOver, HintQueues};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
+use crate::metadata_host::MetadataHost;
 use crate::repair::Repair;
 use crate::ring::Ring;
 use crate::ring::topology::{MemberMap, Phase, RingMember, Topology, View, merge_members};
@@ -97,6 +98,8 @@ pub struct Replica {
     pub(crate) catching_up_from: BTreeSet<NodeId>,
     /// Broadcasts, if the cluster has them.
     pub(crate) broadcast: Option<Box<BroadcastHost>>,
+    /// Cluster metadata, if the cluster has it.
+    pub(crate) metadata: Option<Box<MetadataHost>>,
     /// The clocks of the input being handled.
     pub(crate) now: Now,
     /// The output being made.
@@ -155,7 +158,7 @@ impl Replica {
     /// [`Replica::boot_in`] of a node that the configuration does not name: the first time it joins, later it goes on where it was.
     ///
     /// # Errors
-    /// As [`Replica::boot_in`], and of a node that has left for good.
+    /// As [`Replica::boot_in`].
     #[allow(clippy::too_many_arguments)] // Those of a boot, and one.
     pub fn boot_joining(
         cluster: &Cluster,
@@ -260,6 +263,7 @@ impl Replica {
             hints,
             hand_over: HandOver::default(),
             broadcast: None,
+            metadata: None,
             timers: Timers::default(),
             counters,
             now,
@@ -302,6 +306,10 @@ impl Replica {
             replica.carry_out_dissemination(&mut host, effects);
             replica.broadcast = Some(host);
         }
+        let host = MetadataHost::start(&replica.config, planted, identity, content.metadata, &seed, now);
+        if let Some((host, effects)) = host {
+            replica.start_metadata(host, effects);
+        }
         // The first heartbeats go out at once, so that the driver makes the links; later ones at a phase of their own, so that
         // nodes started together do not speak together.
         replica.send_heartbeats();
@@ -326,6 +334,7 @@ impl Replica {
             Input::Deadline => self.on_deadline(),
             Input::Link { peer, state } => self.on_link(peer, state),
         }
+        self.publish_failures();
         self.seal_output();
         core::mem::take(&mut self.output)
     }
@@ -337,7 +346,8 @@ impl Replica {
 
     /// When to call `handle` with [`Input::Deadline`] at the latest.
     pub fn next_deadline(&self) -> Option<Time> {
-        [self.timers.next(), self.sync.next_deadline(), self.dissemination_deadline()].into_iter().flatten().min()
+        let sync = self.sync.next_deadline();
+        [self.timers.next(), sync, self.dissemination_deadline(), self.metadata_deadline()].into_iter().flatten().min()
     }
 
     /// Whether this node answers replica reads.
@@ -412,6 +422,9 @@ impl Replica {
             ClientRequest::Repair => return self.begin_repair(request_id),
             ClientRequest::Publish { payload } => self.publish(payload),
             ClientRequest::Deliveries { after, limit } => self.deliveries(after, limit),
+            ClientRequest::Members { after, limit } => self.known_members(after, limit),
+            ClientRequest::Options { after, limit } => self.known_options(after.as_deref(), limit),
+            ClientRequest::SetOption { name, value } => self.set_option(&name, &value),
             ClientRequest::Ring => ClientResponse::Ring(self.ring_report()),
             ClientRequest::Leave => return self.leave(request_id),
             ClientRequest::Remove { node } => return self.remove_member(request_id, node),
@@ -453,7 +466,7 @@ impl Replica {
         let traffic = Traffic::of(&message);
         self.detector.on_heard(from, traffic, self.now.time, &mut self.counters, &mut self.output.events);
         let of_other_policy = match &message {
-            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) => false,
+            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) | PeerMessage::Metadata(_) => false,
             PeerMessage::InView { .. } => true,
             PeerMessage::Causal(_) => self.dcc.is_none(),
             _ => self.dcc.is_some(),
@@ -497,6 +510,7 @@ impl Replica {
             }
             PeerMessage::Merge { operation, entries } => self.on_merge(from, operation, entries),
             PeerMessage::Dissemination(message) => self.on_dissemination_message(from, message),
+            PeerMessage::Metadata(message) => self.on_metadata_message(from, message),
             PeerMessage::MergeAck { operation, foreign } => self.on_merge_ack(from, operation, &foreign),
             PeerMessage::Scan { operation, range, limit } => self.on_scan(from, operation, &range, limit),
             PeerMessage::ScanReply { operation, from: begin, answer } => {
@@ -606,6 +620,9 @@ impl Replica {
         if self.dissemination_deadline().is_some_and(|at| at <= self.now.time) {
             self.on_dissemination(DisseminationInput::Deadline);
         }
+        if self.metadata_deadline().is_some_and(|at| at <= self.now.time) {
+            self.on_metadata_deadline();
+        }
     }
 
     fn send_heartbeats(&mut self) {
@@ -663,11 +680,7 @@ fn boot_topology(
         merge_members(&mut members, stored);
     }
     match (members.get(&identity).map(|member| member.phase), joining) {
-        (Some(Phase::Left), _) => {
-            return Err(ConfigError(format!(
-                "{identity} has left the cluster for good: start a node under another id, with an empty data directory"
-            )));
-        }
+        // Who left starts again only to tell those that have not heard of it.
         (Some(_), _) => {}
         (None, None) => return Err(no_member(identity)),
         (None, Some(_)) if config.conflict == Conflict::Dcc => {

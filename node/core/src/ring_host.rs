@@ -143,6 +143,7 @@ impl Replica {
     pub fn has_left(&self) -> bool {
         let knows = |peer: NodeId| self.ring_host.seen.contains_key(&peer);
         self.topology.phase(self.identity) == Some(Phase::Left)
+            && !self.ring_host.seen.is_empty()
             && self.detector.statuses().iter().all(|peer| !peer.alive || knows(peer.peer))
     }
 
@@ -217,9 +218,7 @@ impl Replica {
         self.tell_addresses();
         self.output.events.push(Event::Ring(self.describe_change(&former)));
         self.begin_comparisons();
-        if !planted!(self.planted, HintsNotRerouted) {
-            self.begin_hand_over();
-        }
+        self.begin_hand_over();
         self.begin_requests_again();
     }
 

@@ -39,11 +39,22 @@ impl Replica {
             counters.extend(layer.counters().by_name().into_iter().map(named));
             counters.insert("dissemination_neighbours".into(), layer.peers().len() as u64);
         }
+        if let Some(host) = &self.metadata {
+            let plane = host.plane();
+            counters.extend(plane.counters().by_name().map(|(name, count)| (format!("metadata_{name}"), count)));
+            counters.insert("metadata_members".into(), plane.map().members().count() as u64);
+            counters.insert("metadata_options".into(), plane.map().options_len() as u64);
+            counters.insert("metadata_root".into(), plane.map().root());
+        }
         let (mut records, mut bytes) = (0, 0);
         for (owner, queued, queued_bytes) in self.hints.pending() {
             counters.insert(format!("hints_pending_{owner}"), queued);
             records += queued;
             bytes += queued_bytes;
+        }
+        for (replica, (records, bytes)) in &self.coordinator.repaired {
+            counters.insert(format!("read_repairs_to_{replica}"), *records);
+            counters.insert(format!("read_repair_bytes_to_{replica}"), *bytes);
         }
         counters.extend([("hints_pending".into(), records), ("hints_pending_bytes".into(), bytes)]);
         StatusReport {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `m` `identity` | the node this store belongs to, 2 bytes big endian |
 //! | `m` `caught_up` | fingerprint of the ring (32 bytes) for which this node has compared itself with every other replica |
+//! | `g` name | a record of the cluster metadata; both in the encoding of messages |
 //! | `m` `ring` | format byte, then the members of the ring (postcard); absent while they are those of the configuration |
 //! | `d` key bytes | format byte, stamp (8 bytes big endian), tag (0 tombstone, 1 value), value bytes |
 //! | `h` node (2 bytes big endian) key bytes | kind (0 hint, 1 stand-in's copy), born (8 bytes), time to live in ms (8 bytes), then as under `d` |
@@ -16,6 +17,7 @@ use alloc::vec::Vec;
 
 use crate::causal::CausalContent;
 use crate::hints::{Held, Kind};
+use crate::metadata::{Name, Record};
 use crate::ring::topology::MemberMap;
 use crate::{ConfigError, Conflict, Key, NodeId, RecoveredState, Value, Version, WallTime};
 
@@ -24,6 +26,7 @@ const FORMAT: u8 = 1;
 const META: u8 = b'm';
 const DATA: u8 = b'd';
 const HINT: u8 = b'h';
+const METADATA: u8 = b'g';
 const IDENTITY: &[u8] = b"midentity";
 const CAUGHT_UP: &[u8] = b"mcaught_up";
 const RING: &[u8] = b"mring";
@@ -43,6 +46,8 @@ pub(crate) struct StoreContent {
     pub(crate) causal: CausalContent,
     /// What is kept for other nodes, in the order of the store.
     pub(crate) hints: Vec<(NodeId, Key, Held)>,
+    /// Cluster metadata, in the order of the store.
+    pub(crate) metadata: Vec<(Name, Record)>,
 }
 
 pub(crate) fn identity_entry(identity: NodeId) -> (Vec<u8>, Vec<u8>) {
@@ -98,6 +103,25 @@ pub(crate) fn hint_value(held: &Held) -> Vec<u8> {
     bytes.extend_from_slice(&held.ttl_ms.to_be_bytes());
     bytes.extend_from_slice(&data_value(&held.version));
     bytes
+}
+
+pub(crate) fn metadata_entry(name: &Name, record: &Record) -> (Vec<u8>, Vec<u8>) {
+    let encoded = |first: u8, rest: postcard::Result<Vec<u8>>| {
+        let mut bytes = alloc::vec![first];
+        bytes.extend(rest.expect("what this crate makes always serializes"));
+        bytes
+    };
+    (encoded(METADATA, postcard::to_allocvec(name)), encoded(FORMAT, postcard::to_allocvec(record)))
+}
+
+fn decode_metadata(name: &[u8], value: &[u8]) -> Option<(Name, Record)> {
+    let (&format, record) = value.split_first()?;
+    let whole = |rest: &[u8]| rest.is_empty().then_some(());
+    let (name, rest) = postcard::take_from_bytes(name).ok()?;
+    whole(rest)?;
+    let (record, rest) = postcard::take_from_bytes(record).ok()?;
+    whole(rest)?;
+    (format == FORMAT).then_some((name, record))
 }
 
 fn decode_held(bytes: &[u8]) -> Option<Held> {
@@ -165,6 +189,9 @@ pub(crate) fn decode(recovered: RecoveredState, conflict: Conflict) -> Result<St
                 let (owner, key) = rest.split_first_chunk::<2>().ok_or_else(unreadable)?;
                 let held = decode_held(&store_value).ok_or_else(unreadable)?;
                 content.hints.push((NodeId(u16::from_be_bytes(*owner)), Key(key.to_vec()), held));
+            }
+            Some((&METADATA, name)) => {
+                content.metadata.push(decode_metadata(name, &store_value).ok_or_else(unreadable)?);
             }
             Some((&META, _)) if store_key == IDENTITY => {
                 let bytes = <[u8; 2]>::try_from(store_value.as_slice()).map_err(|_| unreadable())?;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use hearsay_core::{
-    ClientError, ClientRequest, ClientResponse, Key, KeyBound, KeyRange, Level, NodeId, ReadOptions, RepairReport,
-    StatusReport, Value, WriteOptions,
+    ClientError, ClientRequest, ClientResponse, Key, KeyBound, KeyRange, KnownMember, Level, NodeId, NodeOption,
+    ReadOptions, RepairReport, StatusReport, Value, WriteOptions,
 };
 
 use super::{EXIT_USAGE, fail, ring};
@@ -94,6 +94,15 @@ pub enum KvCommand {
         #[arg(long, default_value_t = 0)]
         after: u64,
     },
+    /// Print the members as the node knows them, one "node, state, incarnation, tokens, who holds it for dead" per line.
+    Members,
+    /// Change an option of the running cluster, or print one or all as "name, version, value".
+    Option {
+        /// Its name; without it all are printed.
+        name: Option<String>,
+        /// Its new value; without it the option is printed, exit code 1 when there is none.
+        value: Option<String>,
+    },
     /// Print links, digests and counters of the node.
     Status,
     /// Have the node compare everything with its neighbours now, repair both ways, and print what differed; exit code 1 when a
@@ -141,6 +150,10 @@ enum After {
     Rows(KeyBound),
     /// Behind this delivery.
     Delivery(u64),
+    /// Behind this member.
+    Member(NodeId),
+    /// Behind this option.
+    Option(String),
 }
 
 /// A causal context in hexadecimal.
@@ -275,6 +288,21 @@ impl KvCommand {
                     }
                     after = (!deliveries.is_empty()).then_some(After::Delivery(next));
                 }
+                ClientResponse::Members { members, more } => {
+                    print_members(&members, &mut out);
+                    after = members.last().filter(|_| more).map(|known| After::Member(known.member.node));
+                }
+                ClientResponse::Options { options, more } => {
+                    let wanted = self.option_name();
+                    print_options(options.iter().filter(|row| wanted.is_none_or(|name| *name == row.name)), &mut out);
+                    let found = wanted.is_some() && !out.is_empty();
+                    after =
+                        options.into_iter().next_back().filter(|_| more && !found).map(|row| After::Option(row.name));
+                    if wanted.is_some() && !found && after.is_none() {
+                        code = ExitCode::from(1);
+                    }
+                }
+                ClientResponse::OptionSet { .. } => {}
                 ClientResponse::Repaired { done, left_out } => {
                     if !left_out.is_empty() {
                         code = ExitCode::from(1);
@@ -297,6 +325,14 @@ impl KvCommand {
     fn limit(&self) -> Option<u32> {
         match self {
             KvCommand::Scan { limit, .. } => *limit,
+            _ => None,
+        }
+    }
+
+    /// The option that is asked for.
+    fn option_name(&self) -> Option<&String> {
+        match self {
+            KvCommand::Option { name, .. } => name.as_ref(),
             _ => None,
         }
     }
@@ -333,15 +369,32 @@ impl KvCommand {
             KvCommand::Delivered { after: first } => {
                 let after = match after {
                     Some(After::Delivery(number)) => number,
-                    Some(After::Local(_) | After::Rows(_)) | None => *first,
+                    _ => *first,
                 };
                 ClientRequest::Deliveries { after, limit: PAGE_ROWS }
+            }
+            KvCommand::Members => {
+                let after = match after {
+                    Some(After::Member(node)) => Some(node),
+                    _ => None,
+                };
+                ClientRequest::Members { after, limit: PAGE_ROWS }
+            }
+            KvCommand::Option { name: Some(name), value: Some(value) } => {
+                ClientRequest::SetOption { name: name.clone(), value: value.clone() }
+            }
+            KvCommand::Option { .. } => {
+                let after = match after {
+                    Some(After::Option(name)) => Some(name),
+                    _ => None,
+                };
+                ClientRequest::Options { after, limit: PAGE_ROWS }
             }
             KvCommand::Status => ClientRequest::Status,
             KvCommand::Scan { level: None, .. } => {
                 let after = match after {
                     Some(After::Local(key)) => Some(key),
-                    Some(After::Rows(_) | After::Delivery(_)) | None => None,
+                    _ => None,
                 };
                 ClientRequest::LocalScan { after, limit: PAGE_ROWS }
             }
@@ -371,6 +424,7 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         | ClientRequest::PutWith { .. }
         | ClientRequest::Delete { .. }
         | ClientRequest::Write { .. }
+        | ClientRequest::SetOption { .. }
             if error.kind.is_definite() =>
         {
             format!("{} (it did not happen)", error.message)
@@ -378,7 +432,8 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         ClientRequest::Put { .. }
         | ClientRequest::PutWith { .. }
         | ClientRequest::Delete { .. }
-        | ClientRequest::Write { .. } => {
+        | ClientRequest::Write { .. }
+        | ClientRequest::SetOption { .. } => {
             format!("{} (it may have happened)", error.message)
         }
         ClientRequest::Get { .. }
@@ -386,6 +441,8 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         | ClientRequest::Scan { .. }
         | ClientRequest::Publish { .. }
         | ClientRequest::Deliveries { .. }
+        | ClientRequest::Members { .. }
+        | ClientRequest::Options { .. }
         | ClientRequest::Status
         | ClientRequest::Repair
         | ClientRequest::Ring
@@ -393,6 +450,20 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         | ClientRequest::Remove { .. }
         | ClientRequest::LocalScan { .. }
         | ClientRequest::Locate { .. } => error.message.clone(),
+    }
+}
+
+fn print_members(members: &[KnownMember], out: &mut Vec<u8>) {
+    for KnownMember { member, down } in members {
+        let down = down.map_or(String::new(), |by| format!("\tdown, says {by}"));
+        let (node, state, incarnation) = (member.node, member.state.name(), member.incarnation);
+        out.extend_from_slice(format!("{node}\t{state}\t{incarnation}\t{}{down}\n", member.vnodes).as_bytes());
+    }
+}
+
+fn print_options<'a>(options: impl Iterator<Item = &'a NodeOption>, out: &mut Vec<u8>) {
+    for NodeOption { name, option } in options {
+        out.extend_from_slice(format!("{name}\t{}\t{}\n", option.version, option.value).as_bytes());
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::counters::Counters;
 
 /// Bytes of the length.
-const LENGTH_BYTES: usize = 4;
+pub(crate) const LENGTH_BYTES: usize = 4;
 /// An idle stream keeps at most this much buffer.
 const IDLE_BUFFER_MAX: usize = 16 << 10;
 /// Bytes asked of the stream at once.

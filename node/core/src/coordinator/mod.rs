@@ -62,6 +62,8 @@ pub(crate) struct Coordinator {
     prefix: u64,
     counter: u32,
     last_stamp: WallTime,
+    /// Records and bytes that read repairs have sent to each replica, to this node included.
+    pub(crate) repaired: BTreeMap<NodeId, (u64, u64)>,
     read_order: ChaCha8Rng,
     /// How far its clock is behind the node's: a planted bug.
     #[cfg(feature = "planted-bugs")]
@@ -84,6 +86,7 @@ impl Coordinator {
             prefix: u64::from(high) << 32,
             counter: 0,
             last_stamp: WallTime(0),
+            repaired: BTreeMap::new(),
             read_order,
             #[cfg(feature = "planted-bugs")]
             clock_behind_ns: 0,

@@ -91,7 +91,7 @@ impl Replica {
         let mut asks = Vec::new();
         while work.answers.len() < needed {
             let peer = self.take_uncontacted(&mut work).expect("enough usable replicas were counted above");
-            let digest_only = !work.answers.is_empty();
+            let digest_only = self.config.digest_reads && !work.answers.is_empty();
             work.answers.insert(peer, if digest_only { Answer::DigestAsked } else { Answer::FullAsked });
             asks.push((peer, work.owner(peer), digest_only));
         }
@@ -282,9 +282,12 @@ impl Replica {
 
     /// Sends the newest version to a replica that lacks it. Whether it holds it already, being this node itself.
     fn send_repair(&mut self, id: OperationId, node: NodeId, key: &Key, version: &Version) -> bool {
+        let bytes = (key.0.len() + version.value.as_ref().map_or(0, |value| value.0.len())) as u64;
         self.counters.read_repairs_sent += 1;
-        self.counters.read_repair_bytes +=
-            (key.0.len() + version.value.as_ref().map_or(0, |value| value.0.len())) as u64;
+        self.counters.read_repair_bytes += bytes;
+        let (records, sum) = self.coordinator.repaired.entry(node).or_default();
+        *records += 1;
+        *sum += bytes;
         if node == self.identity {
             self.counters.mark(Mark::RepairedOwnCopy);
             return match self.read_in_work(id).map_or(node, |(_, read)| read.owner(node)) {

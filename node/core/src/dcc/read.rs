@@ -177,7 +177,7 @@ impl Replica {
         let contacted: Vec<NodeId> = others.drain(..needed - usize::from(own)).collect();
         let mut asks = Vec::new();
         for peer in contacted {
-            let digest_only = !answers.is_empty();
+            let digest_only = self.config.digest_reads && !answers.is_empty();
             answers.insert(peer, if digest_only { Answer::DigestAsked } else { Answer::FullAsked });
             asks.push((peer, digest_only));
         }

@@ -36,6 +36,8 @@ pub enum DisseminationInput {
     },
     /// The time that `next_deadline` named has come.
     Deadline,
+    /// Members came or left: these are all, ascending, this node included.
+    Members(Arc<[NodeId]>),
 }
 
 /// A broadcast that is delivered.
@@ -112,6 +114,9 @@ impl Dissemination {
                 self.with_membership(now, &mut effects, |membership, context| membership.on_link(context, peer, state));
             }
             DisseminationInput::Deadline => self.on_deadline(now, &mut effects),
+            DisseminationInput::Members(members) => {
+                self.with_membership(now, &mut effects, |membership, context| membership.on_members(context, members));
+            }
         }
         self.account(&effects);
         effects
@@ -133,6 +138,11 @@ impl Dissemination {
     /// The id that the next broadcast of this node will have.
     pub fn next_id(&self) -> MessageId {
         MessageId { origin: self.identity, incarnation: self.incarnation, sequence: self.published }
+    }
+
+    /// Of this node's process.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
     }
 
     /// Its neighbours; with full membership all other members.
@@ -308,7 +318,7 @@ impl Dissemination {
 /// Whether a payload from outside is beyond the limit.
 fn is_too_long(message: &DisseminationMessage) -> bool {
     use super::message::{ExchangeMessage, RumorMessage};
-    let long = |message: &Message| message.payload.0.len() > Payload::LENGTH_MAX;
+    let long = |message: &Message| message.payload.0.len() > Payload::TAGGED_MAX;
     match message {
         DisseminationMessage::Gossip { message, .. } => long(message),
         DisseminationMessage::Rumor(RumorMessage::Rumors { rumors: list, .. })

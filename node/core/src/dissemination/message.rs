@@ -35,6 +35,8 @@ pub struct Payload(pub Arc<[u8]>);
 impl Payload {
     /// Longest payload, in bytes.
     pub const LENGTH_MAX: usize = 16 * 1024;
+    /// The same with the byte in front by which the node tells applications' broadcasts from its own.
+    pub const TAGGED_MAX: usize = Payload::LENGTH_MAX + 1;
 }
 
 impl Serialize for Payload {

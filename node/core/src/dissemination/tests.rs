@@ -482,7 +482,7 @@ fn strangers_fill_no_table() {
     assert!(node.layer.state_size() < 1_200, "{}", node.layer.state_size());
     assert!(node.layer.passive_view().len() <= 30 && node.layer.peers().len() <= 5);
     assert_eq!(node.layer.flaw(), None);
-    let too_long = Message { id: id(77), payload: Payload(Arc::from(vec![0_u8; Payload::LENGTH_MAX + 1])) };
+    let too_long = Message { id: id(77), payload: Payload(Arc::from(vec![0_u8; Payload::TAGGED_MAX + 1])) };
     let delivered = node.delivered;
     node.hears(2, DisseminationMessage::Gossip { round: 1, message: too_long });
     assert_eq!(node.delivered, delivered);

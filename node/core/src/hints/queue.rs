@@ -75,6 +75,11 @@ impl HintQueues {
         HintQueues { queues: BTreeMap::new(), bytes_max, window_ms, grace_ms, sweep_after: None, planted }
     }
 
+    /// Another length of the window, for hints from now on.
+    pub(crate) fn set_window(&mut self, window_ms: u64) {
+        self.window_ms = window_ms;
+    }
+
     /// A record of the store at boot, durable already.
     pub(crate) fn recover(&mut self, owner: NodeId, key: Key, held: Held) {
         let queue = self.queues.entry(owner).or_default();

@@ -22,6 +22,9 @@ pub mod exchange;
 pub mod map;
 pub mod members;
 pub mod options;
+pub mod plane;
+#[cfg(test)]
+mod plane_tests;
 #[cfg(all(test, feature = "planted-bugs"))]
 pub(crate) mod planted_tests;
 #[cfg(test)]
@@ -31,3 +34,4 @@ pub use exchange::{MetadataMessage, Page};
 pub use map::{Merged, MetadataMap, Name, Record};
 pub use members::{Member, MemberRecord, MemberState};
 pub use options::OptionRecord;
+pub use plane::{LEFT_KEPT_MS, Plane, PlaneCounters, PlaneEffects};

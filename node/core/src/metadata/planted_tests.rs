@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::{Bug, NodeId, Planted};
+use crate::{Bug, NodeId, Planted, Time};
 
 /// Whether all is well.
 type Check = fn(Planted) -> bool;
@@ -75,6 +75,16 @@ fn an_exchange_brings_a_single_record(planted: Planted) -> bool {
     one.option("schema.a") == other.option("schema.a")
 }
 
+fn a_member_that_is_heard_again_speaks_for_itself(planted: Planted) -> bool {
+    let members = (1..=3).map(|node| Member::configured(NodeId(node), 8));
+    let rng = crate::rng::sub_stream(&[1; 32], "metadata");
+    let own = Member::configured(NodeId(1), 8);
+    let (mut plane, _) = Plane::start(own, members, vec![], 2_000, rng, planted, Time(0));
+    plane.mark_down(&[NodeId(3)]);
+    plane.mark_up(&[NodeId(3)]);
+    plane.map().member(NodeId(3)).is_some_and(|member| member.incarnation == 0)
+}
+
 macro_rules! found {
     ($($name:ident: $bug:ident by $check:ident,)+) => {
         $(#[test]
@@ -96,5 +106,6 @@ found! {
     option_tie_by_arrival: OptionTieByArrival by everyone_keeps_the_same_of_two_changes,
     options_share_a_version: OptionsShareAVersion by options_do_not_touch_each_other,
     roots_count_records: RootsCountRecords by an_exchange_finds_every_difference,
+    foreign_incarnation: ForeignIncarnation by a_member_that_is_heard_again_speaks_for_itself,
     split_drops_tail: SplitDropsTail by an_exchange_brings_a_single_record,
 }

@@ -363,14 +363,14 @@ impl Topology {
         ranges.filter(|range| self.natural.replicas_at(Token(range.until)).contains(&node)).collect()
     }
 
-    /// Who has to be settled before a member in the middle of a change may take its next step.
+    /// Who has to be settled before a member in the middle of a change may take its next step; the dead that are being replaced never are.
     pub fn awaited(&self, node: NodeId) -> BTreeSet<NodeId> {
         let Some(change) = &self.change else { return BTreeSet::new() };
         let held = &change.held;
         let of_ranges = |own: &Ring, others: &dyn Fn(Token) -> Vec<NodeId>| {
             let ranges = held.ranges().map(|range| Token(range.until));
             let own = ranges.filter(|at| own.replicas_at(*at).contains(&node));
-            own.flat_map(others).filter(|other| *other != node).collect()
+            own.flat_map(others).filter(|other| *other != node && !self.replaced.contains(other)).collect()
         };
         match self.phase(node) {
             Some(Phase::Leaving) => of_ranges(&self.natural, &|at| self.pending(at)),

@@ -133,7 +133,7 @@ fn the_inbox_is_a_window_and_says_what_was_missed() {
     for number in 0..5_000 {
         room.ask(1, publish(&alloc::format!("{number}")));
     }
-    let ClientResponse::Deliveries { deliveries, next, missed } =
+    let ClientResponse::Deliveries { deliveries, next, missed, .. } =
         room.ask(1, ClientRequest::Deliveries { after: 10, limit: 3 })
     else {
         panic!("no deliveries");
@@ -141,7 +141,7 @@ fn the_inbox_is_a_window_and_says_what_was_missed() {
     let numbers: Vec<u64> = deliveries.iter().map(|delivered| delivered.number).collect();
     assert_eq!((numbers, next, missed), (vec![905, 906, 907], 907, 894));
     let last = room.ask(1, ClientRequest::Deliveries { after: 5_000, limit: 3 });
-    assert_eq!(last, ClientResponse::Deliveries { deliveries: vec![], next: 5_000, missed: 0 });
+    assert_eq!(last, ClientResponse::Deliveries { deliveries: vec![], next: 5_000, missed: 0, incarnation: 7 });
 }
 
 #[test]

@@ -195,12 +195,10 @@ impl TestCluster {
         self.nodes[&node].replica.as_ref().is_some_and(Replica::has_left)
     }
 
-    /// What a start of a node that is down says against it.
-    pub(super) fn boot_again(&self, node: NodeId) -> Option<ConfigError> {
-        let entries = self.nodes[&node].disk.entries.clone().into_iter().collect();
-        let recovered = RecoveredState { entries };
-        let cluster = Cluster::new(self.config.clone()).expect("a good configuration");
-        Replica::boot_in(&cluster, Planted::NONE, node, 1, recovered, [0; 32], self.now_of(node)).err()
+    /// Whether a node has made sure of the key's range.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn is_sure(&self, node: NodeId, key: &Key) -> bool {
+        self.nodes[&node].replica.as_ref().expect("the node runs").is_sure_of(key)
     }
 
     /// Outputs made so far by a node.
@@ -377,6 +375,12 @@ impl TestCluster {
     }
 
     /// What a node's disk keeps for another.
+    pub(super) fn metadata_on_disk(&self, node: NodeId) -> Vec<(crate::metadata::Name, crate::metadata::Record)> {
+        let entries = self.nodes[&node].disk.entries.iter().filter(|(key, _)| key.first() == Some(&b'g'));
+        let entries = entries.map(|(key, value)| (key.clone(), value.clone())).collect();
+        store_codec::decode(RecoveredState { entries }, Conflict::Lww).expect("own entries").metadata
+    }
+
     pub(super) fn kept_on_disk(&self, node: NodeId, owner: NodeId, key: &Key) -> Option<Version> {
         let store_key = store_codec::hint_key(owner, key);
         let value = self.nodes[&node].disk.entries.get(&store_key)?;
@@ -783,6 +787,7 @@ fn kind(message: &PeerMessage) -> &'static str {
         PeerMessage::ScanReply { .. } => "scan_reply",
         PeerMessage::Causal(_) => "causal",
         PeerMessage::Dissemination(_) => "dissemination",
+        PeerMessage::Metadata(_) => "metadata",
         PeerMessage::InView { message, .. } => kind(message),
         PeerMessage::Ring(_) => "ring",
     }

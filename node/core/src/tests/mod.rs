@@ -6,6 +6,7 @@ mod dcc;
 mod dcc_nemesis;
 mod hints;
 mod levels;
+mod metadata;
 mod nemesis;
 #[cfg(feature = "planted-bugs")]
 mod planted;

@@ -652,30 +652,6 @@ fn a_pending_node_has_every_write_before_it_enters() {
 }
 
 #[test]
-fn hints_for_a_dead_node_go_on_to_its_replacement() {
-    assert!(hints_go_on(Planted::NONE));
-}
-
-/// Whether what was kept for a dead node has reached others in the end.
-pub(super) fn hints_go_on(planted: Planted) -> bool {
-    let settings = ClusterConfig { hints: Hints::Coordinator, merkle_interval_ms: 0, ..settings(5) };
-    let mut run = Run::new(settings, 4, planted);
-    run.steps(40);
-    run.cluster.crash(NodeId(3));
-    run.cluster.run_ms(4_000);
-    run.steps(80);
-    let kept = run.cluster.pending();
-    assert!(kept > 0, "nothing was kept for n3");
-    run.begin(Replace(3, 7));
-    if !run.until_over(8_000) {
-        return false;
-    }
-    let rerouted: u64 = run.up().iter().map(|node| run.cluster.counter_now(*node, "hints_rerouted")).sum();
-    run.cluster.run_ms(30_000);
-    rerouted >= kept && run.cluster.pending() == 0 && run.violations.is_empty()
-}
-
-#[test]
 fn changes_that_can_not_be_are_refused_with_the_mend() {
     let mut run = Run::new(settings(3), 1, Planted::NONE);
     for (request, expected) in [
@@ -691,8 +667,13 @@ fn changes_that_can_not_be_are_refused_with_the_mend() {
 }
 
 #[test]
-fn who_left_does_not_start_again() {
-    let run = run(&[Leave(2)], 1, Planted::NONE);
-    let refused = run.cluster.boot_again(NodeId(2));
-    assert!(refused.is_some_and(|error| error.0.contains("has left the cluster for good")));
+fn who_left_starts_again_only_to_tell_the_others() {
+    let mut run = run(&[Leave(2)], 1, Planted::NONE);
+    run.cluster.start(NodeId(2));
+    run.cluster.run_until("n2 has nothing more to do", 10_000, |cluster| cluster.has_left(NodeId(2)));
+    let answer = run.call(NodeId(2), ClientRequest::Get { key: key("k1"), level: Level::One });
+    assert!(
+        matches!(&answer, ClientResponse::Failed(error) if error.message.contains("has left the cluster")),
+        "{answer:?}"
+    );
 }

@@ -132,6 +132,7 @@ fn sends(output: &Output) -> Vec<String> {
         PeerMessage::Scan { .. } => "scan",
         PeerMessage::ScanReply { .. } => "page",
         PeerMessage::Dissemination(_) => "dissemination",
+        PeerMessage::Metadata(_) => "metadata",
         PeerMessage::InView { .. } => "in another view",
         PeerMessage::Ring(_) => "ring",
     };

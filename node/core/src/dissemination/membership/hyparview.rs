@@ -480,6 +480,24 @@ impl HyParView {
         }
     }
 
+    /// Forgets everybody who is none of these, ascending.
+    pub(super) fn keep_only(&mut self, context: &mut MembershipContext<'_>, members: &[NodeId]) {
+        let stays = |node: &NodeId| members.binary_search(node).is_ok();
+        self.contacts.retain(stays);
+        self.lost.retain(stays);
+        let gone: Vec<NodeId> =
+            self.views.active().iter().chain(self.views.passive()).copied().filter(|n| !stays(n)).collect();
+        for peer in gone {
+            self.on_link_down(context, peer);
+            self.lost.retain(|lost| *lost != peer);
+        }
+        let asked: Vec<NodeId> = self.asked.keys().copied().filter(|node| !stays(node)).collect();
+        for peer in asked {
+            self.on_link_down(context, peer);
+            self.lost.retain(|lost| *lost != peer);
+        }
+    }
+
     fn note_lost(&mut self, context: &mut MembershipContext<'_>, peer: NodeId) {
         if planted!(context.planted, LostPeersForgotten) {
             return;

@@ -188,6 +188,15 @@ impl Membership {
         }
     }
 
+    /// Members came or left.
+    pub(super) fn on_members(&mut self, context: &mut MembershipContext<'_>, members: Arc<[NodeId]>) {
+        match self {
+            Membership::Full(full) => full.on_members(context, members),
+            // Who is new joins by itself; who left must not be tried again.
+            Membership::HyParView(views) => views.keep_only(context, &members),
+        }
+    }
+
     pub(super) fn on_deadline(&mut self, context: &mut MembershipContext<'_>) {
         if let Membership::HyParView(views) = self {
             views.on_deadline(context);
