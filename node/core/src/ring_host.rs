@@ -484,7 +484,7 @@ impl Replica {
                 replaces: member.replaces,
                 address: member.address.clone(),
                 ranges: ranges.len() as u64,
-                share: u32::try_from(width * 10_000 >> 64).expect("at most the whole ring"),
+                share: u32::try_from((width * 10_000) >> 64).expect("at most the whole ring"),
             }
         };
         let pending = |range: &TokenRange| !self.topology.pending(Token(range.until)).is_empty();
