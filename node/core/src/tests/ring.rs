@@ -512,6 +512,13 @@ fn changes_in_rough_weather_lose_nothing_and_take_no_quorum_read_back() {
 }
 
 #[test]
+fn joins_that_take_long_lose_nothing_though_writes_are_lost_on_their_way() {
+    let violations: Vec<String> =
+        (0..4).flat_map(|seed| lossy(&[Join(6), Join(7)], seed, Planted::NONE).violations).collect();
+    assert!(violations.is_empty(), "{violations:#?}");
+}
+
+#[test]
 fn what_one_node_alone_has_is_handed_over_until_the_last_moment() {
     for change in [Join(6), Leave(2)] {
         let violations: Vec<String> = (0..4).flat_map(|seed| lonely(change, seed, Planted::NONE).violations).collect();
