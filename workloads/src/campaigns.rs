@@ -2,6 +2,7 @@
 //! line here. Those of claims are in a folder of their own; there `claims/NAME` calls itself `claims-NAME`.
 
 const CAMPAIGNS: &[(&str, &str)] = &[
+    ("any-level", include_str!("../campaigns/any-level.yaml")),
     ("churn", include_str!("../campaigns/churn.yaml")),
     ("claims/04-convergence", include_str!("../campaigns/claims/04-convergence.yaml")),
     ("claims/05-read-repair", include_str!("../campaigns/claims/05-read-repair.yaml")),
@@ -15,14 +16,24 @@ const CAMPAIGNS: &[(&str, &str)] = &[
     ("claims/13-version-vectors", include_str!("../campaigns/claims/13-version-vectors.yaml")),
     ("clock-skew", include_str!("../campaigns/clock-skew.yaml")),
     ("disk-loss", include_str!("../campaigns/disk-loss.yaml")),
+    ("dot-log", include_str!("../campaigns/dot-log.yaml")),
+    ("dot-pages", include_str!("../campaigns/dot-pages.yaml")),
+    ("hint-grace", include_str!("../campaigns/hint-grace.yaml")),
     ("hints", include_str!("../campaigns/hints.yaml")),
+    ("merkle-pages", include_str!("../campaigns/merkle-pages.yaml")),
     ("one-way", include_str!("../campaigns/one-way.yaml")),
     ("power-cuts", include_str!("../campaigns/power-cuts.yaml")),
+    ("primaries", include_str!("../campaigns/primaries.yaml")),
     ("quickstart", include_str!("../campaigns/quickstart.yaml")),
+    ("removed", include_str!("../campaigns/removed.yaml")),
+    ("seen-writes", include_str!("../campaigns/seen-writes.yaml")),
     ("siblings", include_str!("../campaigns/siblings.yaml")),
     ("sloppy", include_str!("../campaigns/sloppy.yaml")),
     ("slow-links", include_str!("../campaigns/slow-links.yaml")),
+    ("speculative", include_str!("../campaigns/speculative.yaml")),
     ("stale-reads", include_str!("../campaigns/stale-reads.yaml")),
+    ("stand-ins", include_str!("../campaigns/stand-ins.yaml")),
+    ("strict-hints", include_str!("../campaigns/strict-hints.yaml")),
     ("ten-thousand", include_str!("../campaigns/ten-thousand.yaml")),
     ("tombstones", include_str!("../campaigns/tombstones.yaml")),
 ];

@@ -337,6 +337,12 @@ fn read_register(node: &Node, cluster: Option<&ClusterConfig>, reader: &mut Read
         Some(node) => reader.duration_ms(node, "overdue_skip", 1..=DURATION_MAX_MS),
         None => Some(OVERDUE_SKIP_DEFAULT_MS),
     };
+    let read_primaries = read_primaries(&fields, "read_primaries", cluster, reader);
+    let write_primaries = self::read_primaries(&fields, "write_primaries", cluster, reader);
+    let success_in_faults_percent = match fields.get("success_in_faults") {
+        Some(node) => reader.word(node, "success_in_faults", "a share in percent, 1% to 100%", parse_percent).map(Some),
+        None => Some(None),
+    };
     let (rate_per_s, rate_place) = rate?;
     let spec = WorkloadSpec::Register(RegisterSpec {
         keys: keys?,
@@ -348,6 +354,9 @@ fn read_register(node: &Node, cluster: Option<&ClusterConfig>, reader: &mut Read
         sticky_clients: sticky_clients?,
         key_choice: key_choice?,
         key_life_ms: key_life_ms?,
+        read_primaries: read_primaries?,
+        write_primaries: write_primaries?,
+        success_in_faults_percent: success_in_faults_percent?,
         client_timeout_ms: client_timeout_ms?,
         overdue_skip_ms: overdue_skip_ms?,
     });
@@ -368,6 +377,28 @@ fn read_mix(node: &Node, reader: &mut Reader) -> Option<Mix> {
         return None;
     }
     Some(mix)
+}
+
+/// `80%`.
+fn parse_percent(text: &str) -> Option<u8> {
+    let percent = text.strip_suffix('%')?.parse().ok()?;
+    (1..=100).contains(&percent).then_some(percent)
+}
+
+/// A level of the key's own replicas, which only a sloppy quorum tells from others.
+fn read_primaries(
+    fields: &Fields<'_>,
+    key: &'static str,
+    cluster: Option<&ClusterConfig>,
+    reader: &mut Reader,
+) -> Option<Option<Level>> {
+    let Some(node) = fields.get(key) else { return Some(None) };
+    if cluster.is_some_and(|cluster| !cluster.sloppy) {
+        let what = format!("{key} asks for the key's own replicas, and without cluster.sloppy there are no others");
+        reader.note(Mistake::new(node.place, what).mend("set cluster.sloppy: true, or remove it"));
+        return None;
+    }
+    read_level(fields, key, cluster, reader).map(Some)
 }
 
 fn read_level(

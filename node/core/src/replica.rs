@@ -425,6 +425,7 @@ impl Replica {
             ClientRequest::Members { after, limit } => self.known_members(after, limit),
             ClientRequest::Options { after, limit } => self.known_options(after.as_deref(), limit),
             ClientRequest::SetOption { name, value } => self.set_option(&name, &value),
+            ClientRequest::Overlay => self.overlay(),
             ClientRequest::Ring => ClientResponse::Ring(self.ring_report()),
             ClientRequest::Leave => return self.leave(request_id),
             ClientRequest::Remove { node } => return self.remove_member(request_id, node),

@@ -310,7 +310,7 @@ impl KvCommand {
                     print_repaired(&done, &left_out, &mut out);
                 }
                 ClientResponse::Ring(report) => out.extend_from_slice(ring::text(&report).as_bytes()),
-                ClientResponse::Replicas(_) => {
+                ClientResponse::Replicas(_) | ClientResponse::Overlay(_) => {
                     return Err(Failure(2, format!("{} gave the answer to another question", connection.node())));
                 }
             }
@@ -443,6 +443,7 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         | ClientRequest::Deliveries { .. }
         | ClientRequest::Members { .. }
         | ClientRequest::Options { .. }
+        | ClientRequest::Overlay
         | ClientRequest::Status
         | ClientRequest::Repair
         | ClientRequest::Ring

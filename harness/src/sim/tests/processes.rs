@@ -175,7 +175,13 @@ fn outcome_of_a_write(trouble: impl Fn(&mut World, u64)) -> (EventType, String) 
     let mut world = settled(1, Settings::default());
     let mut recording = Recording::starting_at(world.now());
     let mut clients = Clients::new(2_000);
-    let settings = ClientSettings { read_level: Level::One, write_level: Level::One, overdue_skip_ms: 10_000 };
+    let settings = ClientSettings {
+        read_level: Level::One,
+        write_level: Level::One,
+        read_primaries: None,
+        write_primaries: None,
+        overdue_skip_ms: 10_000,
+    };
     let action = |value| Action::Write { key: "k".to_owned(), value };
     let operation = |at_ms, value| PlannedOperation { at_ms, client: 0, node: n(1), action: action(value) };
     // The first makes the connection, so that the second finds one.

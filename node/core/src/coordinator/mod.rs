@@ -256,7 +256,7 @@ impl Replica {
             match work {
                 Work::Read(read) => {
                     let level = Level::Count(u8::try_from(read.needed).unwrap_or(u8::MAX));
-                    let primaries = (read.primaries > 0).then(|| read.primaries);
+                    let primaries = (read.primaries > 0).then_some(read.primaries);
                     let primaries = primaries.map(|count| Level::Count(u8::try_from(count).unwrap_or(u8::MAX)));
                     self.read_again(request_id, key, ReadOptions { level, primaries });
                 }
