@@ -222,6 +222,9 @@ fn check_lengths(request: &ClientRequest) -> Result<(), RequestError> {
         ClientRequest::Write { key, value, .. } => (Some(key), value.as_ref()),
         // Too long a bound of a scan the node refuses itself.
         ClientRequest::Status
+        | ClientRequest::Ring
+        | ClientRequest::Leave
+        | ClientRequest::Remove { .. }
         | ClientRequest::Repair
         | ClientRequest::Scan { .. }
         | ClientRequest::Deliveries { .. }

@@ -14,6 +14,14 @@
 //! log: info
 //! ```
 //!
+//! A node that comes into a cluster that runs already names in `members` those that the cluster began with, as all others do, and has
+//! itself beside them:
+//!
+//! ```yaml
+//! node: n4
+//! join: { address: 127.0.0.1:7104, replaces: n2 }   # replaces: only for a dead node whose place it takes
+//! ```
+//!
 //! Relative paths are relative to the file. `settings` are those of [`ClusterConfig`] and equal on every node: nodes that
 //! differ refuse each other.
 
@@ -22,7 +30,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use hearsay_core::{ClusterConfig, NodeId};
+use hearsay_core::{ClusterConfig, Joining, NodeId};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -90,6 +98,17 @@ pub struct CertificatePaths {
     pub key: PathBuf,
 }
 
+/// How a node comes into a cluster that runs already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinConfig {
+    /// Where others reach it.
+    pub address: SocketAddr,
+    /// The dead node whose place it takes. Default: a place of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Member>,
+}
+
 /// The configuration of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,8 +124,11 @@ pub struct NodeConfig {
     pub data: PathBuf,
     /// Certificates.
     pub certificates: CertificatePaths,
-    /// Every member, this node included, with the address others reach it at.
+    /// Every member that the cluster began with, with the address others reach it at; this node is one of them unless it joins.
     pub members: BTreeMap<Member, SocketAddr>,
+    /// For a node that the cluster did not begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<JoinConfig>,
     /// The protocols. `members` in it may stay empty.
     #[serde(default)]
     pub settings: ClusterConfig,
@@ -159,10 +181,28 @@ impl NodeConfig {
 
     fn check(&mut self) -> Result<(), String> {
         names::check_label("cluster", &self.cluster).map_err(|error| error.to_string())?;
-        let Some(own) = self.members.get(&self.node) else {
-            return Err(format!("node: {} is not among the members: list it with its address", self.node.0));
+        let own = match (self.members.get(&self.node), &self.join) {
+            (Some(own), None) => *own,
+            (None, Some(join)) => join.address,
+            (None, None) => {
+                return Err(format!(
+                    "node: {} is not among the members: list it with its address, or give it join: {{address: ...}}",
+                    self.node.0
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(format!(
+                    "join: {} is among the members that the cluster began with: leave join out",
+                    self.node.0
+                ));
+            }
         };
-        if self.listen.is_none() && own.ip().is_unspecified() {
+        if let Some(Member(replaced)) = self.join.as_ref().and_then(|join| join.replaces)
+            && replaced == self.node.0
+        {
+            return Err(format!("join: {replaced} can't replace itself: give the new node an id of its own"));
+        }
+        if own.ip().is_unspecified() && (self.listen.is_none() || self.join.is_some()) {
             return Err(format!("members: {own} of {} is no address others can reach", self.node.0));
         }
         let members: Vec<NodeId> = self.members.keys().map(|member| member.0).collect();
@@ -170,13 +210,27 @@ impl NodeConfig {
             return Err("settings: members is taken from the list of members above: leave it out".into());
         }
         self.settings.members = members;
-        self.settings.validate_for(self.node.0).map_err(|error| format!("settings: {error}"))
+        self.settings.validate().map_err(|error| format!("settings: {error}"))
+    }
+
+    /// Where others reach this node.
+    pub fn address(&self) -> SocketAddr {
+        match &self.join {
+            Some(join) => join.address,
+            None => self.members[&self.node],
+        }
+    }
+
+    /// How it comes in, for the replica.
+    pub fn joining(&self) -> Option<Joining> {
+        let join = self.join.as_ref()?;
+        Some(Joining { replaces: join.replaces.map(|member| member.0), address: join.address.to_string().into_bytes() })
     }
 
     /// The address to listen on.
     pub fn listen_address(&self) -> SocketAddr {
         // `check` has seen to it that the node is a member.
-        self.listen.unwrap_or_else(|| self.members[&self.node])
+        self.listen.unwrap_or_else(|| self.address())
     }
 }
 
@@ -218,6 +272,24 @@ settings: { replication: 2 }
         config.clock_correction = Some("/etc/hearsay/n1.clock".into());
         let text = config.to_yaml().unwrap();
         assert_eq!(parse(&text).unwrap(), config, "{text}");
+    }
+
+    #[test]
+    fn a_node_that_joins_stands_beside_the_members() {
+        let text = GOOD.replace("node: n1", "node: n4\njoin: { address: \"127.0.0.1:7104\", replaces: n2 }");
+        let config = parse(&text).unwrap();
+        assert_eq!(config.listen_address(), "127.0.0.1:7104".parse().unwrap());
+        let expected = Joining { replaces: Some(NodeId(2)), address: b"127.0.0.1:7104".to_vec() };
+        assert_eq!(config.joining(), Some(expected));
+        assert_eq!(config.settings.members, [NodeId(1), NodeId(2)]);
+        assert_eq!(parse(&config.to_yaml().unwrap()).unwrap(), config);
+        for (from, to, expected) in [
+            ("node: n4", "node: n1", "leave join out"),
+            ("replaces: n2", "replaces: n4", "can't replace itself"),
+            ("\"127.0.0.1:7104\"", "\"0.0.0.0:7104\"", "no address others can reach"),
+        ] {
+            assert!(parse(&text.replace(from, to)).unwrap_err().contains(expected), "{expected}");
+        }
     }
 
     #[test]

@@ -142,6 +142,12 @@ impl Driver {
         loop {
             self.committer.submit();
             self.release();
+            if !stopping && self.replica.has_left() {
+                stopping = true;
+                self.context.stopping.store(true, Ordering::Relaxed);
+                drained.as_mut().reset((Instant::now() + self.drain_within).into());
+                tracing::info!("{} has left the cluster for good", self.context.hello.node);
+            }
             if let Some(reason) = self.contested.take() {
                 // Clients hear of nothing more from a node that is not part of the cluster.
                 self.committer.finish()?;
@@ -275,7 +281,13 @@ impl Driver {
     }
 
     fn take(&mut self, output: Output) {
-        let Output { durable, send, reply, hang_up, events } = output;
+        let Output { durable, send, reply, hang_up, addresses, events } = output;
+        for (node, address) in addresses {
+            match str::from_utf8(&address).ok().and_then(|text| text.parse().ok()) {
+                Some(address) => self.links.learn(node, address),
+                None => tracing::warn!("the address of {node} is none: it can't be reached unless it comes here"),
+            }
+        }
         events.into_iter().for_each(log);
         // Nothing has been sent on these for long, so nothing that waits for the disk is for them.
         hang_up.into_iter().for_each(|peer| self.links.hang_up(peer));
@@ -332,6 +344,7 @@ fn log(event: Event) {
         Event::PeerDown(peer) => tracing::info!("{peer} is held for dead"),
         Event::CatchingUp => tracing::info!("catching up: no replica reads are answered until the others were asked"),
         Event::CaughtUp => tracing::info!("caught up"),
+        Event::Ring(sentence) => tracing::info!("{sentence}"),
         Event::Warning(sentence) => tracing::warn!("{sentence}"),
     }
 }

@@ -38,7 +38,6 @@ impl Rig {
         let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
         let context = Arc::new(Context {
             hello: Hello { cluster: "demo".into(), node, incarnation: 1, config_digest: config_digest(&config) },
-            members: [node].into(),
             endpoint,
             dialling: quinn::ClientConfig::new(crypto),
             inbox: inbox.clone(),

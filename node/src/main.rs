@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hearsay_node::cli::{CertificatesArgs, EXIT_USAGE, KvArgs, NodeArgs};
+use hearsay_node::cli::{CertificatesArgs, EXIT_USAGE, KvArgs, NodeArgs, RingArgs};
 
 /// A node of a Hearsay cluster.
 #[derive(Debug, Parser)]
@@ -18,6 +18,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Kv(KvArgs),
+    Ring(RingArgs),
     Certificates(CertificatesArgs),
 }
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     };
     match (arguments.command, arguments.node) {
         (Some(Command::Kv(arguments)), _) => arguments.run(),
+        (Some(Command::Ring(arguments)), _) => arguments.run(),
         (Some(Command::Certificates(arguments)), _) => arguments.run(),
         (None, Some(arguments)) => arguments.run(),
         (None, None) => {

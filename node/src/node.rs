@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearsay_core::{ConfigError, NodeId, Planted, Replica};
+use hearsay_core::{Cluster, ConfigError, NodeId, Planted, Replica};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -127,9 +127,10 @@ pub async fn run_planted(
     let (store, recovered) = Store::open(&config.data).map_err(NodeError::Store)?;
     let recovered_entries = recovered.entries.len();
     let incarnation = u64::from_le_bytes(tls::random());
-    let (replica, booted) = Replica::boot_planted(
+    let (replica, booted) = Replica::boot_joining(
+        &Cluster::new(config.settings.clone())?,
+        config.joining(),
         planted,
-        config.settings.clone(),
         node,
         incarnation,
         recovered,
@@ -150,7 +151,6 @@ pub async fn run_planted(
     let config_digest = config_digest(&config.settings);
     let context = Arc::new(Context {
         hello: Hello { cluster: cluster.to_owned(), node, incarnation, config_digest },
-        members: members.keys().copied().collect(),
         endpoint: endpoint.clone(),
         dialling,
         inbox,

@@ -86,6 +86,7 @@ impl LocalCluster {
             let name = member.0.to_string();
             authority.node(member.0)?.write(folder.path(), &name)?;
             let config = NodeConfig {
+                join: None,
                 clock_correction: None,
                 cluster: CLUSTER.to_string(),
                 node: member,

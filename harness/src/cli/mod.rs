@@ -69,6 +69,8 @@ enum Command {
     Planted(planted::PlantedArgs),
     /// Read and write keys of a running cluster
     Kv(hearsay_node::cli::KvArgs),
+    /// Show the members of a running cluster's ring, or have one leave or removed
+    Ring(hearsay_node::cli::RingArgs),
     /// Run a node
     Node(hearsay_node::cli::NodeArgs),
     /// Make the certificates of a cluster
@@ -130,6 +132,7 @@ fn dispatch() -> ExitCode {
         #[cfg(feature = "planted-bugs")]
         Command::Planted(args) => planted::run(&args),
         Command::Kv(args) => args.run(),
+        Command::Ring(args) => args.run(),
         Command::Node(args) => args.run(),
         Command::Certificates(args) => args.run(),
         Command::Bench(args) => bench::run(&args).unwrap_or_else(|error| failed(&format!("{error:#}"))),

@@ -92,6 +92,7 @@ impl Cluster {
             authority.node(node)?.write(&configurations, &name)?;
             let disk = disks.remove(&node).map_or_else(|| DiskPlace::Plain(data.join(&name)), DiskPlace::Served);
             let config = NodeConfig {
+                join: None,
                 cluster: CLUSTER.to_owned(),
                 node: Member(node),
                 listen: None,

@@ -145,6 +145,7 @@ pub(super) fn reply(request: u64, response: &ClientResponse) -> String {
         ClientResponse::Status(status) => format!("its status: {status:?}"),
         ClientResponse::Entries { entries, more } => format!("{} entries, more: {more}", entries.len()),
         ClientResponse::Repaired { done, left_out } => format!("repaired {done:?}, left out {left_out:?}"),
+        ClientResponse::Ring(report) => format!("{report:?}"),
         ClientResponse::Rows { rows, next } => {
             format!("{} rows, {}", rows.len(), if next.is_some() { "more behind" } else { "no more" })
         }
@@ -167,6 +168,7 @@ pub(super) fn event(event: &NodeEvent) -> String {
         NodeEvent::PeerDown(peer) => format!("holds {peer} for dead"),
         NodeEvent::CatchingUp => "is catching up".to_owned(),
         NodeEvent::CaughtUp => "has caught up".to_owned(),
+        NodeEvent::Ring(sentence) => format!("says that {sentence}"),
         NodeEvent::Warning(sentence) => format!("warns: {sentence}"),
     }
 }
@@ -218,6 +220,9 @@ fn request(request: &ClientRequest) -> String {
         ClientRequest::SetOption { name, value } => format!("set option {name} to {value}"),
         ClientRequest::Overlay => "overlay".to_owned(),
         ClientRequest::Locate { key } => format!("locate {}", text(key)),
+        ClientRequest::Ring => "ring".to_owned(),
+        ClientRequest::Leave => "leave".to_owned(),
+        ClientRequest::Remove { node } => format!("remove {node}"),
         ClientRequest::Write { key, value: written, level, context } => {
             let written = written.as_ref().map_or("nothing".to_owned(), value);
             format!("write {}={written} at {level}, context {}", text(key), hexadecimal(context))
@@ -225,8 +230,8 @@ fn request(request: &ClientRequest) -> String {
     }
 }
 
-fn message(message: &PeerMessage) -> String {
-    match message {
+fn message(said: &PeerMessage) -> String {
+    match said {
         PeerMessage::Heartbeat => "heartbeat".to_owned(),
         PeerMessage::Write { operation, key, version: written } => {
             format!("write {} for {:x}", version(key, written), operation.0)
@@ -250,6 +255,8 @@ fn message(message: &PeerMessage) -> String {
         }
         PeerMessage::Dissemination(message) => format!("dissemination: {message:?}"),
         PeerMessage::Metadata(message) => format!("metadata: {message:?}"),
+        PeerMessage::InView { view, message: bare } => format!("{} (in view {:x})", message(bare), view.0),
+        PeerMessage::Ring(message) => format!("ring: {message:?}"),
         PeerMessage::Sync(message) => sync(message),
         PeerMessage::Causal(message) => format!("{message:?}"),
         PeerMessage::StandInWrite { operation, owner, key, version: written } => {

@@ -505,6 +505,7 @@ fn logs(lines: &[LogLine], left_out: u64) -> BTreeMap<NodeId, String> {
             NodeEvent::PeerDown(peer) => writeln!(log, "{seconds}.{nanoseconds:09} {peer} is held for dead"),
             NodeEvent::CatchingUp => writeln!(log, "{seconds}.{nanoseconds:09} catching up"),
             NodeEvent::CaughtUp => writeln!(log, "{seconds}.{nanoseconds:09} caught up"),
+            NodeEvent::Ring(sentence) => writeln!(log, "{seconds}.{nanoseconds:09} {sentence}"),
             NodeEvent::Warning(sentence) => writeln!(log, "{seconds}.{nanoseconds:09} warning: {sentence}"),
         };
         written.expect("a String takes all that is written");

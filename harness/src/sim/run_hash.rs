@@ -156,6 +156,10 @@ impl RunHash {
             Event::PeerDown(peer) => self.tag(12, &[u64::from(peer.0)]),
             Event::CatchingUp => self.tag(13, &[]),
             Event::CaughtUp => self.tag(14, &[]),
+            Event::Ring(sentence) => {
+                self.tag(31, &[]);
+                self.bytes(sentence.as_bytes());
+            }
             Event::Warning(sentence) => {
                 self.tag(15, &[]);
                 self.bytes(sentence.as_bytes());

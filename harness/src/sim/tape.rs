@@ -298,7 +298,10 @@ impl Tape {
                     | ClientRequest::SetOption { .. }
                     | ClientRequest::Overlay
                     | ClientRequest::LocalScan { .. }
-                    | ClientRequest::Locate { .. } => false,
+                    | ClientRequest::Locate { .. }
+                    | ClientRequest::Ring
+                    | ClientRequest::Leave
+                    | ClientRequest::Remove { .. } => false,
                 };
                 if asked {
                     self.requests.insert((node, *request_id));
@@ -362,7 +365,11 @@ impl Tape {
 
     fn says(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) -> Vec<Say> {
         match message {
-            PeerMessage::Heartbeat | PeerMessage::Dissemination(_) | PeerMessage::Metadata(_) => Vec::new(),
+            PeerMessage::Heartbeat
+            | PeerMessage::Dissemination(_)
+            | PeerMessage::Metadata(_)
+            | PeerMessage::Ring(_) => Vec::new(),
+            PeerMessage::InView { message, .. } => self.says(from, to, message),
             PeerMessage::Write { operation, key, version }
             | PeerMessage::StandInWrite { operation, key, version, .. }
                 if self.keys.contains(key) =>

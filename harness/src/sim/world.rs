@@ -498,7 +498,8 @@ impl World {
     }
 
     fn take(&mut self, id: NodeId, output: Output) {
-        let Output { durable, send, reply, hang_up, events } = output;
+        // Links lead everywhere here: nobody needs to be told where another is.
+        let Output { durable, send, reply, hang_up, addresses: _, events } = output;
         for event in events {
             self.hash.event(&event);
             if self.log.len() < LOG_LINES_MAX {

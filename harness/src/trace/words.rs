@@ -45,6 +45,7 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         ClientResponse::Status(_)
         | ClientResponse::Entries { .. }
         | ClientResponse::Repaired { .. }
+        | ClientResponse::Ring(_)
         | ClientResponse::Replicas(_)
         | ClientResponse::Published { .. }
         | ClientResponse::Deliveries { .. }
@@ -107,6 +108,7 @@ pub(super) fn event(event: &NodeEvent) -> String {
         NodeEvent::PeerDown(peer) => format!("holds {peer} for dead"),
         NodeEvent::CatchingUp => "catches up".to_owned(),
         NodeEvent::CaughtUp => "has caught up".to_owned(),
+        NodeEvent::Ring(sentence) => sentence.clone(),
         NodeEvent::Warning(sentence) => sentence.clone(),
     }
 }

@@ -206,6 +206,21 @@ impl AntiEntropy {
         self
     }
 
+    /// The ring is another: every session and every request for one ends.
+    pub fn on_ring(&mut self, now: Time, ring: &Ring, identity: NodeId) {
+        self.counters.sessions_abandoned += self.sessions.len() as u64;
+        self.sessions.clear();
+        self.requested.clear();
+        self.finished.clear();
+        let ranges = |peer| ring.shared_ranges(identity, peer).into_iter().map(RangeId).collect();
+        self.shared = ring.neighbours(identity).into_iter().map(|peer| (peer, ranges(peer))).collect();
+        self.scheduled_at = match self.scheduled_at {
+            _ if self.interval_ms == 0 || self.shared.is_empty() => None,
+            Some(at) => Some(at),
+            None => Some(self.draw_next_schedule(now)),
+        };
+    }
+
     /// Another time between two sessions by schedule; 0 switches it off. Without a change nothing happens.
     pub fn set_interval(&mut self, interval_ms: u64, now: Time) {
         if interval_ms == self.interval_ms {

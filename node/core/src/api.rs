@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dissemination::MessageId;
 use crate::metadata::{Member, OptionRecord};
+use crate::ring::topology::Phase;
 use crate::{Key, NodeId, OverlayReport, Value, WallTime};
 
 /// How many replicas must take part: `one`, `two`, `three`, `quorum`, `all`, a plain number, or, of writes, `any`.
@@ -286,6 +287,15 @@ pub enum ClientRequest {
     },
     /// Report your place in the overlay.
     Overlay,
+    /// The members of the ring, and how far its changes are.
+    Ring,
+    /// The node asked hands its ranges over and leaves for good.
+    Leave,
+    /// A dead member that nobody replaces is out for good, and others take its ranges.
+    Remove {
+        /// Which one.
+        node: NodeId,
+    },
 }
 
 /// A member as the node asked knows it.
@@ -446,6 +456,46 @@ pub enum ClientResponse {
     },
     /// Answer to [`ClientRequest::Overlay`].
     Overlay(OverlayReport),
+    /// Answer to [`ClientRequest::Ring`], [`ClientRequest::Leave`] and [`ClientRequest::Remove`].
+    Ring(RingReport),
+}
+
+/// The ring as the node asked sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingReport {
+    /// The node that answers.
+    pub node: NodeId,
+    /// Names the members it knows: equal on two nodes that know the same. 0: those of the configuration.
+    pub view: u64,
+    /// Every member, those that left included.
+    pub members: Vec<MemberReport>,
+    /// Ranges that will have another owner.
+    pub ranges_pending: u64,
+    /// Ranges that the node asked owns and does not serve before it has made sure of them.
+    pub ranges_unsure: u64,
+    /// Whom it compares itself with for that.
+    pub comparing_with: Vec<NodeId>,
+    /// Comparisons done in this view, and all that there are to do.
+    pub compared: (u64, u64),
+    /// If the node asked is leaving: who took its ranges over, and all who have to.
+    pub taken_over: (u64, u64),
+}
+
+/// A member of the ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberReport {
+    /// Which one.
+    pub node: NodeId,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The dead member whose tokens it took.
+    pub replaces: Option<NodeId>,
+    /// Where others reach it; empty: as configured.
+    pub address: Vec<u8>,
+    /// Ranges it serves.
+    pub ranges: u64,
+    /// Ten thousandths of the ring that these are, all replicas counted.
+    pub share: u32,
 }
 
 /// Whether a failed write may still take effect.

@@ -59,6 +59,10 @@ impl BroadcastHost {
     ) -> Option<(Box<BroadcastHost>, Effects)> {
         let dissemination = config.dissemination.as_ref()?;
         let mut members = config.members.clone();
+        if !members.contains(&identity) {
+            // It joins: the configuration names those that the cluster began with.
+            members.push(identity);
+        }
         members.sort_unstable();
         let members = Arc::from(members);
         let (layer, effects) =

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::ring::Ring;
+use crate::ring::topology::Topology;
 use crate::{ClusterConfig, ConfigError, NodeId};
 
 /// A cluster. Clones share what is in it.
@@ -14,6 +15,8 @@ use crate::{ClusterConfig, ConfigError, NodeId};
 pub struct Cluster {
     pub(crate) config: Arc<ClusterConfig>,
     pub(crate) ring: Arc<Ring>,
+    /// Of the members of the configuration.
+    pub(crate) topology: Topology,
     pub(crate) fingerprint: [u8; 32],
 }
 
@@ -24,9 +27,10 @@ impl Cluster {
     /// As [`ClusterConfig::validate`].
     pub fn new(config: ClusterConfig) -> Result<Cluster, ConfigError> {
         config.validate()?;
-        let ring = Ring::new(&config.members, config.vnodes, config.replication);
+        let ring = Arc::new(Ring::new(&config.members, config.vnodes, config.replication));
+        let topology = Topology::of_founders(&config.members, ring.clone());
         let fingerprint = ring_fingerprint(&config);
-        Ok(Cluster { config: Arc::new(config), ring: Arc::new(ring), fingerprint })
+        Ok(Cluster { config: Arc::new(config), ring, topology, fingerprint })
     }
 
     /// Its configuration.

@@ -125,4 +125,16 @@ counters! {
     recovered_not_owned,
     /// Times that this node went on with other options.
     options_applied,
+    /// Changes of the members of the ring that this node heard of or made.
+    ring_changes,
+    /// Messages not carried out, because their sender had other members in view.
+    ring_other_view,
+    /// Requests done again by their coordinator, because the members changed meanwhile.
+    ring_requests_again,
+    /// Writes sent to nodes that will own the key.
+    ring_pending_writes,
+    /// Writes taken and not acknowledged, because this node has not made sure of the range yet.
+    ring_writes_unsure,
+    /// Keys taken from the disk after others had become their owners.
+    ring_keys_dropped,
 }

@@ -31,7 +31,7 @@
 
 mod phi;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use self::phi::Arrivals;
@@ -163,6 +163,17 @@ impl FailureDetector {
     /// The same, judging by suspicion.
     pub(crate) fn with_phi(self, threshold: u8) -> FailureDetector {
         FailureDetector { phi_threshold: Some(threshold), ..self }
+    }
+
+    /// The members are others: `peers` are all that there are but the node itself. What is known of those that stay, stays.
+    pub(crate) fn on_members(&mut self, peers: &BTreeSet<NodeId>, neighbours: &[NodeId]) {
+        self.peers.retain(|id, _| peers.contains(id));
+        for id in peers.iter().filter(|id| !self.forgets || neighbours.contains(id)) {
+            self.peers.entry(*id).or_default();
+        }
+        for (id, peer) in &mut self.peers {
+            peer.neighbour = neighbours.contains(id);
+        }
     }
 
     /// What to think of `peer`, which is another member. Asked about anybody else, it says that it is dead if it can tell.

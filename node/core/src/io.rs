@@ -103,6 +103,8 @@ pub enum Event {
     CatchingUp,
     /// This node has compared itself with every other replica of its ranges.
     CaughtUp,
+    /// The members of the ring changed, as a sentence.
+    Ring(String),
     /// Something odd from outside, as a sentence.
     Warning(String),
 }
@@ -118,6 +120,8 @@ pub struct Output {
     pub reply: Vec<(RequestId, ClientResponse)>,
     /// Links that are no longer needed, to be closed. No [`Input::Link`] answers this; a later send dials again.
     pub hang_up: Vec<NodeId>,
+    /// Members that the configuration does not name, with their addresses: from now on they can be reached.
+    pub addresses: Vec<(NodeId, Vec<u8>)>,
     /// To log.
     pub events: Vec<Event>,
 }

@@ -39,6 +39,7 @@ mod planted;
 mod repair;
 mod replica;
 pub mod ring;
+mod ring_host;
 mod rng;
 mod status;
 mod store;
@@ -53,7 +54,8 @@ mod types;
 
 pub use api::{
     ClientError, ClientErrorKind, ClientRequest, ClientResponse, Delivered, KeyBound, KeyRange, KnownMember, Level,
-    LocalEntry, NodeOption, PeerStatus, ReadOptions, RepairReport, Row, StatusReport, WriteOptions,
+    LocalEntry, MemberReport, NodeOption, PeerStatus, ReadOptions, RepairReport, RingReport, Row, StatusReport,
+    WriteOptions,
 };
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, Conflict, Detection, Hints, ReadRepair};
@@ -63,7 +65,7 @@ pub use overlay_report::{OverlayBroadcast, OverlayPeer, OverlayReport};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use planted::Planted;
-pub use replica::Replica;
+pub use replica::{Joining, Replica};
 pub use store_codec::{stored_key, stored_version};
 pub use traffic::{MessageKind, SentTraffic};
 pub use types::{Key, NodeId, Now, Time, Value, Version, WallTime};

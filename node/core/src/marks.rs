@@ -202,6 +202,15 @@ marks! {
     IncarnationRaised = "incarnation_raised", Faults;
     /// Members came or went by the metadata.
     MembersChanged = "members_changed", Strangers;
+    // Members that come and go.
+    /// A message came from a node that has other members in view.
+    OtherView = "other_view", Strangers;
+    /// A request was done again, because the members changed.
+    RequestAgain = "request_again", Strangers;
+    /// A new owner took a write and did not acknowledge it.
+    WriteUnsure = "write_unsure", Strangers;
+    /// Two changes of the ring were under way at once.
+    TwoChanges = "two_changes", Strangers;
 }
 
 /// How often each branch was taken.

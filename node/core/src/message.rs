@@ -1,5 +1,6 @@
 //! What nodes say to each other.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::causal::CausalMessage;
 use crate::dissemination::DisseminationMessage;
 use crate::metadata::MetadataMessage;
+use crate::ring::topology::{MemberMap, View};
 use crate::{Key, KeyBound, KeyRange, NodeId, Version};
 
 /// Names one piece of work of a coordinator; unique for the life of that coordinator's process, and drawn so that a
@@ -114,6 +116,84 @@ pub enum PeerMessage {
     Dissemination(DisseminationMessage),
     /// Cluster metadata: the exchange of digests. Control lane.
     Metadata(MetadataMessage),
+    /// A message that is about the owners of keys, with the view of the members that it was made in. Without this around it, it was
+    /// made in that of the configuration. Never one in another.
+    InView {
+        /// The sender's view.
+        view: View,
+        /// The message.
+        #[serde(with = "inner")]
+        message: Box<PeerMessage>,
+    },
+    /// The members of the ring.
+    Ring(RingMessage),
+}
+
+/// How nodes come to one view of the members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RingMessage {
+    /// All members that the sender knows. Data lane: what is sent behind it is judged by it.
+    Members(MemberMap),
+    /// How far the sender is with the members it knows. Control lane.
+    Seen {
+        /// Its view.
+        view: View,
+        /// Whether it has, durably, all that it serves and will serve in that view.
+        settled: bool,
+    },
+}
+
+impl PeerMessage {
+    /// Whether it must be carried out in the view that it was made in.
+    pub fn is_about_owners(&self) -> bool {
+        matches!(
+            self,
+            PeerMessage::Write { .. }
+                | PeerMessage::Read { .. }
+                | PeerMessage::Sync(_)
+                | PeerMessage::StandInWrite { .. }
+                | PeerMessage::StandInRead { .. }
+                | PeerMessage::Merge { .. }
+                | PeerMessage::Scan { .. }
+        )
+    }
+
+    /// The message itself, whatever view it was made in.
+    pub fn bare(&self) -> &PeerMessage {
+        match self {
+            PeerMessage::InView { message, .. } => message,
+            message => message,
+        }
+    }
+}
+
+/// A message in a message, as bytes: so that a frame can't be nested deeper than once.
+mod inner {
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    use serde::{Deserializer, Serializer, de, ser};
+
+    use super::PeerMessage;
+    use crate::ring::topology::View;
+
+    pub(super) fn serialize<S: Serializer>(message: &PeerMessage, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = postcard::to_extend(message, Vec::new()).map_err(ser::Error::custom)?;
+        serde_bytes::serialize(&bytes, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<PeerMessage>, D::Error> {
+        let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
+        let nested = PeerMessage::InView { view: View::FOUNDERS, message: Box::new(PeerMessage::Heartbeat) };
+        let tag = postcard::to_extend(&nested, Vec::new()).map_err(de::Error::custom)?[0];
+        if bytes.first() == Some(&tag) {
+            return Err(de::Error::custom("a message in a view in a message in a view"));
+        }
+        match postcard::take_from_bytes(&bytes) {
+            Ok((message, [])) => Ok(Box::new(message)),
+            _ => Err(de::Error::custom("not a message of this protocol")),
+        }
+    }
 }
 
 impl PeerMessage {

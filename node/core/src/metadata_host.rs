@@ -155,7 +155,7 @@ impl Replica {
             match event {
                 Event::PeerDown(node) => down.push(*node),
                 Event::PeerUp(node) => up.push(*node),
-                Event::CatchingUp | Event::CaughtUp | Event::Warning(_) => {}
+                Event::CatchingUp | Event::CaughtUp | Event::Ring(_) | Event::Warning(_) => {}
             }
         }
         if !down.is_empty() {

@@ -106,6 +106,13 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::DisconnectNamesNobody,
     Bug::JoinStaysWithContact,
     Bug::WalkNeverEnds,
+    Bug::JoinServesUnsure,
+    Bug::PendingNotWritten,
+    Bug::LeavesTooEarly,
+    Bug::DropsTooEarly,
+    Bug::PendingCounts,
+    Bug::OtherViewServed,
+    Bug::UnsureAcknowledges,
     Bug::CollectedMemberRevived,
     Bug::StateMovesBackward,
     Bug::FailureMarkOutlives,
@@ -228,6 +235,20 @@ bugs! {
     SiblingsDropped = "siblings-dropped",
     /// a container without values is removed while its vector still tells something
     EmptyContainerRemovedEarly = "empty-container-removed-early",
+    /// a node that joins serves its ranges without having made sure of them
+    JoinServesUnsure = "join-serves-unsure",
+    /// writes are not sent to the nodes that will own the key
+    PendingNotWritten = "pending-not-written",
+    /// a leaving node ends before those that take its ranges have them
+    LeavesTooEarly = "leaves-too-early",
+    /// a former owner drops its keys as soon as another one enters
+    DropsTooEarly = "drops-too-early",
+    /// the acknowledgement of a node that will own the key counts like an owner's
+    PendingCounts = "pending-counts",
+    /// a replica carries out requests of coordinators that know other owners
+    OtherViewServed = "other-view-served",
+    /// a new owner acknowledges writes before it has made sure of their range
+    UnsureAcknowledges = "unsure-acknowledges",
     /// a member that left and was collected returns when somebody still names it
     CollectedMemberRevived = "collected-member-revived",
     /// of two states of a member in one incarnation the one that arrives last is kept

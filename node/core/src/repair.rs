@@ -27,6 +27,11 @@ pub(crate) struct Repair {
 }
 
 impl Repair {
+    /// Whom it waits for.
+    pub(crate) fn waiting_for(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.waiting.iter().copied()
+    }
+
     fn response(self) -> ClientResponse {
         let mut left_out = self.left_out;
         left_out.extend(self.waiting);

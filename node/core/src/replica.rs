@@ -42,6 +42,8 @@ use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::metadata_host::MetadataHost;
 use crate::repair::Repair;
 use crate::ring::Ring;
+use crate::ring::topology::{MemberMap, Phase, RingMember, Topology, View, merge_members};
+use crate::ring_host::{RingHost, fingerprint_of};
 use crate::rng::sub_stream;
 use crate::store::Store;
 use crate::table::Table;
@@ -55,6 +57,15 @@ use crate::{
 /// Between two steps of the tombstone sweep.
 const SWEEP_INTERVAL_MS: u64 = 1_000;
 
+/// How a node comes into a cluster that runs already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Joining {
+    /// The dead member whose place it takes.
+    pub replaces: Option<NodeId>,
+    /// Where others reach it: opaque to the core, at most [`RingMember::ADDRESS_MAX`] bytes. Empty: they know.
+    pub address: Vec<u8>,
+}
+
 /// A node of the cluster as a state machine.
 #[derive(Debug)]
 pub struct Replica {
@@ -64,7 +75,12 @@ pub struct Replica {
     pub(crate) incarnation: u64,
     pub(crate) ring: Arc<Ring>,
     /// Names the ring; see [`Cluster`].
-    ring_fingerprint: [u8; 32],
+    pub(crate) ring_fingerprint: [u8; 32],
+    /// The same of the configuration alone.
+    pub(crate) founders_fingerprint: [u8; 32],
+    /// The members, and all rings that are made of them; `ring` is the one of those who serve.
+    pub(crate) topology: Topology,
+    pub(crate) ring_host: RingHost,
     pub(crate) store: Store,
     pub(crate) detector: FailureDetector,
     pub(crate) coordinator: Coordinator,
@@ -120,7 +136,6 @@ impl Replica {
         seed: [u8; 32],
         now: Now,
     ) -> Result<(Replica, Output), ConfigError> {
-        config.validate_for(identity)?;
         Replica::boot_in(&Cluster::new(config)?, planted, identity, incarnation, recovered, seed, now)
     }
 
@@ -137,11 +152,29 @@ impl Replica {
         seed: [u8; 32],
         now: Now,
     ) -> Result<(Replica, Output), ConfigError> {
-        let Cluster { config, ring, fingerprint } = cluster.clone();
-        if !ring.is_member(identity) {
-            return Err(no_member(identity));
-        }
+        Replica::boot_joining(cluster, None, planted, identity, incarnation, recovered, seed, now)
+    }
+
+    /// [`Replica::boot_in`] of a node that the configuration does not name: the first time it joins, later it goes on where it was.
+    ///
+    /// # Errors
+    /// As [`Replica::boot_in`].
+    #[allow(clippy::too_many_arguments)] // Those of a boot, and one.
+    pub fn boot_joining(
+        cluster: &Cluster,
+        joining: Option<Joining>,
+        planted: Planted,
+        identity: NodeId,
+        incarnation: u64,
+        recovered: RecoveredState,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Result<(Replica, Output), ConfigError> {
+        let config = cluster.config.clone();
         let mut content = store_codec::decode(recovered, config.conflict)?;
+        let topology = boot_topology(cluster, joining, identity, content.ring.as_ref())?;
+        let (ring, fingerprint) = (topology.natural().clone(), fingerprint_of(&cluster.fingerprint, topology.view()));
+        let is_founding = topology.view() == View::FOUNDERS;
         if planted!(planted, RestartForgetsTombstones) {
             content.data.retain(|(_, version)| version.value.is_some());
         }
@@ -150,8 +183,8 @@ impl Replica {
                 "the store belongs to {owner}, but this node is {identity}: name the data directory of {identity}"
             )));
         }
-        let neighbours = ring.neighbours(identity);
-        let table = Table::new(&ring.owned_token_ranges(identity), config.merkle_depth).with(planted);
+        let neighbours = topology.held().neighbours(identity);
+        let table = Table::new(&topology.held().owned_token_ranges(identity), config.merkle_depth).with(planted);
         #[cfg(feature = "planted-bugs")]
         let newest_stamp = content.data.iter().map(|(_, version)| version.stamp.0).max();
         let mut store = Store::new(table, config.tombstone_grace_ms);
@@ -159,9 +192,15 @@ impl Replica {
         if !content.data.is_empty() {
             counters.mark(Mark::BootWithData);
         }
+        let mut forgotten = Vec::new();
         for (key, version) in content.data {
-            if !store.recover(key, version) {
+            if !topology.held().is_replica(identity, &key) {
                 counters.recovered_not_owned += 1;
+                if !is_founding {
+                    forgotten.push(key);
+                }
+            } else {
+                store.recover(key, version);
             }
         }
         let mut hints =
@@ -170,8 +209,8 @@ impl Replica {
             hints.recover(owner, key, held);
         }
         let (interval_ms, timeout_ms) = (config.heartbeat_interval_ms, config.heartbeat_timeout_ms);
-        let mut detector = if config.members.len() <= FULL_MESH_MAX {
-            let others = config.members.iter().copied().filter(|member| *member != identity);
+        let mut detector = if topology.members().len() <= FULL_MESH_MAX {
+            let others = topology.present().filter(|member| *member != identity);
             FailureDetector::of_all(others, &neighbours, interval_ms, timeout_ms, now.time)
         } else {
             FailureDetector::of_neighbours(&neighbours, interval_ms, timeout_ms, now.time)
@@ -182,7 +221,7 @@ impl Replica {
         detector.planted = planted;
         let caught_up = content.caught_up == Some(fingerprint) || planted!(planted, EmptyNodeAnswers);
         let sync = AntiEntropy::new(
-            &ring,
+            topology.held(),
             identity,
             config.merkle_interval_ms,
             incarnation,
@@ -205,12 +244,19 @@ impl Replica {
             dcc,
             repairs: Vec::new(),
             coordinator: Coordinator::new(incarnation, sub_stream(&seed, "reads")),
-            catching_up_from: if caught_up { BTreeSet::new() } else { neighbours.iter().copied().collect() },
+            ring_host: RingHost::of_boot(&topology, identity, !is_founding && !caught_up, forgotten),
+            topology,
+            catching_up_from: if caught_up || !is_founding {
+                BTreeSet::new()
+            } else {
+                neighbours.iter().copied().collect()
+            },
             identity,
             planted,
             incarnation,
             ring,
             ring_fingerprint: fingerprint,
+            founders_fingerprint: cluster.fingerprint,
             store,
             detector,
             sync,
@@ -234,7 +280,11 @@ impl Replica {
         if content.identity.is_none() {
             replica.output.durable.puts.push(store_codec::identity_entry(identity));
         }
-        if content.caught_up.is_some() && !caught_up {
+        if content.ring.is_none() && !is_founding {
+            replica.output.durable.puts.push(store_codec::ring_entry(replica.topology.members()));
+        }
+        replica.tell_addresses();
+        if content.caught_up.is_some() && !caught_up && is_founding {
             replica.counters.mark(Mark::BootWithOtherRing);
             let sentence = "members, vnodes or replication changed since this node caught up: it compares itself anew";
             replica.output.events.push(Event::Warning(sentence.into()));
@@ -246,6 +296,9 @@ impl Replica {
                 replica.note_caught_up();
             }
             replica.begin_catching_up();
+        }
+        if !is_founding {
+            replica.begin_comparisons();
         }
         replica.begin_hand_over();
         let host = BroadcastHost::start(&replica.config, planted, identity, incarnation, &seed, now);
@@ -267,6 +320,7 @@ impl Replica {
             let phase_ms = sub_stream(&seed, "exchange phase").next_u64() % replica.config.exchange_interval_ms;
             replica.timers.set(now.time.plus_ms(1 + phase_ms), Timer::Exchange);
         }
+        replica.seal_output();
         let output = core::mem::take(&mut replica.output);
         Ok((replica, output))
     }
@@ -281,6 +335,7 @@ impl Replica {
             Input::Link { peer, state } => self.on_link(peer, state),
         }
         self.publish_failures();
+        self.seal_output();
         core::mem::take(&mut self.output)
     }
 
@@ -298,10 +353,19 @@ impl Replica {
     /// Whether this node answers replica reads.
     pub(crate) fn is_ready(&self) -> bool {
         self.catching_up_from.is_empty()
+            && self.ring_host.is_sure()
+            && self.topology.phase(self.identity) != Some(Phase::Joining)
     }
 
     fn on_client(&mut self, request_id: RequestId, request: ClientRequest) {
         let is_dcc = self.dcc.is_some();
+        let is_admin = matches!(request, ClientRequest::Ring | ClientRequest::Leave | ClientRequest::Status);
+        if self.topology.phase(self.identity) == Some(Phase::Left) && !is_admin {
+            self.counters.requests_refused += 1;
+            let message = format!("{} has left the cluster: ask another node", self.identity);
+            let error = ClientError { kind: ClientErrorKind::Unavailable, message };
+            return self.output.reply.push((request_id, ClientResponse::Failed(error)));
+        }
         let response = match request {
             ClientRequest::Put { key, value, level } if is_dcc => {
                 return self.causal_write(request_id, key, Some(value), level, &[]);
@@ -362,6 +426,9 @@ impl Replica {
             ClientRequest::Options { after, limit } => self.known_options(after.as_deref(), limit),
             ClientRequest::SetOption { name, value } => self.set_option(&name, &value),
             ClientRequest::Overlay => self.overlay(),
+            ClientRequest::Ring => ClientResponse::Ring(self.ring_report()),
+            ClientRequest::Leave => return self.leave(request_id),
+            ClientRequest::Remove { node } => return self.remove_member(request_id, node),
             ClientRequest::Status => ClientResponse::Status(self.status()),
             ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
             ClientRequest::LocalScan { limit: 0, .. } => {
@@ -386,7 +453,13 @@ impl Replica {
     }
 
     fn on_peer(&mut self, from: NodeId, message: PeerMessage) {
-        if from == self.identity || !self.ring.is_member(from) {
+        let (view, message) = match message {
+            PeerMessage::InView { view, message } => (view, *message),
+            message => (View::FOUNDERS, message),
+        };
+        // Who joins is unknown here; who left may have missed it, and may still have requests in work.
+        let may_speak = self.topology.phase(from).is_some() || matches!(message, PeerMessage::Ring(_));
+        if from == self.identity || !may_speak {
             self.counters.messages_invalid += 1;
             self.counters.mark(Mark::Invalid);
             return;
@@ -395,6 +468,7 @@ impl Replica {
         self.detector.on_heard(from, traffic, self.now.time, &mut self.counters, &mut self.output.events);
         let of_other_policy = match &message {
             PeerMessage::Heartbeat | PeerMessage::Dissemination(_) | PeerMessage::Metadata(_) => false,
+            PeerMessage::InView { .. } => true,
             PeerMessage::Causal(_) => self.dcc.is_none(),
             _ => self.dcc.is_some(),
         };
@@ -403,7 +477,15 @@ impl Replica {
             self.counters.mark(Mark::Invalid);
             return;
         }
+        if message.is_about_owners() && view != self.topology.view() {
+            let served = planted!(self.planted, OtherViewServed) && !matches!(message, PeerMessage::Sync(_));
+            if !served {
+                return self.on_other_view(from);
+            }
+        }
         match message {
+            PeerMessage::InView { .. } => {} // Refused above.
+            PeerMessage::Ring(message) => self.on_ring(from, message),
             PeerMessage::Causal(message) => self.on_causal(from, message),
             PeerMessage::Heartbeat => self.counters.heartbeats_received += 1,
             PeerMessage::Write { operation, key, version } => self.on_write(from, operation, key, version),
@@ -449,9 +531,11 @@ impl Replica {
         } else {
             // Acknowledged also when it was not newer: what is stored instead is durable before this output is released.
             if !(planted!(self.planted, DroppedButAcknowledged) && self.coordinator.in_work() >= 4) {
-                self.apply(key, version);
+                self.apply(key.clone(), version);
             }
-            self.send(from, Lane::Data, PeerMessage::WriteAck { operation });
+            if self.acknowledges(&key) {
+                self.send(from, Lane::Data, PeerMessage::WriteAck { operation });
+            }
         }
     }
 
@@ -471,11 +555,11 @@ impl Replica {
 
     /// A coordinator wants to know what is stored here.
     fn on_read(&mut self, from: NodeId, operation: OperationId, key: &Key, digest_only: bool) {
-        let owned = self.store.owns(key);
+        let owned = self.serves(key);
         if self.is_read_out_of_place(key, owned) {
             return;
         }
-        let answer = if !self.is_ready() {
+        let answer = if !self.answers(key) {
             self.counters.replica_reads_refused += 1;
             self.counters.mark(Mark::ReadRefused);
             ReadAnswer::CatchingUp
@@ -490,14 +574,19 @@ impl Replica {
     }
 
     fn on_link(&mut self, peer: NodeId, state: Link) {
-        if peer == self.identity || !self.ring.is_member(peer) {
+        if peer == self.identity {
             self.counters.messages_invalid += 1;
+            return;
+        }
+        if !self.topology.is_member(peer) {
+            self.on_strangers_link(peer, state);
             return;
         }
         self.detector.on_link(peer, state, self.now.time, &mut self.counters, &mut self.output.events);
         self.on_sync_link(peer, state);
         self.on_dissemination(DisseminationInput::Link { peer, state });
         if state == Link::Up {
+            self.on_ring_link(peer);
             self.on_owner_linked(peer);
         }
     }
@@ -507,11 +596,13 @@ impl Replica {
             match timer {
                 Timer::Heartbeat => {
                     self.send_heartbeats();
+                    self.on_ring_tick();
                     self.timers.set(self.now.time.plus_ms(self.config.heartbeat_interval_ms), Timer::Heartbeat);
                 }
                 Timer::Sweep => {
                     self.store.sweep(self.now.wall, &mut self.output.durable, &mut self.counters);
                     self.sweep_hints();
+                    self.drop_forgotten();
                     self.timers.set(self.now.time.plus_ms(SWEEP_INTERVAL_MS), Timer::Sweep);
                 }
                 Timer::HandOff(owner) => self.on_hand_over_timer(owner),
@@ -564,9 +655,58 @@ impl Replica {
 
     /// Writes the mark that this node is ready.
     pub(crate) fn note_caught_up(&mut self) {
-        self.output.durable.puts.push(store_codec::caught_up_entry(self.ring_fingerprint));
+        self.note_mark();
         self.output.events.push(Event::CaughtUp);
     }
+
+    /// The same, without a word.
+    pub(crate) fn note_mark(&mut self) {
+        self.output.durable.puts.push(store_codec::caught_up_entry(self.ring_fingerprint));
+    }
+}
+
+/// The members that a node boots with: those of the configuration, those of its store, and itself.
+fn boot_topology(
+    cluster: &Cluster,
+    joining: Option<Joining>,
+    identity: NodeId,
+    stored: Option<&MemberMap>,
+) -> Result<Topology, ConfigError> {
+    let (config, founders) = (&cluster.config, &cluster.topology);
+    if stored.is_none() && founders.is_member(identity) {
+        return Ok(founders.clone());
+    }
+    let mut members = founders.members().clone();
+    if let Some(stored) = stored {
+        merge_members(&mut members, stored);
+    }
+    match (members.get(&identity).map(|member| member.phase), joining) {
+        // Who left starts again only to tell those that have not heard of it.
+        (Some(_), _) => {}
+        (None, None) => return Err(no_member(identity)),
+        (None, Some(_)) if config.conflict == Conflict::Dcc => {
+            return Err(ConfigError("nodes can't join under conflict: dcc: name all of them in members".into()));
+        }
+        (None, Some(Joining { replaces, address })) => {
+            if replaces == Some(identity) {
+                return Err(ConfigError(format!(
+                    "{identity} can't replace itself: give the new node an id of its own"
+                )));
+            }
+            if address.len() > RingMember::ADDRESS_MAX {
+                return Err(ConfigError(format!(
+                    "the address has {} bytes: shorten it to {}",
+                    address.len(),
+                    RingMember::ADDRESS_MAX
+                )));
+            }
+            members.insert(identity, RingMember { phase: Phase::Joining, replaces, address });
+        }
+    }
+    if members == *founders.members() {
+        return Ok(founders.clone());
+    }
+    Ok(Topology::new(members, &config.members, config.vnodes, config.replication))
 }
 
 /// Whether a key and a version from outside are within the limits.

@@ -11,6 +11,7 @@
 use alloc::vec::Vec;
 
 use crate::counters::Counters;
+use crate::ring::TokenRange;
 use crate::table::{Table, keeps};
 use crate::{Key, LocalEntry, Mark, Value, Version, WallTime, WriteBatch, planted, store_codec};
 
@@ -40,6 +41,25 @@ impl Store {
             self.table.merge(key, version);
         }
         owned
+    }
+
+    /// From now on these ranges, disjoint, are held. Answers the keys of others, which are forgotten here; on the disk they stay.
+    pub(crate) fn hold(&mut self, ranges: &[TokenRange]) -> Vec<Key> {
+        self.table.hold(ranges)
+    }
+
+    /// Takes an entry that was forgotten from the disk, unless the key has come back since.
+    pub(crate) fn drop_forgotten(&self, key: &Key, durable: &mut WriteBatch) {
+        if self.table.get(key).is_none() {
+            durable.deletes.push(store_codec::data_key(key));
+        }
+    }
+
+    /// Forgets a key that should be held: a planted bug.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn lose(&mut self, key: &Key, durable: &mut WriteBatch) {
+        self.table.remove(key);
+        durable.deletes.push(store_codec::data_key(key));
     }
 
     pub(crate) fn table(&mut self) -> &mut Table {

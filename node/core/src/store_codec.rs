@@ -5,6 +5,7 @@
 //! | `m` `identity` | the node this store belongs to, 2 bytes big endian |
 //! | `m` `caught_up` | fingerprint of the ring (32 bytes) for which this node has compared itself with every other replica |
 //! | `g` name | a record of the cluster metadata; both in the encoding of messages |
+//! | `m` `ring` | format byte, then the members of the ring (postcard); absent while they are those of the configuration |
 //! | `d` key bytes | format byte, stamp (8 bytes big endian), tag (0 tombstone, 1 value), value bytes |
 //! | `h` node (2 bytes big endian) key bytes | kind (0 hint, 1 stand-in's copy), born (8 bytes), time to live in ms (8 bytes), then as under `d` |
 //!
@@ -17,6 +18,7 @@ use alloc::vec::Vec;
 use crate::causal::CausalContent;
 use crate::hints::{Held, Kind};
 use crate::metadata::{Name, Record};
+use crate::ring::topology::MemberMap;
 use crate::{ConfigError, Conflict, Key, NodeId, RecoveredState, Value, Version, WallTime};
 
 /// Raised with every change of the layout of a value.
@@ -27,6 +29,7 @@ const HINT: u8 = b'h';
 const METADATA: u8 = b'g';
 const IDENTITY: &[u8] = b"midentity";
 const CAUGHT_UP: &[u8] = b"mcaught_up";
+const RING: &[u8] = b"mring";
 
 /// The content of a store, decoded.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(crate) struct StoreContent {
     pub(crate) identity: Option<NodeId>,
     /// The ring for which the node had caught up.
     pub(crate) caught_up: Option<[u8; 32]>,
+    /// The members of the ring, if they ever changed.
+    pub(crate) ring: Option<MemberMap>,
     /// What is stored, in the order of the store.
     pub(crate) data: Vec<(Key, Version)>,
     /// What is stored under the policy `dcc`.
@@ -51,6 +56,19 @@ pub(crate) fn identity_entry(identity: NodeId) -> (Vec<u8>, Vec<u8>) {
 
 pub(crate) fn caught_up_entry(ring_fingerprint: [u8; 32]) -> (Vec<u8>, Vec<u8>) {
     (CAUGHT_UP.to_vec(), ring_fingerprint.to_vec())
+}
+
+pub(crate) fn ring_entry(members: &MemberMap) -> (Vec<u8>, Vec<u8>) {
+    let value = postcard::to_extend(members, alloc::vec![FORMAT]).expect("members always serialize");
+    (RING.to_vec(), value)
+}
+
+fn decode_ring(bytes: &[u8]) -> Option<MemberMap> {
+    let (&format, rest) = bytes.split_first()?;
+    match postcard::take_from_bytes(rest) {
+        Ok((members, [])) if format == FORMAT => Some(members),
+        _ => None,
+    }
 }
 
 pub(crate) fn data_key(key: &Key) -> Vec<u8> {
@@ -181,6 +199,9 @@ pub(crate) fn decode(recovered: RecoveredState, conflict: Conflict) -> Result<St
             }
             Some((&META, _)) if store_key == CAUGHT_UP => {
                 content.caught_up = Some(<[u8; 32]>::try_from(store_value.as_slice()).map_err(|_| unreadable())?);
+            }
+            Some((&META, _)) if store_key == RING => {
+                content.ring = Some(decode_ring(&store_value).ok_or_else(unreadable)?);
             }
             _ if conflict == Conflict::Dcc => {
                 content.causal.take(&store_key, &store_value).ok_or_else(unreadable)?;

@@ -219,6 +219,7 @@ impl Replica {
         let was_ready = self.is_ready();
         for report in self.sync.take_finished() {
             self.catching_up_from.remove(&report.peer);
+            self.on_ring_compared(&report);
             if let Some(dcc) = self.dcc.as_mut().filter(|_| report.requested) {
                 dcc.exchanges.on_compared(report.peer);
                 self.start_exchange(report.peer);
@@ -230,5 +231,6 @@ impl Replica {
         if !was_ready && self.is_ready() {
             self.note_caught_up();
         }
+        self.check_progress();
     }
 }

@@ -281,6 +281,24 @@ impl<V: Record> Table<V> {
         self.planted
     }
 
+    /// Owns these ranges, disjoint, from now on, and forgets what lies in none of them: those keys, in the table's order.
+    pub fn hold(&mut self, owned: &[TokenRange]) -> Vec<Key> {
+        let planted = self.planted;
+        let former = core::mem::replace(self, Table::new(owned, self.depth).with(planted));
+        let mut forgotten = Vec::new();
+        for (place, stored) in former.data {
+            let token = Token(place.token);
+            let Some(range) = self.range_of(token) else {
+                forgotten.push(place.key);
+                continue;
+            };
+            let leaf = leaf_at(range, self.depth, token);
+            self.insert(range.id(), leaf, token, place.key, stored);
+            self.mark_dirty(range.id(), leaf);
+        }
+        forgotten
+    }
+
     /// Whether the key lies in an owned range.
     pub fn owns(&self, key: &Key) -> bool {
         self.range_of(Token::of_key(key)).is_some()

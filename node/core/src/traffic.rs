@@ -44,11 +44,13 @@ pub enum MessageKind {
     Dissemination,
     /// Cluster metadata.
     Metadata,
+    /// The members of the ring.
+    Ring,
 }
 
 impl MessageKind {
     /// All of them.
-    pub const ALL: [MessageKind; 17] = [
+    pub const ALL: [MessageKind; 18] = [
         MessageKind::Heartbeat,
         MessageKind::Write,
         MessageKind::WriteAck,
@@ -66,6 +68,7 @@ impl MessageKind {
         MessageKind::Forward,
         MessageKind::Dissemination,
         MessageKind::Metadata,
+        MessageKind::Ring,
     ];
 
     /// As the counters call it: `sent_NAME_messages`, `sent_NAME_bytes`.
@@ -88,6 +91,7 @@ impl MessageKind {
             MessageKind::Forward => "forward",
             MessageKind::Dissemination => "dissemination",
             MessageKind::Metadata => "metadata",
+            MessageKind::Ring => "ring",
         }
     }
 
@@ -117,6 +121,8 @@ impl MessageKind {
             },
             PeerMessage::Dissemination(_) => MessageKind::Dissemination,
             PeerMessage::Metadata(_) => MessageKind::Metadata,
+            PeerMessage::Ring(_) => MessageKind::Ring,
+            PeerMessage::InView { message, .. } => MessageKind::of(message),
         }
     }
 
@@ -167,7 +173,7 @@ mod tests {
         }
         let counters: Vec<_> = sent.by_name().collect();
         let names: BTreeSet<_> = counters.iter().map(|(name, _)| name).collect();
-        assert_eq!((counters.len(), names.len()), (34, 34));
+        assert_eq!((counters.len(), names.len()), (36, 36));
         assert!(counters.contains(&("sent_exchange_bytes".into(), 23)));
     }
 

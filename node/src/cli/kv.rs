@@ -11,12 +11,12 @@ use hearsay_core::{
     ReadOptions, RepairReport, StatusReport, Value, WriteOptions,
 };
 
-use super::{EXIT_USAGE, fail};
+use super::{EXIT_USAGE, fail, ring};
 use crate::certificates::Identity;
 use crate::client::{ClientConnection, ClientEndpoint};
-use crate::config::NodeConfig;
+use crate::config::{Member, NodeConfig};
 
-/// Ask a node: put, get, delete, status, scan.
+/// Ask a node: put, get, delete, status, scan, ring.
 ///
 /// Exit codes: 0 done, 1 get found nothing, 2 the request failed or nobody knows what became of it, 64 bad usage.
 #[derive(Clone, Debug, clap::Args)]
@@ -108,6 +108,16 @@ pub enum KvCommand {
     /// Have the node compare everything with its neighbours now, repair both ways, and print what differed; exit code 1 when a
     /// neighbour was left out. Give --timeout-ms time enough.
     Repair,
+    /// Print the members of the ring, where each is in its life, and how far changes are.
+    Ring,
+    /// Have the node hand its ranges over and leave for good; its process ends by itself. `ring` shows how far it is.
+    Leave,
+    /// A dead node is out for good, and others take its ranges. (To put another node in its place start that one with
+    /// `join: {replaces: ...}`.)
+    Remove {
+        /// Which one.
+        node: Member,
+    },
     /// Print rows in key order, one "key, stamp, value" per line. Without --level what the node itself stores, tombstones
     /// without value included; with it what a read of each key at that level would give.
     Scan {
@@ -185,7 +195,7 @@ impl KvArgs {
             Some(file) => {
                 let config = NodeConfig::read(file).map_err(|error| usage(&error))?;
                 let beside = config.certificates.authority.parent().map(PathBuf::from).unwrap_or_default();
-                let address = config.members[&config.node];
+                let address = config.address();
                 (self.certificates.clone().unwrap_or(beside), config.cluster, Some(config.node.0), address)
             }
             None => match (&self.certificates, &self.cluster, self.node) {
@@ -299,6 +309,7 @@ impl KvCommand {
                     }
                     print_repaired(&done, &left_out, &mut out);
                 }
+                ClientResponse::Ring(report) => out.extend_from_slice(ring::text(&report).as_bytes()),
                 ClientResponse::Replicas(_) | ClientResponse::Overlay(_) => {
                     return Err(Failure(2, format!("{} gave the answer to another question", connection.node())));
                 }
@@ -339,6 +350,9 @@ impl KvCommand {
                 ClientRequest::Write { key: Key(bytes(key)), value: None, level: *level, context: context.clone() }
             }
             KvCommand::Repair => ClientRequest::Repair,
+            KvCommand::Ring => ClientRequest::Ring,
+            KvCommand::Leave => ClientRequest::Leave,
+            KvCommand::Remove { node } => ClientRequest::Remove { node: node.0 },
             KvCommand::Put { key, value, level, primaries, context: None } => ClientRequest::PutWith {
                 key: Key(bytes(key)),
                 value: Some(Value(bytes(value))),
@@ -432,6 +446,9 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         | ClientRequest::Overlay
         | ClientRequest::Status
         | ClientRequest::Repair
+        | ClientRequest::Ring
+        | ClientRequest::Leave
+        | ClientRequest::Remove { .. }
         | ClientRequest::LocalScan { .. }
         | ClientRequest::Locate { .. } => error.message.clone(),
     }

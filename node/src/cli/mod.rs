@@ -5,12 +5,14 @@
 mod certificates;
 mod kv;
 mod node;
+mod ring;
 
 pub use certificates::CertificatesArgs;
 pub use kv::{KvArgs, KvCommand};
 pub use node::NodeArgs;
 #[cfg(feature = "planted-bugs")]
 pub use node::bug_name;
+pub use ring::{RingArgs, RingCommand};
 
 use std::process::ExitCode;
 

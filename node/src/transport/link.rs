@@ -165,10 +165,11 @@ pub(crate) async fn accepted(context: Arc<Context>, connection: Connection, subj
     };
     let refuse = |reason: &str| refuse_with(code::REFUSED, reason);
     let peer = match subject {
-        Subject::Node(node) if node != context.hello.node && context.members.contains(&node) => node,
+        // Its certificate says that it belongs to the cluster; whether it is a member yet is the replica's to judge.
+        Subject::Node(node) if node != context.hello.node => node,
         Subject::Node(node) => {
             context.counters.transport_refused_identity.one();
-            return refuse(&format!("{node} is no other member of this cluster"));
+            return refuse(&format!("{node} is this node itself"));
         }
         Subject::Client(name) => {
             context.counters.transport_refused_identity.one();

@@ -172,11 +172,26 @@ impl<C: Clone + Carrier> Links<C> {
         Links { own, peers, dials: 0, last_id: 0, counters }
     }
 
+    /// Where a member is that the configuration does not name.
+    pub(crate) fn learn(&mut self, id: NodeId, address: SocketAddr) {
+        if id != self.own {
+            self.peer_at(id, address).address = address;
+        }
+    }
+
+    fn peer_at(&mut self, id: NodeId, address: SocketAddr) -> &mut Peer<C> {
+        let unknown = Peer { address, failures: 0, state: State::Idle { not_before: None } };
+        self.peers.entry(id).or_insert(unknown)
+    }
+
     /// Queues a frame, or drops and counts it. A peer without link is dialled.
     pub(crate) fn send(&mut self, now: Instant, to: NodeId, lane: Lane, frame: &[u8]) -> Option<DialOrder> {
         let counters = Arc::clone(&self.counters);
-        let peer =
-            self.peers.get_mut(&to).unwrap_or_else(|| panic!("the replica sends to {to}, which is no other member"));
+        let Some(peer) = self.peers.get_mut(&to) else {
+            // A member that others have told about, and not yet where it is.
+            counters.transport_dropped_unlinked.one();
+            return None;
+        };
         let push = |queues: &Queues| {
             if queues[lane_index(lane)].push(frame).is_err() {
                 counters.transport_dropped_full.one();
@@ -240,7 +255,9 @@ impl<C: Clone + Carrier> Links<C> {
         if offer.dial.is_some() {
             self.dials -= 1;
         }
-        let peer = self.peers.get_mut(&id).expect("offers come from members");
+        // Who joins is reached where it comes from.
+        self.peer_at(id, offer.from);
+        let peer = self.peers.get_mut(&id).expect("made just now");
         let mut changes = Vec::new();
         if let State::Up { link, connection, incarnation, from, queues, .. } = &peer.state
             && *incarnation != offer.incarnation

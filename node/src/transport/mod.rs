@@ -64,7 +64,6 @@ pub(crate) type LinkChange = (NodeId, Link);
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) hello: Hello,
-    pub(crate) members: std::collections::BTreeSet<NodeId>,
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) dialling: quinn::ClientConfig,
     pub(crate) inbox: mpsc::Sender<Arrival>,

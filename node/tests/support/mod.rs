@@ -60,6 +60,25 @@ impl Cluster {
         Cluster { directory, authority, client, addresses, processes }
     }
 
+    /// Writes the files of a further node, which joins; `replaces` is empty or names whom it replaces.
+    pub fn add(&mut self, replaces: &str) -> u16 {
+        let id = self.addresses.len() as u16 + 1;
+        let mut address = self.addresses[0];
+        address.set_port(7100 + id);
+        let first = std::fs::read_to_string(self.path("n1.yaml")).unwrap();
+        let replaces = if replaces.is_empty() { String::new() } else { format!(", replaces: {replaces}") };
+        let members = first.split("members:").nth(1).unwrap();
+        let yaml = format!(
+            "cluster: demo\nnode: n{id}\ndata: data-n{id}\njoin: {{ address: \"{address}\"{replaces} }}\ncertificates: {{ \
+             authority: ca.pem, certificate: n{id}.pem, key: n{id}.key }}\nmembers:{members}"
+        );
+        self.authority.node(NodeId(id)).unwrap().write(self.directory.path(), &NodeId(id).to_string()).unwrap();
+        std::fs::write(self.path(&format!("n{id}.yaml")), yaml).unwrap();
+        self.addresses.push(address);
+        self.processes.push(None);
+        id
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

@@ -17,6 +17,7 @@ mod write;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use rand_chacha::ChaCha8Rng;
 
@@ -27,8 +28,8 @@ use self::write::{Unacknowledged, WriteWork};
 use crate::message::OperationId;
 use crate::timers::Timer;
 use crate::{
-    ClientError, ClientErrorKind, ClientResponse, Key, Level, Mark, NodeId, Replica, RequestId, Time, WallTime,
-    failure_detector::Opinion, planted,
+    ClientError, ClientErrorKind, ClientResponse, Key, Level, Mark, NodeId, ReadOptions, Replica, RequestId, Time,
+    WallTime, failure_detector::Opinion, planted,
 };
 
 /// One client request in work.
@@ -121,6 +122,11 @@ impl Coordinator {
                 return id;
             }
         }
+    }
+
+    /// Takes everything in work out, to be begun again.
+    fn take_all(&mut self) -> BTreeMap<OperationId, Operation> {
+        core::mem::take(&mut self.operations)
     }
 
     /// A stamp newer than all this coordinator gave, even when the wall clock stands still or jumps back.
@@ -235,6 +241,50 @@ impl Replica {
         }
         let former = self.coordinator.operations.insert(id, Operation { request_id, key, deadline, patience, work });
         assert!(former.is_none(), "operation {id:?} named twice");
+    }
+
+    /// The members changed: every request in work begins again, with other replicas. Its time begins again, too.
+    pub(crate) fn begin_requests_again(&mut self) {
+        for (id, operation) in self.coordinator.take_all() {
+            self.timers.clear(operation.deadline, Timer::RequestTimeout(id));
+            if let Some(at) = operation.patience {
+                self.timers.clear(at, Timer::Patience(id));
+            }
+            self.counters.ring_requests_again += 1;
+            self.counters.mark(Mark::RequestAgain);
+            let Operation { request_id, key, work, .. } = operation;
+            match work {
+                Work::Read(read) => {
+                    let level = Level::Count(u8::try_from(read.needed).unwrap_or(u8::MAX));
+                    let primaries = (read.primaries > 0).then_some(read.primaries);
+                    let primaries = primaries.map(|count| Level::Count(u8::try_from(count).unwrap_or(u8::MAX)));
+                    self.read_again(request_id, key, ReadOptions { level, primaries });
+                }
+                Work::Write(write) => self.write_in_new_view(request_id, key, write),
+                Work::Scan(_) => {
+                    let message = "the members changed during the scan: scan again".into();
+                    let error = ClientError { kind: ClientErrorKind::Unavailable, message };
+                    self.output.reply.push((request_id, ClientResponse::Failed(error)));
+                }
+            }
+        }
+    }
+
+    /// A peer did not know the members that writes were sent to it with, and does now: it is sent again what it has not
+    /// acknowledged. (Reads ask again by themselves.)
+    pub(crate) fn send_writes_again(&mut self, peer: NodeId) {
+        let waiting = |(id, operation): (&OperationId, &Operation)| match &operation.work {
+            Work::Write(write) => write.unacknowledged(peer).map(|owner| (*id, owner, operation.key.clone())),
+            Work::Read(_) | Work::Scan(_) => None,
+        };
+        let ids: Vec<(OperationId, NodeId, Key)> = self.coordinator.operations.iter().filter_map(waiting).collect();
+        for (id, owner, key) in ids {
+            let version = match self.coordinator.operations.get(&id).map(|operation| &operation.work) {
+                Some(Work::Write(write)) => write.version().clone(),
+                _ => continue,
+            };
+            self.send_write(id, peer, owner, key, version);
+        }
     }
 
     /// Answers the client and forgets the request.

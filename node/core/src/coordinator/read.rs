@@ -49,6 +49,13 @@ impl Replica {
         }
     }
 
+    /// The same read with other replicas.
+    pub(super) fn read_again(&mut self, request_id: RequestId, key: Key, options: ReadOptions) {
+        if let Err(error) = self.begin_read(request_id, key, options) {
+            self.output.reply.push((request_id, ClientResponse::Failed(error)));
+        }
+    }
+
     fn begin_read(&mut self, request_id: RequestId, key: Key, options: ReadOptions) -> Result<(), ClientError> {
         let ReadOptions { level, primaries } = options;
         let conditions = Conditions { level, primaries, durable: None, is_write: false };
@@ -56,7 +63,7 @@ impl Replica {
         if planted!(self.planted, ReadPrimariesIgnored) {
             primaries = 0;
         }
-        let own = replicas.contains(&self.identity) && self.is_ready();
+        let own = replicas.contains(&self.identity) && self.answers(&key);
         if !own && replicas.contains(&self.identity) {
             self.counters.mark(Mark::OwnCopyLeftOut);
         }
@@ -289,7 +296,7 @@ impl Replica {
             return match self.read_in_work(id).map_or(node, |(_, read)| read.owner(node)) {
                 owner if owner == node => {
                     self.apply(key.clone(), version.clone());
-                    true
+                    self.is_sure_of(key)
                 }
                 owner => self.keep_for(owner, key, version, Kind::StandIn) == Put::Kept,
             };

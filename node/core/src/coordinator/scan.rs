@@ -97,7 +97,7 @@ impl Replica {
         limit: u32,
         level: Level,
     ) -> Result<(), ClientError> {
-        let members = self.config.members.len();
+        let members = self.ring.members().count();
         let refusal = if limit == 0 {
             Some("the limit of the scan is 0: ask for at least one row".into())
         } else if !range.is_valid() {
@@ -115,13 +115,8 @@ impl Replica {
         self.check_in_work()?;
         let ring = self.ring.clone();
         let lists = ring.ranges().filter_map(|range| ring.range_replicas(range.id())).map(<[NodeId]>::to_vec).collect();
-        let mut candidates: Vec<NodeId> = self
-            .config
-            .members
-            .iter()
-            .copied()
-            .filter(|node| *node != self.identity && self.is_usable(*node))
-            .collect();
+        let mut candidates: Vec<NodeId> =
+            self.ring.members().filter(|node| *node != self.identity && self.is_usable(*node)).collect();
         candidates.shuffle(&mut self.coordinator.read_order);
         candidates.sort_by_key(|node| self.detector.opinion(*node, self.now.time));
         if self.is_ready() {
@@ -181,7 +176,12 @@ impl Replica {
         }
         self.counters.replica_scans += 1;
         let (mut entries, mut bytes, mut more) = (Vec::new(), 0, false);
+        // What is held for others, or for later, is no answer.
+        let (changing, ring, identity) = (self.topology.is_changing(), self.ring.clone(), self.identity);
         for (key, version) in self.store.table().scan_range(range) {
+            if changing && !ring.is_replica(identity, key) {
+                continue;
+            }
             bytes += size(key, version);
             if entries.len() == limit.min(ROWS_MAX) as usize || (bytes > PAGE_BYTES && !entries.is_empty()) {
                 more = true;
@@ -347,13 +347,8 @@ impl Replica {
 
     /// Asks all further nodes that can be reached.
     fn widen_scan(&mut self, id: OperationId) {
-        let usable: BTreeSet<NodeId> = self
-            .config
-            .members
-            .iter()
-            .copied()
-            .filter(|node| *node != self.identity && self.is_usable(*node))
-            .collect();
+        let usable: BTreeSet<NodeId> =
+            self.ring.members().filter(|node| *node != self.identity && self.is_usable(*node)).collect();
         let scan = self.scan_in_work(id).expect("only for scans in work");
         let further = usable.into_iter().filter(|node| !scan.pages.is_contacted(*node)).collect::<Vec<_>>();
         let asks: Vec<(NodeId, KeyRange)> = further.into_iter().map(|node| (node, scan.pages.contact(node))).collect();

@@ -33,7 +33,9 @@ impl Replica {
         }
         let dead = replicas.iter().copied().filter(|node| !self.is_usable(*node));
         let behind = self.ring.walk(key).skip(replicas.len()).take(WALK_PER_REPLICA * replicas.len());
-        let free = behind.filter(|node| self.is_usable(*node));
+        // Who will own the key is sent the write anyway, and can't acknowledge both with one word.
+        let pending = self.pending_for(key);
+        let free = behind.filter(|node| self.is_usable(*node) && !pending.contains(node));
         dead.zip(free).map(|(owner, node)| StandIn { node, owner }).collect()
     }
 }

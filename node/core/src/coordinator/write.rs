@@ -8,6 +8,9 @@
 //! and for every replica that has not acknowledged when the time of the request is over, the coordinator keeps a hint, if it
 //! is configured to; a hint counts for level `any` alone, and is as durable as everything else before it is answered.
 //!
+//! During a change of the ring every write is also sent to those that will own the key; their acknowledgements count for nothing
+//! (see [`crate::ring::topology`]). When the members change meanwhile, the write begins again, under the same stamp.
+//!
 //! Left out: sending again; hints, anti-entropy and read repair bring the silent up to date.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -39,8 +42,13 @@ pub(super) struct WriteWork {
     /// Who was sent it, and for which replica: itself, or the one it stands in for.
     asked: BTreeMap<NodeId, NodeId>,
     acknowledged: BTreeSet<NodeId>,
-    /// Kept while hints may be needed.
-    version: Option<Version>,
+    /// What is written.
+    version: Version,
+    /// Whether hints are to be kept for those that do not acknowledge.
+    hint: bool,
+    /// Will own the key, and were sent it, too.
+    pending: Vec<NodeId>,
+    options: WriteOptions,
 }
 
 /// A write that was answered, and the replicas that have not acknowledged it.
@@ -70,6 +78,17 @@ impl WriteWork {
             return Counted::Unexpected;
         }
         if self.is_reached() { Counted::Reached } else { Counted::Waiting }
+    }
+
+    /// What is written.
+    pub(super) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Whom `node` was sent it for, if it has not acknowledged it.
+    pub(super) fn unacknowledged(&self, node: NodeId) -> Option<NodeId> {
+        let pending = self.pending.contains(&node).then_some(node);
+        self.asked.get(&node).copied().filter(|_| !self.acknowledged.contains(&node)).or(pending)
     }
 
     fn is_reached(&self) -> bool {
@@ -107,7 +126,20 @@ impl Replica {
         options: WriteOptions,
     ) {
         self.counters.writes_coordinated += 1;
-        if let Err(error) = self.begin_write(request_id, key, value, options) {
+        if let Err(error) = self.begin_write(request_id, key, value, options, None) {
+            self.output.reply.push((request_id, ClientResponse::Failed(error)));
+        }
+    }
+
+    /// The same write, under its stamp, with other replicas. Some of the former ones may have it, so no refusal is definite.
+    pub(super) fn write_in_new_view(&mut self, request_id: RequestId, key: Key, write: WriteWork) {
+        let WriteWork { version, options, .. } = write;
+        let value = version.value.clone();
+        if let Err(error) = self.begin_write(request_id, key, value, options, Some(version.stamp)) {
+            self.counters.requests_timed_out += 1;
+            let message =
+                format!("the members changed meanwhile (the write may still take effect), and then: {}", error.message);
+            let error = ClientError { kind: crate::ClientErrorKind::Timeout, message };
             self.output.reply.push((request_id, ClientResponse::Failed(error)));
         }
     }
@@ -118,6 +150,7 @@ impl Replica {
         key: Key,
         value: Option<Value>,
         options: WriteOptions,
+        stamp: Option<WallTime>,
     ) -> Result<(), ClientError> {
         let length = value.as_ref().map_or(0, |value| value.0.len());
         if length > Value::LENGTH_MAX {
@@ -156,7 +189,8 @@ impl Replica {
         if planted!(self.planted, TieBrokenByArrival) {
             wall.0 -= wall.0 % 1_000_000;
         }
-        let mut version = Version { stamp: self.coordinator.next_stamp(wall), value };
+        let stamp = stamp.unwrap_or_else(|| self.coordinator.next_stamp(wall));
+        let mut version = Version { stamp, value };
         if planted!(self.planted, DeleteKeepsStamp)
             && version.value.is_none()
             && let Some(stored) = self.store.get(&key)
@@ -193,13 +227,29 @@ impl Replica {
             }
         }
         let stamp = version.stamp;
-        // The own copy as a replica is acknowledged below, so it alone never needs a hint.
-        let may_be_hinted = asked.iter().any(|(node, owner)| *node != self.identity || owner != node);
-        let kept = (may_be_hinted && self.config.hints != Hints::None).then(|| version.clone());
-        if local {
-            self.apply(key.clone(), version);
+        let hint = self.config.hints != Hints::None;
+        let mut pending = self.pending_for(&key);
+        if planted!(self.planted, PendingNotWritten) {
+            pending.clear();
         }
-        let mut work = WriteWork { needed, primaries, stamp, any, asked, acknowledged: BTreeSet::new(), version: kept };
+        for &node in &pending {
+            self.counters.ring_pending_writes += 1;
+            if node == self.identity {
+                self.apply(key.clone(), version.clone());
+            } else {
+                self.send_write(id, node, node, key.clone(), version.clone());
+            }
+        }
+        if planted!(self.planted, PendingCounts) {
+            asked.extend(pending.drain(..).map(|node| (node, node)));
+        }
+        if local {
+            self.apply(key.clone(), version.clone());
+        }
+        let sure = self.is_sure_of(&key);
+        let acknowledged = BTreeSet::new();
+        let mut work =
+            WriteWork { needed, primaries, stamp, any, asked, acknowledged, version, hint, pending, options };
         if planted!(self.planted, ReplicaCountedTwice) && local {
             work.acknowledged.insert(NodeId(0));
         }
@@ -210,7 +260,7 @@ impl Replica {
             work.asked.iter_mut().for_each(|(node, owner)| *owner = *node);
         }
         self.put_in_work(id, request_id, key, Work::Write(work));
-        if local || own_stand_in {
+        if (local && sure) || own_stand_in {
             self.on_write_ack(self.identity, id);
         }
         let hinted = if planted!(self.planted, AnyWithoutHint) && hints_only { 1 } else { hinted };
@@ -235,7 +285,8 @@ impl Replica {
     fn answer_write(&mut self, id: OperationId) {
         let operation = self.coordinator.operations.get_mut(&id).expect("only writes in work are answered");
         let Work::Write(write) = &mut operation.work else { unreachable!("a write") };
-        let (stamp, waiting, version) = (write.stamp, write.waiting(), write.version.take());
+        let (stamp, waiting) = (write.stamp, write.waiting());
+        let version = write.hint.then(|| write.version.clone());
         let (key, deadline) = (operation.key.clone(), operation.deadline);
         if let Some(version) = version.filter(|_| !waiting.is_empty()) {
             let most = UNACKNOWLEDGED_PER_REQUEST * self.config.requests_max as usize;
@@ -276,7 +327,10 @@ impl Replica {
     pub(super) fn hint_timed_out(&mut self, id: OperationId) -> bool {
         let Some(operation) = self.coordinator.operations.get_mut(&id) else { return false };
         let Work::Write(write) = &mut operation.work else { return false };
-        let Some(version) = write.version.take() else { return false };
+        if !write.hint {
+            return false;
+        }
+        let version = write.version.clone();
         let (any, waiting) = (write.any, write.waiting());
         let key = operation.key.clone();
         let hinted = self.hint(waiting.into_values().collect::<BTreeSet<_>>(), &key, &version);
@@ -308,9 +362,11 @@ impl Replica {
         else {
             unreachable!("the caller looked the write up")
         };
+        let from_pending = write.pending.contains(&from);
         match write.on_acknowledged(from) {
             Counted::Reached => self.answer_write(id),
             Counted::Waiting => {}
+            Counted::Unexpected if from_pending => {}
             Counted::Unexpected => {
                 self.counters.replies_unexpected += 1;
                 self.counters.mark(Mark::AckUnexpected);
@@ -325,8 +381,9 @@ mod tests {
 
     fn work(needed: usize, primaries: usize, asked: &[(u16, u16)]) -> WriteWork {
         let asked = asked.iter().map(|&(node, owner)| (NodeId(node), NodeId(owner))).collect();
-        let (acknowledged, stamp) = (BTreeSet::new(), WallTime(1));
-        WriteWork { needed, primaries, stamp, any: false, asked, acknowledged, version: None }
+        let (acknowledged, stamp, pending) = (BTreeSet::new(), WallTime(1), Vec::new());
+        let (version, options) = (Version { stamp, value: None }, Level::One.into());
+        WriteWork { needed, primaries, stamp, any: false, asked, acknowledged, version, hint: false, pending, options }
     }
 
     #[test]

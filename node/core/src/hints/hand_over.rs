@@ -69,7 +69,8 @@ impl Replica {
         if planted!(self.planted, DeletesNotHinted) && version.value.is_none() {
             return 0;
         }
-        let kept = |owner: &NodeId| self.keep_for(*owner, key, version, Kind::Hint) == Put::Kept;
+        let kept =
+            |owner: &NodeId| *owner != self.identity && self.keep_for(*owner, key, version, Kind::Hint) == Put::Kept;
         owners.into_iter().filter(kept).count()
     }
 
@@ -182,12 +183,13 @@ impl Replica {
 
     /// A peer hands over what it kept for this node, or repairs it after a scan.
     pub(crate) fn on_merge(&mut self, from: NodeId, operation: OperationId, entries: Vec<(Key, Version)>) {
-        let mut foreign = Vec::new();
+        let (mut foreign, mut sure) = (Vec::new(), true);
         for (place, (key, version)) in entries.into_iter().enumerate() {
             if !is_valid(&key, Some(&version)) {
                 self.counters.messages_invalid += 1;
                 self.counters.mark(Mark::Invalid);
             } else if self.store.owns(&key) {
+                sure &= self.acknowledges(&key);
                 self.apply(key, version);
                 continue;
             } else {
@@ -196,7 +198,9 @@ impl Replica {
             }
             foreign.push(u32::try_from(place).expect("a frame holds fewer entries"));
         }
-        self.send(from, Lane::Data, PeerMessage::MergeAck { operation, foreign });
+        if sure {
+            self.send(from, Lane::Data, PeerMessage::MergeAck { operation, foreign });
+        }
     }
 
     /// A coordinator wants to know what is kept here for a replica that it holds for dead.

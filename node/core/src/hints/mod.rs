@@ -27,8 +27,9 @@
 //! Source: *Database Internals*, chapter 12, "Hinted handoff" and "Sloppy quorums"; the window and the time to live are
 //! Cassandra's, the stand-ins Dynamo's and Riak's.
 //!
-//! Left out: a copy whose owner stays away for the whole grace is dropped with a warning, as a hint is; replacing the owner
-//! comes with changes of the ring.
+//! When the ring changes, what is kept for nodes that are no owners of its key any more goes on to those that are.
+//!
+//! Left out: a copy whose owner stays away for the whole grace is dropped with a warning, as a hint is.
 
 mod hand_over;
 mod queue;

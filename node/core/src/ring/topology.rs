@@ -161,7 +161,7 @@ pub fn is_usable(members: &MemberMap) -> bool {
     let bounded = |(node, member): (&NodeId, &RingMember)| {
         node.0 > 0
             && member.address.len() <= RingMember::ADDRESS_MAX
-            && member.replaces.is_none_or(|replaced| members.contains_key(&replaced) && replaced != *node)
+            && member.replaces.is_none_or(|replaced| replaced.0 > 0 && replaced != *node)
     };
     members.len() <= IDS_MAX
         && members.values().filter(|member| member.phase != Phase::Left).count() <= MEMBERS_MAX
@@ -197,11 +197,13 @@ impl View {
 /// The rings of one view.
 #[derive(Clone, Debug)]
 pub struct Topology {
-    members: MemberMap,
+    members: Arc<MemberMap>,
     view: View,
     natural: Arc<Ring>,
     /// While a change is under way.
     change: Option<Arc<Change>>,
+    /// Dead members whose places are being taken.
+    replaced: Arc<BTreeSet<NodeId>>,
 }
 
 #[derive(Debug)]
@@ -215,8 +217,14 @@ struct Change {
 impl Topology {
     /// The members of the configuration, whose ring is made already.
     pub fn of_founders(founders: &[NodeId], ring: Arc<Ring>) -> Topology {
-        let members = founders.iter().map(|node| (*node, RingMember::founder())).collect();
-        Topology { members, view: View::FOUNDERS, natural: ring, change: None }
+        let members: MemberMap = founders.iter().map(|node| (*node, RingMember::founder())).collect();
+        Topology {
+            members: Arc::new(members),
+            view: View::FOUNDERS,
+            natural: ring,
+            change: None,
+            replaced: Arc::default(),
+        }
     }
 
     /// The rings of these members. `founders` are those of the configuration.
@@ -266,7 +274,16 @@ impl Topology {
             Arc::new(Change { target, former, held })
         });
         let view = View::of(&members, founders);
-        Topology { members, view, natural, change }
+        Topology { members: Arc::new(members), view, natural, change, replaced: Arc::new(replaced) }
+    }
+
+    /// The same view, where addresses are known better.
+    pub fn with_addresses_of(&mut self, members: &MemberMap) {
+        for (node, member) in Arc::make_mut(&mut self.members) {
+            if let Some(known) = members.get(node) {
+                member.address = known.address.clone();
+            }
+        }
     }
 
     /// Names it.
@@ -322,21 +339,21 @@ impl Topology {
     }
 
     /// Whom `node` has to compare itself with to make sure of a range of [`Topology::held`] that it became a natural owner of:
-    /// every other natural and former owner.
+    /// every other natural and former owner, but those that are being replaced: they are dead.
     pub fn sources(&self, node: NodeId, range: TokenRange) -> BTreeSet<NodeId> {
         let at = Token(range.until);
         let former = self.change.iter().flat_map(|change| change.former.replicas_at(at));
-        self.natural.replicas_at(at).iter().chain(former).copied().filter(|source| *source != node).collect()
+        let owners = self.natural.replicas_at(at).iter().chain(former).copied();
+        owners.filter(|source| *source != node && !self.replaced.contains(source)).collect()
     }
 
     /// Whom a node has to compare itself with to fill the ranges that it is pending for: their natural owners but those that are
     /// being replaced.
     pub fn fill_from(&self, node: NodeId) -> BTreeSet<NodeId> {
-        let replaced: BTreeSet<NodeId> = self.members.values().filter_map(|member| member.replaces).collect();
         let ranges = self.held().owned_ranges(node).iter().map(|range| Token(range.0));
         let pending = ranges.filter(|at| self.pending(*at).contains(&node));
         let natural = pending.flat_map(|at| self.natural.replicas_at(at).iter().copied());
-        natural.filter(|source| *source != node && !replaced.contains(source)).collect()
+        natural.filter(|source| *source != node && !self.replaced.contains(source)).collect()
     }
 
     /// The ranges of [`Topology::held`] that `node` serves.
@@ -346,14 +363,14 @@ impl Topology {
         ranges.filter(|range| self.natural.replicas_at(Token(range.until)).contains(&node)).collect()
     }
 
-    /// Who has to be settled before a member in the middle of a change may take its next step.
+    /// Who has to be settled before a member in the middle of a change may take its next step; the dead that are being replaced never are.
     pub fn awaited(&self, node: NodeId) -> BTreeSet<NodeId> {
         let Some(change) = &self.change else { return BTreeSet::new() };
         let held = &change.held;
         let of_ranges = |own: &Ring, others: &dyn Fn(Token) -> Vec<NodeId>| {
             let ranges = held.ranges().map(|range| Token(range.until));
             let own = ranges.filter(|at| own.replicas_at(*at).contains(&node));
-            own.flat_map(others).filter(|other| *other != node).collect()
+            own.flat_map(others).filter(|other| *other != node && !self.replaced.contains(other)).collect()
         };
         match self.phase(node) {
             Some(Phase::Leaving) => of_ranges(&self.natural, &|at| self.pending(at)),

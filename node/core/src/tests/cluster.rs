@@ -98,6 +98,10 @@ pub(super) struct TestCluster {
     merges_sent: BTreeMap<(NodeId, NodeId, OperationId), Vec<(Key, Version)>>,
     /// Messages released so far, by kind.
     pub(super) sent: BTreeMap<&'static str, u64>,
+    /// Writes to these, or to all if there is `n0` among them, are lost on their way.
+    pub(super) lost_writes: BTreeSet<NodeId>,
+    /// How those come in that are no members of the configuration.
+    joining: BTreeMap<NodeId, Joining>,
     /// Planted in every node that starts from now on.
     pub(super) planted: Planted,
     requests: BTreeMap<RequestId, (NodeId, u64)>,
@@ -132,6 +136,8 @@ impl TestCluster {
             stand_ins_sent: BTreeMap::new(),
             merges_sent: BTreeMap::new(),
             sent: BTreeMap::new(),
+            joining: BTreeMap::new(),
+            lost_writes: BTreeSet::new(),
             planted,
             requests: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -156,6 +162,48 @@ impl TestCluster {
             cluster.start(node);
         }
         cluster
+    }
+
+    /// A node that is no member of the configuration, with its way in; it is not started.
+    pub(super) fn add(&mut self, node: NodeId, replaces: Option<NodeId>) {
+        let node_state = SimNode {
+            replica: None,
+            start: 0,
+            disk: Disk::default(),
+            pending: VecDeque::new(),
+            armed: None,
+            skew: 0,
+            events: Vec::new(),
+            outputs: 0,
+        };
+        assert!(self.nodes.insert(node, node_state).is_none(), "{node} is there already");
+        self.joining.insert(node, Joining { replaces, address: Vec::new() });
+    }
+
+    /// Every node, the added ones included.
+    pub(super) fn all(&self) -> Vec<NodeId> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// The members as a running node knows them.
+    pub(super) fn topology(&self, node: NodeId) -> &ring::topology::Topology {
+        &self.nodes[&node].replica.as_ref().expect("the node runs").topology
+    }
+
+    /// Whether a node has nothing more to do.
+    pub(super) fn has_left(&self, node: NodeId) -> bool {
+        self.nodes[&node].replica.as_ref().is_some_and(Replica::has_left)
+    }
+
+    /// Whether a node has made sure of the key's range.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn is_sure(&self, node: NodeId, key: &Key) -> bool {
+        self.nodes[&node].replica.as_ref().expect("the node runs").is_sure_of(key)
+    }
+
+    /// Outputs made so far by a node.
+    pub(super) fn outputs(&self, node: NodeId) -> u64 {
+        self.nodes[&node].outputs
     }
 
     /// A cluster that has caught up.
@@ -201,8 +249,10 @@ impl TestCluster {
         state.armed = None;
         let entries = state.disk.entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let recovered = RecoveredState { entries };
+        let cluster = Cluster::new(self.config.clone()).expect("a good configuration");
+        let joining = self.joining.get(&node).cloned();
         let (replica, output) =
-            Replica::boot_planted(self.planted, self.config.clone(), node, incarnation, recovered, seed, now)
+            Replica::boot_joining(&cluster, joining, self.planted, node, incarnation, recovered, seed, now)
                 .expect("boot");
         state.replica = Some(replica);
         self.take(node, output);
@@ -513,23 +563,28 @@ impl TestCluster {
             Happening::Arrive { from, to, message } => {
                 let linked = self.links.contains(&(from.min(to), from.max(to)));
                 if linked && !self.cut.contains(&(from, to)) && self.is_up(to) {
-                    if let PeerMessage::Write { operation, key, version } = &message {
+                    let bare = message.bare();
+                    let lost = self.lost_writes.contains(&to) || self.lost_writes.contains(&NodeId(0));
+                    if lost && matches!(bare, PeerMessage::Write { .. }) {
+                        return;
+                    }
+                    if let PeerMessage::Write { operation, key, version } = bare {
                         self.writes_sent.insert((from, to, *operation), (key.clone(), version.clone()));
                     }
                     if let PeerMessage::Causal(CausalMessage::Write { operation, update }) = &message {
                         self.updates_sent.insert((from, to, *operation), update.clone());
                     }
-                    if let PeerMessage::Read { operation, key, .. } = &message {
+                    if let PeerMessage::Read { operation, key, .. } = bare {
                         self.reads_sent.insert((from, to, *operation), key.clone());
                     }
-                    if let PeerMessage::StandInWrite { operation, owner, key, version } = &message {
+                    if let PeerMessage::StandInWrite { operation, owner, key, version } = bare {
                         let what = (*owner, key.clone(), version.clone());
                         self.stand_ins_sent.insert((from, to, *operation), what);
                     }
-                    if let PeerMessage::StandInRead { operation, key, .. } = &message {
+                    if let PeerMessage::StandInRead { operation, key, .. } = bare {
                         self.reads_sent.insert((from, to, *operation), key.clone());
                     }
-                    if let PeerMessage::Merge { operation, entries } = &message {
+                    if let PeerMessage::Merge { operation, entries } = bare {
                         self.merges_sent.insert((from, to, *operation), entries.clone());
                     }
                     // The frame goes over the wire and back, as it would.
@@ -733,6 +788,8 @@ fn kind(message: &PeerMessage) -> &'static str {
         PeerMessage::Causal(_) => "causal",
         PeerMessage::Dissemination(_) => "dissemination",
         PeerMessage::Metadata(_) => "metadata",
+        PeerMessage::InView { message, .. } => kind(message),
+        PeerMessage::Ring(_) => "ring",
     }
 }
 

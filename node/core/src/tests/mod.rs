@@ -12,6 +12,7 @@ mod nemesis;
 mod planted;
 mod protocol;
 mod read_repair;
+mod ring;
 mod scans;
 mod single;
 mod sloppy;

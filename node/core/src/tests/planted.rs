@@ -4,7 +4,10 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::cluster::{TestCluster, config, key};
+use super::ring::{self, Change};
 use super::scans::shadowed;
+use crate::message::{OperationId, PeerMessage};
+use crate::ring::topology::{Phase, View};
 use crate::*;
 
 const A: NodeId = NodeId(1);
@@ -150,6 +153,67 @@ fn no_row_goes_missing(planted: Planted) -> bool {
     rows == expected
 }
 
+/// Whether no seed shows anything.
+fn nothing_found(seeds: u64, run: impl Fn(u64) -> ring::Run) -> bool {
+    let found = (0..seeds).map(|seed| run(seed).violations).find(|found| !found.is_empty());
+    if let Some(violations) = &found {
+        std::println!("{violations:#?}");
+    }
+    found.is_none()
+}
+
+fn joins_with_losses_lose_nothing(planted: Planted) -> bool {
+    nothing_found(12, |seed| ring::lossy(&[Change::Join(6), Change::Join(7)], seed, planted))
+}
+
+/// A write of a coordinator that knows other owners.
+fn requests_of_another_view_are_not_carried_out(planted: Planted) -> bool {
+    let mut cluster = TestCluster::ready_planted(config(3, 3), 1, planted);
+    let version = Version { stamp: WallTime(1), value: Some(Value(alloc::vec![7])) };
+    let write = PeerMessage::Write { operation: OperationId(9), key: key("k"), version };
+    cluster.deliver(A, B, PeerMessage::InView { view: View(77), message: write.into() });
+    cluster.run_ms(50);
+    cluster.stored(B, &key("k")).is_none()
+}
+
+/// A node that entered and can't ask one of the former owners takes a write.
+fn who_is_unsure_does_not_acknowledge(planted: Planted) -> bool {
+    let mut cluster = TestCluster::ready_planted(ring::settings(5), 1, planted);
+    let newcomer = NodeId(6);
+    cluster.add(newcomer, None);
+    cluster.start(newcomer);
+    cluster
+        .run_until("n6 enters", 20_000, |cluster| cluster.topology(newcomer).phase(newcomer) == Some(Phase::Entering));
+    for node in 1..=5 {
+        cluster.lose_silently(newcomer, NodeId(node));
+    }
+    let unsure = (0..400).map(|number| key(&format!("k{number}"))).find(|key| !cluster.is_sure(newcomer, key));
+    let key = unsure.expect("it has just entered");
+    let view = cluster.topology(newcomer).view();
+    cluster.run_ms(20);
+    let before = cluster.sent.get("write_ack").copied();
+    let version = Version { stamp: WallTime(1), value: Some(Value(alloc::vec![7])) };
+    let write = PeerMessage::Write { operation: OperationId(9), key: key.clone(), version };
+    cluster.deliver(A, newcomer, PeerMessage::InView { view, message: write.into() });
+    cluster.run_ms(50);
+    assert!(cluster.stored(newcomer, &key).is_some(), "the write was not even taken");
+    cluster.sent.get("write_ack").copied() == before
+}
+
+fn what_one_node_has_is_handed_over_by_a_join(planted: Planted) -> bool {
+    nothing_found(8, |seed| ring::lonely(Change::Join(6), seed, planted))
+}
+
+fn what_one_node_has_is_handed_over_by_a_leave(planted: Planted) -> bool {
+    nothing_found(4, |seed| ring::lonely(Change::Leave(2), seed, planted))
+}
+
+fn pending_nodes_are_written(planted: Planted) -> bool {
+    let run = ring::run(&[Change::Join(6)], 1, planted);
+    let sent = |node: u16| run.cluster.counter_now(NodeId(node), "ring_pending_writes");
+    run.violations.is_empty() && (1..=5).map(sent).sum::<u64>() > 0
+}
+
 fn check(bug: Bug, scenario: Scenario) {
     assert!(scenario(Planted::NONE), "the scenario of {} fails without the bug", bug.name());
     assert!(!scenario(Planted(Some(bug))), "{} was not found", bug.name());
@@ -189,4 +253,11 @@ tests! {
     expired_tombstone_spread: ExpiredTombstoneSpread => expired_tombstones_do_not_spread,
     speculative_counts_twice: SpeculativeCountsTwice => one_replica_is_no_quorum,
     no_short_read_protection: NoShortReadProtection => no_row_goes_missing,
+    join_serves_unsure: JoinServesUnsure => what_one_node_has_is_handed_over_by_a_join,
+    pending_not_written: PendingNotWritten => pending_nodes_are_written,
+    leaves_too_early: LeavesTooEarly => what_one_node_has_is_handed_over_by_a_leave,
+    drops_too_early: DropsTooEarly => what_one_node_has_is_handed_over_by_a_join,
+    pending_counts: PendingCounts => joins_with_losses_lose_nothing,
+    other_view_served: OtherViewServed => requests_of_another_view_are_not_carried_out,
+    unsure_acknowledges: UnsureAcknowledges => who_is_unsure_does_not_acknowledge,
 }

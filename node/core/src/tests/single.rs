@@ -133,6 +133,8 @@ fn sends(output: &Output) -> Vec<String> {
         PeerMessage::ScanReply { .. } => "page",
         PeerMessage::Dissemination(_) => "dissemination",
         PeerMessage::Metadata(_) => "metadata",
+        PeerMessage::InView { .. } => "in another view",
+        PeerMessage::Ring(_) => "ring",
     };
     output.send.iter().map(|send| format!("{} {}", send.to, name(&send.message))).collect()
 }

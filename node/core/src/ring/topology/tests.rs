@@ -157,7 +157,7 @@ fn maps_that_nobody_could_work_with_are_told() {
         |map| map.values_mut().for_each(|member| member.phase = Phase::Left),
         |map| drop(map.insert(NodeId(0), RingMember::founder())),
         |map| map.get_mut(&NodeId(1)).unwrap().address = vec![0; 65],
-        |map| map.get_mut(&NodeId(1)).unwrap().replaces = Some(NodeId(9)),
+        |map| map.get_mut(&NodeId(1)).unwrap().replaces = Some(NodeId(0)),
         |map| map.get_mut(&NodeId(1)).unwrap().replaces = Some(NodeId(1)),
     ];
     for mistake in mistakes {
