@@ -35,6 +35,8 @@ pub(crate) fn map<T: Sync, R: Send>(items: &[T], threads: u64, work: impl Fn(&T)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::map;
 
     #[test]
@@ -48,6 +50,22 @@ mod tests {
             assert_eq!(map(&items, threads, slow), expected, "{threads} threads");
         }
         assert!(map(&[] as &[u64], 4, slow).is_empty());
+    }
+
+    #[test]
+    fn whoever_is_faster_the_order_stays() {
+        // One thread has the items 0 and 2, the other one 1: none of them goes on before the next one is begun.
+        let (first, second) = (Barrier::new(2), Barrier::new(2));
+        let work = |item: &u64| {
+            if *item < 2 {
+                first.wait();
+            }
+            if *item > 0 {
+                second.wait();
+            }
+            *item
+        };
+        assert_eq!(map(&[0, 1, 2], 2, work), [0, 1, 2]);
     }
 
     #[test]

@@ -477,6 +477,20 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_is_too_late_is_refused() {
+        let mut events = atomic(100);
+        // Its process has been idle since an earlier time than that.
+        events[100].time = events[93].time;
+        let fit = |late_events| {
+            pass(text(events.clone()).as_slice(), false, Pace { late_events, versions_min: 1 }).unwrap().fit
+        };
+        assert!(
+            matches!(fit(2), Fit::Unknown(why) if why == "Event 100 is recorded more than 2 events after later ones.")
+        );
+        assert_eq!(fit(16), Fit::Linearizable);
+    }
+
+    #[test]
     fn what_was_forgotten_is_still_found_when_it_is_read_again() {
         let mut events = atomic(20_000);
         let read = events.len() - 1;

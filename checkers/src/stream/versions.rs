@@ -247,3 +247,27 @@ fn crossing(versions: &mut [Version]) -> Option<(u64, u64)> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Horizon, Misfit, Versions};
+
+    /// Version 1 is written all the time and read early; 2 began last of what is closed; 3 closes it and fits both.
+    #[test]
+    fn what_is_closed_still_contradicts_what_is_open() {
+        let mut versions = Versions::new(1);
+        versions.begin_write(1, 0).unwrap();
+        versions.begin_write(2, 10).unwrap();
+        versions.end_write(2, Some(50));
+        versions.begin_write(3, 55).unwrap();
+        versions.read(Some(1), 40, 57).unwrap();
+        versions.read(Some(2), 60, 62).unwrap();
+        versions.end_write(3, Some(65));
+        versions.clear_away(Horizon { events: 70, reads: 70 }).unwrap();
+        assert_eq!((versions.live.len(), versions.closed.len()), (2, 1));
+        versions.read(Some(1), 80, 90).unwrap();
+        let Misfit(mut values) = versions.clear_away(Horizon { events: 100, reads: 100 }).unwrap_err();
+        values.sort_unstable();
+        assert_eq!(values, [Some(1), Some(2)]);
+    }
+}

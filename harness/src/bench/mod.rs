@@ -7,6 +7,7 @@ mod cluster;
 mod dissemination;
 mod echo;
 mod gossip;
+mod hints;
 mod key_value;
 pub(crate) mod local_cluster;
 mod measure;
@@ -35,6 +36,8 @@ pub enum What {
     KeyValue,
     /// Quorum reads and writes of three nodes.
     Quorum,
+    /// Hints handed over to a node that is back.
+    Hints,
     /// Time until a sandboxed cluster serves, and what an idle node weighs.
     Cluster,
     /// Time of one partition change.
@@ -59,6 +62,9 @@ pub struct BenchArgs {
     /// Rounds of measurements that are compared pair by pair.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Requests in flight of the key-value and quorum benchmarks.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
+    in_flight: Vec<usize>,
     /// Print JSON lines instead of a table.
     #[arg(long)]
     json: bool,
@@ -74,6 +80,8 @@ impl BenchArgs {
 struct Options {
     duration: Duration,
     rounds: usize,
+    /// Requests in flight.
+    in_flight: Vec<usize>,
 }
 
 /// A line of the result.
@@ -110,10 +118,11 @@ pub struct BenchInsideArgs {
 /// A benchmark that could not be measured; the figures before it are printed.
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     anyhow::ensure!(
-        args.seconds > 0.0 && args.seconds.is_finite() && args.rounds > 0,
-        "give --seconds and --rounds above 0"
+        args.seconds > 0.0 && args.seconds.is_finite() && args.rounds > 0 && !args.in_flight.contains(&0),
+        "give --seconds, --rounds and --in-flight above 0"
     );
-    let options = Options { duration: Duration::from_secs_f64(args.seconds), rounds: args.rounds };
+    let duration = Duration::from_secs_f64(args.seconds);
+    let options = Options { duration, rounds: args.rounds, in_flight: args.in_flight.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut all = Vec::new();
     let mut take = |figures: Vec<Figure>| {
@@ -129,6 +138,9 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     }
     if args.wants(What::Quorum) {
         take(runtime.block_on(key_value::quorum(&options)).context("quorum")?);
+    }
+    if args.wants(What::Hints) {
+        take(runtime.block_on(hints::replay(&options)).context("hints")?);
     }
     for (what, sizes) in [(What::Partition, &[5_u16, 200][..]), (What::Cluster, &[5, 50, 200])] {
         if args.wants(what) {
@@ -170,7 +182,7 @@ fn in_sandbox(what: What, nodes: u16, options: &Options) -> Result<Vec<Figure>> 
 /// # Errors
 /// What could not be measured.
 pub fn run_inside(args: &BenchInsideArgs, sandbox: &Sandbox) -> Result<ExitCode> {
-    let options = Options { duration: Duration::from_secs(1), rounds: args.rounds };
+    let options = Options { duration: Duration::from_secs(1), rounds: args.rounds, in_flight: Vec::new() };
     let figures = match args.what {
         What::Partition => network::partition(sandbox, args.nodes, &options)?,
         What::Cluster => {
@@ -183,7 +195,9 @@ pub fn run_inside(args: &BenchInsideArgs, sandbox: &Sandbox) -> Result<ExitCode>
             println!("{}", serde_json::to_string(&gossiped)?);
             return Ok(ExitCode::SUCCESS);
         }
-        What::KeyValue | What::Quorum | What::Recorder | What::Simulator => anyhow::bail!("needs no sandbox"),
+        What::KeyValue | What::Quorum | What::Hints | What::Recorder | What::Simulator => {
+            anyhow::bail!("needs no sandbox")
+        }
     };
     println!("{}", serde_json::to_string(&figures)?);
     Ok(ExitCode::SUCCESS)

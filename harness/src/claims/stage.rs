@@ -80,6 +80,9 @@ impl Stage {
     /// What did not start, as a sentence.
     pub(super) fn start(config: &ClusterConfig, options: &Options) -> Result<Stage, String> {
         let nodes = config.members.clone();
+        if let (true, Some(bug)) = (options.real, &options.plant) {
+            return Err(format!("{bug} can't be planted in this scenario's processes: leave --real out"));
+        }
         let world = if options.real {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| format!("the runtime could not be started: {error}"))?;

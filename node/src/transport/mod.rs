@@ -11,6 +11,7 @@
 //! outside ends at worst its own stream or connection, and is counted; every queue and every wait has a bound.
 
 pub(crate) mod accept;
+pub(crate) mod contest;
 pub(crate) mod frames;
 pub(crate) mod hello;
 pub(crate) mod lane_queue;
@@ -40,9 +41,20 @@ pub(crate) enum Arrival {
     /// A connection whose hello was accepted: may it be the link of its pair?
     Offer { offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict<quinn::Connection>> },
     /// A dial came to nothing.
-    DialFailed { peer: NodeId, dial: DialId, duplicate: bool },
+    DialFailed { peer: NodeId, dial: DialId, why: DialEnd },
     /// A link is gone.
     Lost { peer: NodeId, link: LinkId },
+}
+
+/// Why a dial came to nothing.
+#[derive(Debug)]
+pub(crate) enum DialEnd {
+    /// No connection, or one that was refused; tried again after a while.
+    Failed,
+    /// The peer prefers a connection of its own.
+    Duplicate,
+    /// The peer says that another process of this identity is linked and answers, in a sentence.
+    Contested(String),
 }
 
 /// A change of a link, for the replica.

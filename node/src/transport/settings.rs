@@ -55,6 +55,8 @@ pub(crate) mod code {
     pub(crate) const NOT_TAKEN: VarInt = VarInt::from_u32(7);
     /// A newer connection of the pair takes over.
     pub(crate) const REPLACED: VarInt = VarInt::from_u32(6);
+    /// Another process of the dialler's identity is linked and answers.
+    pub(crate) const CONTESTED: VarInt = VarInt::from_u32(8);
     /// The link was not used for long.
     pub(crate) const UNUSED: VarInt = VarInt::from_u32(7);
 }

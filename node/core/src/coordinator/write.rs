@@ -186,15 +186,16 @@ impl Replica {
         }
         let mut own_stand_in = false;
         for (&node, &owner) in &asked {
-            let (key, version) = (key.clone(), version.clone());
             if node != self.identity {
-                self.send_write(id, node, owner, key, version);
+                self.send_write(id, node, owner, key.clone(), version.clone());
             } else if owner != self.identity {
                 own_stand_in = self.keep_for(owner, &key, &version, Kind::StandIn) == Put::Kept;
             }
         }
         let stamp = version.stamp;
-        let kept = (self.config.hints != Hints::None).then(|| version.clone());
+        // The own copy as a replica is acknowledged below, so it alone never needs a hint.
+        let may_be_hinted = asked.iter().any(|(node, owner)| *node != self.identity || owner != node);
+        let kept = (may_be_hinted && self.config.hints != Hints::None).then(|| version.clone());
         if local {
             self.apply(key.clone(), version);
         }
