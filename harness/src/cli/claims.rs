@@ -17,7 +17,7 @@ pub(super) struct ClaimsArgs {
     #[arg(value_parser = number)]
     claims: Vec<u8>,
     /// Trials of each row of the tables of claim 14.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 1_000)]
     trials: u64,
     /// Nodes of claim 18.
     #[arg(long, default_value_t = 10_000)]
