@@ -199,7 +199,7 @@ fn under_faults(operations: u64, stale: Option<u64>) -> Case {
         };
         let (index, time) = (events.len() as u64, 1_000 * events.len() as u64);
         let (process, key) = (ProcessId(processes[client]), format!("k{key}"));
-        events.push(Event { index, time, kind, process, f, key, value, node: None, error: None });
+        events.push(Event { index, time, kind, process, f, key, value, node: None, error: None, items: None });
         if kind == EventType::Info {
             processes[client] += clients;
         }
