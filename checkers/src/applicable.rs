@@ -82,6 +82,7 @@ const OF_TRANSACTIONS: [&str; 15] = [
 /// Names of the models that a case is about: those of registers where it has a history of them, else those of its recording.
 pub fn models_of(case: &Case) -> Vec<&'static str> {
     match &case.recording {
+        None if case.transactions.is_some() && case.history.operations.is_empty() => OF_TRANSACTIONS.to_vec(),
         Some(recording) if case.history.operations.is_empty() => applicable(recording),
         _ => checkers()
             .iter()

@@ -18,4 +18,4 @@ mod story;
 
 pub(crate) use clocks::Kept;
 pub(crate) use graph::{Graph, INITIAL, Impossible, NONE, Node, UNKNOWN};
-pub(crate) use judge::{Model, judge};
+pub(crate) use judge::{Counts, Model, begin, held, judge};

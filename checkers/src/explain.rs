@@ -1,5 +1,8 @@
 //! Words for times and values in explanations.
 
+/// How a verdict of a model of registers begins that had too little evidence.
+pub(crate) const NO_EVIDENCE: &str = "No read could have been stale";
+
 /// `12.301 s`.
 pub(crate) fn at(nanoseconds: u64) -> String {
     format!("{}.{:03} s", nanoseconds / 1_000_000_000, nanoseconds / 1_000_000 % 1_000)

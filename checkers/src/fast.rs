@@ -12,17 +12,12 @@ use crate::zones::zones_by_key;
 use crate::{Judgement, Outcome, Verdict};
 
 /// The verdict `holds`, if zones show it and there is evidence.
-pub(crate) fn holds(mut verdict: Verdict, promise: Promise, registers: &Registers) -> Option<Verdict> {
+pub(crate) fn holds(verdict: Verdict, promise: Promise, registers: &Registers) -> Option<Verdict> {
     if registers.clock == Clock::Nothing || registers.values.is_some() {
         return None;
     }
     let graph = Graph::new(registers);
-    if graph.doubled.is_some() || !graph.impossible.is_empty() || graph.unknown_reads > 0 {
-        return None;
-    }
-    let zones = zones_by_key(registers, &graph.nodes, &graph.impossible);
-    // Times that touch are taken as an order here, which sessions are: what fits that fits less.
-    if !zones.iter().all(|zones| zones.is_strictly_atomic()) {
+    if graph.unknown_reads > 0 || !has_one_order(&graph) {
         return None;
     }
     let possibly_stale = possibly_stale(&graph, promise);
@@ -30,10 +25,39 @@ pub(crate) fn holds(mut verdict: Verdict, promise: Promise, registers: &Register
         return None;
     }
     let changes = graph.nodes.len() as u64 - graph.reads;
-    let keys = zones.len() as u64;
+    let counts = Counts { keys: registers.keys.len() as u64, reads: graph.reads, changes, possibly_stale };
+    Some(held(verdict, &counts))
+}
+
+/// Whether one order of all operations, each between its beginning and its end, has every read return the latest version.
+/// Deletes are versions that nobody read; reads of `null` that may be of one are left out, as causal models leave them out.
+///
+/// Where there is such an order every session can see all writes in it: then all models of sessions hold, however many
+/// sessions there are.
+pub(crate) fn has_one_order(graph: &Graph<'_>) -> bool {
+    if graph.registers.clock == Clock::Nothing || graph.doubled.is_some() || !graph.impossible.is_empty() {
+        return false;
+    }
+    // Times that touch are taken as an order here, which sessions are: what fits that fits less.
+    let zones = zones_by_key(graph.registers, &graph.nodes, &graph.impossible);
+    zones.iter().all(|zones| zones.is_strictly_atomic())
+}
+
+/// What was judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) keys: u64,
+    pub(crate) reads: u64,
+    pub(crate) changes: u64,
+    pub(crate) possibly_stale: u64,
+}
+
+/// The verdict `holds` of a promise, with its evidence.
+pub(crate) fn held(mut verdict: Verdict, counts: &Counts) -> Verdict {
+    let Counts { keys, reads, changes, possibly_stale } = *counts;
     verdict.count("keys_judged", keys);
-    verdict.count("operations_judged", graph.reads + changes);
-    verdict.count("reads_judged", graph.reads);
+    verdict.count("operations_judged", reads + changes);
+    verdict.count("reads_judged", reads);
     verdict.count("reads_possibly_stale", possibly_stale);
     for none in ["reads_possibly_stale_near_faults", "reads_near_faults", "reads_stale", "reads_impossible"] {
         verdict.count(none, 0);
@@ -41,10 +65,10 @@ pub(crate) fn holds(mut verdict: Verdict, promise: Promise, registers: &Register
     verdict.count("reads_of_some_delete", 0);
     let sentence = format!(
         "{} of {} judged, {possibly_stale} of them could have been stale (0 during a fault or shortly after), and none was.",
-        counted(graph.reads, "read"),
+        counted(reads, "read"),
         counted(keys, "key"),
     );
-    Some(verdict.because(Judgement::Holds, sentence))
+    verdict.because(Judgement::Holds, sentence)
 }
 
 /// Reads before which the session (in real time, anyone) had seen or made a version that was begun after another had been

@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use builder::{HistoryBuilder, HistoryError};
-pub(crate) use jsonl::{LINE_BYTES_MAX, malformed, parse_line};
+pub(crate) use jsonl::{LINE_BYTES_MAX, Line, malformed, parse_line};
 pub use jsonl::{ReadError, read_jsonl};
 
 /// One sequential client. Retired after an indeterminate operation, as in Jepsen: the client goes on under a new number.

@@ -4,7 +4,7 @@
 //! read. So of all writes that were over before the read began, the latest beginning decides: a write that was over
 //! before that is overwritten.
 
-use crate::explain::counted;
+use crate::explain::{NO_EVIDENCE, counted};
 use crate::registers::{Clock, OPEN, RegisterOp, Registers};
 use crate::{Function, Judgement, Verdict};
 
@@ -149,12 +149,11 @@ pub(crate) fn judge(checker: &str, promise: Promise, registers: &Registers) -> V
     if possibly_stale == 0 {
         let reason = match promise {
             Promise::Regular => {
-                format!("No read could have been stale: of {}, none began after a write.", counted(reads, "read"))
+                format!("{NO_EVIDENCE}: of {}, none began after a write.", counted(reads, "read"))
             }
-            Promise::Safe => format!(
-                "No read could have been stale: of {}, none began after a write and overlapped none.",
-                counted(reads, "read")
-            ),
+            Promise::Safe => {
+                format!("{NO_EVIDENCE}: of {}, none began after a write and overlapped none.", counted(reads, "read"))
+            }
         };
         return verdict.because(Judgement::Unknown, reason);
     }

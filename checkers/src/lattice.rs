@@ -51,6 +51,15 @@ pub struct Lattice {
 }
 
 /// Judges a case by every model of registers.
+///
+/// ```
+/// use hearsay_checkers::{CheckOptions, dsl, strongest};
+///
+/// let history = "p1 w x=1 [0..10]\np1 w x=2 [20..30]\np2 r x=1 [40..50]\np2 r x=2 [60..70]";
+/// let lattice = strongest(&dsl::case(history).unwrap(), &CheckOptions::default());
+/// assert!(lattice.strongest().contains(&"causal-memory"));
+/// assert!(lattice.weakest_broken().contains(&"safe"));
+/// ```
 pub fn strongest(case: &Case, options: &CheckOptions) -> Lattice {
     let ask = |model: &'static str| {
         let options = CheckOptions { real_time_writes: model == "linearizable", ..options.clone() };

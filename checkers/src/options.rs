@@ -22,6 +22,8 @@ pub struct CheckOptions {
     pub staleness_ms_max: Option<f64>,
     /// How much work a model may do whose work can explode; beyond it the verdict is `unknown`, with the reason.
     pub budget: Budget,
+    /// Threads that may judge keys side by side, where a model judges each key by itself. Verdicts are the same to the bit.
+    pub threads: u64,
     /// How transactions are judged.
     pub transactions: crate::transactions::TransactionOptions,
 }
@@ -36,6 +38,7 @@ impl Default for CheckOptions {
             data: DataOptions::default(),
             staleness_ms_max: None,
             budget: Budget::default(),
+            threads: 1,
             transactions: crate::transactions::TransactionOptions::default(),
         }
     }

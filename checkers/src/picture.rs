@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::lattice::Lattice;
-use crate::{Case, Function, Judgement, OpIndex, Operation, Outcome, Verdict};
+use crate::transactions::{self, Level};
+use crate::{Case, CheckOptions, Function, Judgement, OpIndex, Operation, Outcome, Verdict};
 
 /// Bars on a timeline.
 const BARS_MAX: usize = 40;
@@ -161,6 +162,15 @@ fn bar(operation: &Operation) -> Bar {
         began: operation.invoked,
         ended: operation.completed,
         failed: operation.outcome == Outcome::Fail,
+    }
+}
+
+/// A violation as a picture: of a level of transactions the cycle that breaks it, of other models a timeline
+/// ([`timeline_svg`]). `None` if there is nothing to draw.
+pub fn violation_svg(case: &Case, verdict: &Verdict, options: &CheckOptions) -> Option<String> {
+    match Level::ALL.into_iter().find(|level| level.name() == verdict.checker) {
+        Some(level) => transactions::checker::broken_svg(case, level, options),
+        None => timeline_svg(case, verdict),
     }
 }
 

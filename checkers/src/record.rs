@@ -135,7 +135,7 @@ impl Recording {
     /// Takes each `[key value]` apart: the key goes to [`Record::key`]. A completion whose value is no pair (an error, or
     /// nothing) keeps its value; its operation has the key of its invocation. A note says what was done.
     pub fn split_keys(&mut self) {
-        let mut split = 0_u64;
+        let (mut split, mut others) = (0_u64, 0_u64);
         for record in self.records.iter_mut().filter(|record| record.process.is_client() && record.key.is_none()) {
             if let Datum::List(items) = &mut record.value
                 && let [_, _] = items.as_slice()
@@ -144,10 +144,19 @@ impl Recording {
                 record.key = items.pop();
                 record.value = value;
                 split += 1;
+            } else if record.kind == EventType::Ok {
+                others += 1;
             }
         }
         if split > 0 {
             self.notes.push("The values are pairs of a key and a value: each key is judged by itself.".to_owned());
+            if others > 0 {
+                let completions =
+                    if others == 1 { "1 completion is".to_owned() } else { format!("{others} completions are") };
+                self.notes.push(format!(
+                    "{completions} no such pair, and taken as of the key that was asked for: if that is wrong, the values are no pairs."
+                ));
+            }
         }
     }
 }

@@ -5,11 +5,14 @@
 //! indeterminate operation (a process that goes on after one is a new session). Made from a [`History`] or from a
 //! [`Recording`] of reads and writes; what is neither is refused with the reason.
 
+mod events;
 mod from_recording;
 mod jsonl;
 
+pub(crate) use events::{Begun, Processes, Said, read_events};
 pub use from_recording::NotRegisters;
 pub use jsonl::registers_from_jsonl;
+pub(crate) use jsonl::registers_of_keys;
 
 use crate::table::Interner;
 use crate::{Function, History, OpIndex, Outcome, ProcessId};

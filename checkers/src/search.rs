@@ -16,6 +16,20 @@
 //!
 //! A budget of steps and memory and the caller's deadline bound it; beyond them the answer is `unknown`. A violation is
 //! made small ([`core`]): the latest moment from which on no state explains the rest, and the fewest operations needed for that.
+//!
+//! ```
+//! use hearsay_checkers::Budget;
+//! use hearsay_checkers::search::{Called, CasRegister, Ended, Limits, RegisterCall, linearize};
+//!
+//! let call = |call, began, ended| Called { call, began, ended: Some(ended), optional: false };
+//! let swap = call(RegisterCall::CompareAndSet(0, 1), 0, 10);
+//! let budget = Budget { steps_max: 1_000, ..Budget::default() };
+//! let limits = || Limits { budget: &budget };
+//! let during = [swap.clone(), call(RegisterCall::Read(0), 5, 15)];
+//! let after = [swap, call(RegisterCall::Read(0), 20, 30)];
+//! assert_eq!(linearize(&CasRegister, &[0], &during, limits()), Ended::Linearizable);
+//! assert_eq!(linearize(&CasRegister, &[0], &after, limits()), Ended::Impossible(1));
+//! ```
 
 mod append;
 mod core;

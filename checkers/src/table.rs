@@ -59,6 +59,12 @@ impl Table {
         }
     }
 
+    /// Takes all positions out, and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.slots.fill(EMPTY);
+        self.used = 0;
+    }
+
     fn grow(&mut self, hash_of: impl Fn(u32) -> u64) {
         let length = (self.slots.len() * 2).max(16);
         let old = std::mem::replace(&mut self.slots, vec![EMPTY; length]);

@@ -11,6 +11,19 @@
 //! Invariants: values are unique per key (where they are not, the verdict is unknown); what is violated is violated under
 //! every order of versions that the history allows; what holds has an order of versions that shows it. Predicates are left
 //! out: reads are of single keys, so repeatable read and serializability are the same here.
+//!
+//! ```
+//! use hearsay_checkers::transactions::{Anomaly, Level, Scope, analyse, notation};
+//! use hearsay_checkers::{CheckOptions, Judgement};
+//!
+//! // Write skew: each of two transactions reads what the other one changes.
+//! let text = "p0 txn r(x)=[] append(y,1) [0..10]\np1 txn r(y)=[] append(x,1) [0..10]\np2 txn r(x)=[1] r(y)=[1] [20..30]";
+//! let history = notation::transactions(text).unwrap();
+//! let analysis = analyse(&history, &CheckOptions::default());
+//! assert_eq!(analysis.level(Level::SnapshotIsolation).judgement, Judgement::Holds);
+//! assert_eq!(analysis.level(Level::Serializable).judgement, Judgement::Violated);
+//! assert!(analysis.findings.iter().any(|finding| finding.anomaly == Anomaly::G2Item(Scope::Plain)));
+//! ```
 
 mod analysis;
 mod axioms;
@@ -31,6 +44,7 @@ mod search;
 mod story;
 
 pub use analysis::{Analysis, Finding, FindingEdge, LevelVerdict, TransactionOptions, analyse};
+pub(crate) use convert::Converter;
 pub use convert::TransactionsError;
 pub use history::{
     HistoryTooLarge, Key, List, MicroOp, Transaction, TransactionHistory, TransactionHistoryBuilder, TransactionId,

@@ -3,9 +3,10 @@
 //! Shared by monotonic reads, monotonic quorum reads, read-your-writes and linearizability, which differ in what they
 //! promise.
 
-use crate::explain::counted;
-use crate::key_history::by_key;
+use crate::explain::{NO_EVIDENCE, counted};
+use crate::key_history::{KeyHistory, by_key};
 use crate::order::find_cycle;
+use crate::parallel;
 use crate::version_graph::{Promise, SessionPromise, VersionGraph};
 use crate::version_story::{Story, tell_cycle, tell_finding};
 use crate::{Case, CheckOptions, FaultWindow, Judgement, KindCount, Operation, Verdict};
@@ -18,8 +19,8 @@ const STALE_READ: &str = "stale-read";
 /// Kind of reads of which each is possible, but that no one order of the versions explains.
 const CONTRADICTION: &str = "contradiction";
 
-/// Judges a case by a promise.
-pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &CheckOptions) -> Verdict {
+/// A verdict by a promise that says what is assumed, and nothing else yet.
+pub(crate) fn begin(checker: &str, promise: Promise, options: &CheckOptions) -> Verdict {
     let mut verdict = Verdict::new(checker);
     verdict.assumptions.push("Values are unique per key.".to_owned());
     verdict.assumptions.push(if promise.session == SessionPromise::Everything && promise.real_time {
@@ -30,6 +31,12 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
     } else {
         "Nothing about the order of writes in time: only what sessions read orders versions.".to_owned()
     });
+    verdict
+}
+
+/// Judges a case by a promise.
+pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &CheckOptions) -> Verdict {
+    let mut verdict = begin(checker, promise, options);
     if let Some(registers) = &case.registers
         && case.history.operations.is_empty()
         && case.faults.is_empty()
@@ -46,37 +53,23 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
         Ok(history) => history,
         Err(unknown) => return unknown.verdict(checker),
     };
-    for key in &by_key(&history) {
-        if let Some(sentence) = key.doubled_sentence() {
-            not_judged.push(sentence);
-            continue;
-        }
-        let graph = VersionGraph::new(key, promise, options.real_time_writes);
-        counts.add(&graph, &near_faults);
-        let mut hints: Vec<u32> = graph.stale.iter().map(|(_, node)| *node).take(HINTS_MAX).collect();
-        hints.dedup();
-        let cycle = find_cycle(graph.nodes.len(), &graph.families, &hints);
-        assert!(cycle.is_some() || graph.stale.is_empty(), "a stale read of {} contradicts nothing", key.key);
-        let direct = graph.findings.len() + graph.stale.len();
-        verdict.violations += if cycle.is_some() { direct.max(graph.findings.len() + 1) } else { direct } as u64;
-        found.extend(graph.findings.iter().map(|finding| (finding.kind(), 1)));
-        match (graph.stale.len() as u64, &cycle) {
-            (0, Some(_)) => found.push((CONTRADICTION, 1)),
-            (stale, _) => found.push((STALE_READ, stale)),
-        }
-        let length = if graph.findings.is_empty() { cycle.as_ref().map(Vec::len) } else { Some(1) };
-        if let Some(length) = length
+    let keys = by_key(&history);
+    let judged =
+        parallel::map(&keys, options.threads, |key| judge_key(key, promise, options.real_time_writes, &near_faults));
+    for key in judged {
+        let OfKey { counts: of_key, violations, kinds, clearest: told } = match key {
+            Ok(of_key) => of_key,
+            Err(doubled) => {
+                not_judged.push(doubled);
+                continue;
+            }
+        };
+        counts.add(&of_key);
+        verdict.violations += violations;
+        found.extend(kinds);
+        if let Some((length, kind, story)) = told
             && clearest.as_ref().is_none_or(|(shortest, _)| length < *shortest)
         {
-            let kind = match graph.findings.first() {
-                Some(finding) => finding.kind(),
-                None if graph.stale.is_empty() => CONTRADICTION,
-                None => STALE_READ,
-            };
-            let story = match graph.findings.first() {
-                Some(finding) => tell_finding(&graph, *finding),
-                None => tell_cycle(&graph, cycle.as_deref().unwrap_or_default()),
-            };
             verdict.kinds = vec![KindCount { kind: kind.to_owned(), count: 0 }];
             clearest = Some((length, story));
         }
@@ -100,7 +93,7 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
     }
     if counts.possibly_stale == 0 {
         let reason = format!(
-            "No read could have been stale: of {}, none began after {seen} a version that had replaced an acknowledged one.",
+            "{NO_EVIDENCE}: of {}, none began after {seen} a version that had replaced an acknowledged one.",
             counted(counts.reads, "read"),
         );
         return verdict.because(Judgement::Unknown, reason);
@@ -115,7 +108,49 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
     verdict.because(Judgement::Holds, sentence)
 }
 
-#[derive(Debug, Default)]
+/// What was found on one key.
+struct OfKey {
+    counts: Counts,
+    violations: u64,
+    kinds: Vec<(&'static str, u64)>,
+    /// Length, kind and words of its clearest contradiction.
+    clearest: Option<(usize, &'static str, Story)>,
+}
+
+/// Judges one key; an error says why it can't be judged.
+fn judge_key(
+    key: &KeyHistory<'_>,
+    promise: Promise,
+    real_time_writes: bool,
+    near_faults: &NearFaults,
+) -> Result<OfKey, String> {
+    if let Some(sentence) = key.doubled_sentence() {
+        return Err(sentence);
+    }
+    let graph = VersionGraph::new(key, promise, real_time_writes);
+    let mut hints: Vec<u32> = graph.stale.iter().map(|(_, node)| *node).take(HINTS_MAX).collect();
+    hints.dedup();
+    let cycle = find_cycle(graph.nodes.len(), &graph.families, &hints);
+    assert!(cycle.is_some() || graph.stale.is_empty(), "a stale read of {} contradicts nothing", key.key);
+    let direct = graph.findings.len() + graph.stale.len();
+    let violations = if cycle.is_some() { direct.max(graph.findings.len() + 1) } else { direct } as u64;
+    let mut kinds: Vec<(&'static str, u64)> = graph.findings.iter().map(|finding| (finding.kind(), 1)).collect();
+    match (graph.stale.len() as u64, &cycle) {
+        (0, Some(_)) => kinds.push((CONTRADICTION, 1)),
+        (stale, _) => kinds.push((STALE_READ, stale)),
+    }
+    let clearest = match (graph.findings.first(), &cycle) {
+        (Some(finding), _) => Some((1, finding.kind(), tell_finding(&graph, *finding))),
+        (None, Some(cycle)) => {
+            let kind = if graph.stale.is_empty() { CONTRADICTION } else { STALE_READ };
+            Some((cycle.len(), kind, tell_cycle(&graph, cycle)))
+        }
+        (None, None) => None,
+    };
+    Ok(OfKey { counts: Counts::of(&graph, near_faults), violations, kinds, clearest })
+}
+
+#[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     keys: u64,
     reads: u64,
@@ -129,20 +164,34 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, graph: &VersionGraph<'_>, near_faults: &NearFaults) {
+    fn of(graph: &VersionGraph<'_>, near_faults: &NearFaults) -> Counts {
         let history = graph.history;
         let is_near = |position: &u32| near_faults.touches(history.operation(*position));
-        self.keys += 1;
-        self.reads += history.reads.len() as u64;
-        self.writes += (history.writes.len() + history.deletes.len()) as u64;
-        self.possibly_stale += graph.possibly_stale.len() as u64;
-        self.possibly_stale_near_faults += graph.possibly_stale.iter().filter(|read| is_near(read)).count() as u64;
-        self.near_faults += history.reads.iter().filter(|read| is_near(read)).count() as u64;
-        self.stale += graph.stale.len() as u64;
-        self.impossible_values += graph.findings.len() as u64;
         let some_delete =
             |node: &&crate::version_graph::Node| matches!(node.version, crate::version_graph::Version::SomeDelete(_));
-        self.some_delete += graph.nodes.iter().filter(some_delete).count() as u64;
+        Counts {
+            keys: 1,
+            reads: history.reads.len() as u64,
+            writes: (history.writes.len() + history.deletes.len()) as u64,
+            possibly_stale: graph.possibly_stale.len() as u64,
+            possibly_stale_near_faults: graph.possibly_stale.iter().filter(|read| is_near(read)).count() as u64,
+            near_faults: history.reads.iter().filter(|read| is_near(read)).count() as u64,
+            stale: graph.stale.len() as u64,
+            impossible_values: graph.findings.len() as u64,
+            some_delete: graph.nodes.iter().filter(some_delete).count() as u64,
+        }
+    }
+
+    fn add(&mut self, other: &Counts) {
+        self.keys += other.keys;
+        self.reads += other.reads;
+        self.writes += other.writes;
+        self.possibly_stale += other.possibly_stale;
+        self.possibly_stale_near_faults += other.possibly_stale_near_faults;
+        self.near_faults += other.near_faults;
+        self.stale += other.stale;
+        self.impossible_values += other.impossible_values;
+        self.some_delete += other.some_delete;
     }
 
     fn write(&self, verdict: &mut Verdict) {

@@ -39,3 +39,19 @@ fn foreign_histories_are_judged_as_labelled() {
         }
     }
 }
+
+/// Its adds are pairs and its read returns none: violated as written, and only for whoever says that the key of the read was
+/// lost does it hold.
+#[test]
+fn pairs_that_only_some_values_are_depend_on_what_the_reader_says() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/bad-set-full.edn");
+    let bytes = std::fs::read(path).unwrap();
+    for (keyed, expected) in [(None, Judgement::Violated), (Some(true), Judgement::Holds)] {
+        let recording = read_recording(bytes.as_slice(), &ImportOptions { keyed, format: None }).unwrap();
+        let is_told = recording.notes.iter().any(|note| note.starts_with("1 completion is no such pair"));
+        assert_eq!(is_told, keyed.is_some(), "{:?}", recording.notes);
+        let case = Case { recording: Some(recording), ..Case::default() };
+        let verdicts = judge(&case, &["set", "set-full"], &CheckOptions::default()).unwrap();
+        assert!(verdicts.iter().all(|verdict| verdict.judgement == expected), "{keyed:?}: {verdicts:?}");
+    }
+}

@@ -4,8 +4,9 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use hearsay_checkers::export::{ExportFormat, write_recording};
-use hearsay_checkers::import::{Format, ImportOptions, read_recording, stream_records};
+use hearsay_checkers::import::{Format, ImportOptions, read_recording, read_transactions, stream_records};
 use hearsay_checkers::record::{Datum, Process, Recording};
+use hearsay_checkers::transactions::TransactionHistory;
 use hearsay_checkers::{EventType, Outcome};
 use proptest::prelude::*;
 
@@ -515,4 +516,21 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn transactions_read_at_once_are_those_of_the_records() {
+    let plume = "w(1,0,0,0)\nr(1,5,2,1)\nw(2,7,0,0)\n\nr(2,0,2,1)\nr(1,0,3,1)\nw(9,9,3,-1)\nw(9,8,3,-1)\nr(9,1,3,-1)\n";
+    let awdit = "w 1 0\nr 2 0\n---\nr 1 0\n===\nr 1 7\n";
+    let dbcop = r#"{"data": [[{"events": [{"write": true, "variable": 0, "value": 1, "success": true}], "success": true}], [{"events": [{"write": false, "variable": 0, "value": 1, "success": true}, {"write": true, "variable": 3, "value": 4, "success": false}], "success": true}]]}"#;
+    for (text, name) in [(plume, "plume"), (awdit, "awdit"), (dbcop, "dbcop"), ("w(1,2,0,0)\nw(1,3", "plume")] {
+        let format = Format::find(name);
+        let recording = read_recording(text.as_bytes(), &ImportOptions { format, keyed: None }).unwrap();
+        let expected = TransactionHistory::from_recording(&recording).unwrap();
+        let read = read_transactions(text.as_bytes(), format).unwrap();
+        assert_eq!(read.map(|(format, history)| (Some(format), Some(history))), Some((format, expected)), "{name}");
+    }
+    assert!(read_transactions("{:f :read}".as_bytes(), None).unwrap().is_none());
+    let wrong = read_transactions("w(1,2,0,0)\nw(1,2,0)\n".as_bytes(), None).unwrap_err().to_string();
+    assert!(wrong.starts_with("line 2, column "), "{wrong}");
 }

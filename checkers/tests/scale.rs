@@ -152,3 +152,97 @@ fn one_key_with_deletes() {
 fn a_hundred_keys() {
     stays_near_linear(200_000, 100, 20, false);
 }
+
+/// What a minute of a cluster under faults looks like: of a hundred operations five never answer, each of which ends its
+/// session, and a twentieth of the changes are deletes. `stale`: that read returns the version before.
+fn under_faults(operations: u64, stale: Option<u64>) -> Case {
+    let mut spread = Spread(5);
+    let (keys, clients) = (420, 40);
+    let mut versions: Vec<Vec<Option<u64>>> = vec![Vec::new(); keys];
+    let mut processes: Vec<u64> = (0..clients).collect();
+    let mut open: Vec<Option<(Function, usize, Option<u64>)>> = vec![None; clients as usize];
+    let mut events: Vec<Event> = Vec::new();
+    let (mut begun, mut reads) = (0, 0);
+    while begun < operations || open.iter().any(Option::is_some) {
+        let client = spread.below(clients) as usize;
+        let (kind, (f, key, value)) = match open[client].take() {
+            None if begun == operations => continue,
+            None => {
+                begun += 1;
+                let f = match spread.below(40) {
+                    0 => Function::Delete,
+                    1..18 => Function::Write,
+                    _ => Function::Read,
+                };
+                let key = spread.below(keys as u64) as usize;
+                open[client] = Some((f, key, (f == Function::Write).then_some(begun)));
+                (EventType::Invoke, open[client].unwrap())
+            }
+            Some((f, key, value)) if spread.below(100) < 5 => {
+                if f != Function::Read && spread.below(2) == 0 {
+                    versions[key].push(value);
+                }
+                (EventType::Info, (f, key, value))
+            }
+            Some((Function::Read, key, _)) => {
+                let mut newest = versions[key].iter().rev().filter(|version| version.is_some());
+                let older = newest.nth(1).copied().flatten().filter(|_| versions[key].last() != Some(&None));
+                reads += u64::from(older.is_some());
+                let is_stale = older.is_some() && stale == Some(reads);
+                let read = if is_stale { older } else { versions[key].last().copied().flatten() };
+                (EventType::Ok, (Function::Read, key, read))
+            }
+            Some((f, key, value)) => {
+                versions[key].push(value);
+                (EventType::Ok, (f, key, value))
+            }
+        };
+        let (index, time) = (events.len() as u64, 1_000 * events.len() as u64);
+        let (process, key) = (ProcessId(processes[client]), format!("k{key}"));
+        events.push(Event { index, time, kind, process, f, key, value, items: None, node: None, error: None });
+        if kind == EventType::Info {
+            processes[client] += clients;
+        }
+    }
+    Case { history: History::from_events(events).unwrap(), ..Case::default() }
+}
+
+#[test]
+fn a_run_under_faults_with_a_thousand_sessions_is_judged_by_all_models_of_sessions() {
+    let case = under_faults(28_000, None);
+    let sessions: std::collections::BTreeSet<u64> = case.history.operations.iter().map(|op| op.process.0).collect();
+    assert!(sessions.len() > 1_000, "{} sessions", sessions.len());
+    for model in ["pram", "causal", "causal-convergence", "causal-memory", "monotonic-writes", "writes-follow-reads"] {
+        let verdict = (hearsay_checkers::find(model).unwrap().check)(&case, &CheckOptions::default());
+        assert_eq!(verdict.judgement, Judgement::Holds, "{model}: {:?}", verdict.explanation);
+    }
+    let stale = under_faults(28_000, Some(5_000));
+    for model in ["linearizable", "monotonic-quorum-reads"] {
+        let verdict = (hearsay_checkers::find(model).unwrap().check)(&stale, &CheckOptions::default());
+        assert_eq!(verdict.judgement, Judgement::Violated, "{model}: {:?}", verdict.explanation);
+    }
+}
+
+#[test]
+fn verdicts_are_the_same_with_one_thread_and_with_many() {
+    for stale in [None, Some(2_000)] {
+        let case = under_faults(10_000, stale);
+        let mut equal = case.clone();
+        // Values of some keys are not unique, so that operations are searched, too.
+        for operation in equal.history.operations.iter_mut().filter(|operation| operation.key.ends_with('7')) {
+            operation.value = operation.value.map(|value| value % 7);
+        }
+        for (case, model) in
+            [(&case, "linearizable"), (&equal, "linearizable"), (&case, "monotonic-reads"), (&case, "sequential")]
+        {
+            let of = |threads| {
+                let options = CheckOptions { threads, ..CheckOptions::default() };
+                (hearsay_checkers::find(model).unwrap().check)(case, &options)
+            };
+            let one = of(1);
+            for threads in [2, 5, 64] {
+                assert_eq!(format!("{one:?}"), format!("{:?}", of(threads)), "{model} with {threads} threads");
+            }
+        }
+    }
+}

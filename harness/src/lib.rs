@@ -9,6 +9,7 @@ pub mod exit;
 pub mod faults;
 pub mod input;
 pub mod links;
+pub mod overlay_moments;
 pub mod plan;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;

@@ -227,7 +227,8 @@ fn check_lengths(request: &ClientRequest) -> Result<(), RequestError> {
         | ClientRequest::Deliveries { .. }
         | ClientRequest::Members { .. }
         | ClientRequest::Options { .. }
-        | ClientRequest::SetOption { .. } => (None, None),
+        | ClientRequest::SetOption { .. }
+        | ClientRequest::Overlay => (None, None),
         ClientRequest::Publish { payload } => (None, Some(payload)),
     };
     let too_long = |what, length, limit| {

@@ -62,6 +62,16 @@ counters! {
     transport_frames_version,
     /// Streams that should not have been opened.
     transport_streams_unexpected,
+    /// Datagrams sent: messages that may be lost.
+    transport_datagrams_sent,
+    /// Datagrams received.
+    transport_datagrams_received,
+    /// Messages that were to go as datagrams and were dropped because too many waited.
+    transport_datagrams_dropped,
+    /// Messages that were to go as datagrams and went on the stream: the peer takes none, or none so long.
+    transport_datagrams_on_stream,
+    /// Datagrams that held a message which may not be lost.
+    transport_datagrams_unexpected,
     /// Messages to peers dropped because their queue was full.
     transport_dropped_full,
     /// Messages to peers dropped because there was no link and none could be made yet.

@@ -10,6 +10,8 @@
 //!   durable; in order. After a failed commit nothing is released and the node stops.
 //! - The driver never waits for a peer or a client; it waits for the disk only by taking no further input.
 //! - All changes of links happen here, in order with the messages that come over them.
+//! - A process that its peers refuse, because another one of its identity answers, ends: what it would acknowledge, the cluster
+//!   would never see.
 //! - A driver that is asked to stop takes no further request and answers those it has taken, within a bound, before it ends.
 
 use std::collections::BTreeMap;
@@ -18,7 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hearsay_core::{
-    ClientError, ClientErrorKind, ClientResponse, Event, Input, MessageKind, Output, Replica, RequestId, Send,
+    ClientError, ClientErrorKind, ClientResponse, Event, Input, Link, MessageKind, Output, Replica, RequestId, Send,
     SentTraffic, Time, codec, planted,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -29,10 +31,11 @@ use crate::commit::Committer;
 use crate::counters::Counters;
 use crate::release::ReleaseQueue;
 use crate::store::StoreError;
+use crate::transport::contest::Contest;
 use crate::transport::frames::LENGTH_BYTES;
 use crate::transport::links::{Links, Offer, Verdict};
 use crate::transport::requests::Asker;
-use crate::transport::{Arrival, Context, LinkChange, link};
+use crate::transport::{Arrival, Context, DialEnd, LinkChange, link};
 
 /// Arrivals waiting for the driver; the tasks that bring more wait.
 pub(crate) const INBOX_MAX: usize = 1_024;
@@ -67,6 +70,24 @@ pub(crate) struct Driver {
     /// Messages handed to the links, by kind.
     sent: SentTraffic,
     drain_within: Duration,
+    contest: Contest,
+    /// Another process of this identity serves the cluster.
+    contested: Option<String>,
+}
+
+/// Why a driver had to end.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The disk refused a commit. What waited for it was not released.
+    Disk(StoreError),
+    /// Another process of this identity is linked and answers, says a peer in a sentence.
+    Contested(String),
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Ended {
+        Ended::Disk(error)
+    }
 }
 
 impl Driver {
@@ -90,6 +111,8 @@ impl Driver {
             counters,
             sent: SentTraffic::default(),
             drain_within: DRAIN_WITHIN,
+            contest: Contest::default(),
+            contested: None,
         }
     }
 
@@ -101,13 +124,13 @@ impl Driver {
     /// Runs until `stop` is done and the requests in work are answered; how many were not, within the time for it.
     ///
     /// # Errors
-    /// The disk refused a commit. What waited for it was not released.
+    /// See [`Ended`].
     pub(crate) async fn run(
         mut self,
         booted: Output,
         mut inbox: mpsc::Receiver<Arrival>,
         stop: impl Future<Output = ()>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<usize, Ended> {
         let mut stop = std::pin::pin!(stop);
         let mut drained = std::pin::pin!(sleep_until(Instant::now().into()));
         let mut stopping = false;
@@ -119,6 +142,11 @@ impl Driver {
         loop {
             self.committer.submit();
             self.release();
+            if let Some(reason) = self.contested.take() {
+                // Clients hear of nothing more from a node that is not part of the cluster.
+                self.committer.finish()?;
+                return Err(Ended::Contested(reason));
+            }
             if stopping && self.asking.is_empty() && self.unreleased.len() == 0 {
                 break;
             }
@@ -147,7 +175,7 @@ impl Driver {
                 () = &mut drained, if stopping => break,
                 () = self.committer.progress() => {
                     if let Some(error) = self.committer.failure() {
-                        return Err(error);
+                        return Err(error.into());
                     }
                 }
                 taken = inbox.recv_many(&mut turn, TURN_MAX), if has_room => {
@@ -197,9 +225,15 @@ impl Driver {
                 }
             }
             Arrival::Offer { offer, verdict } => self.judge(offer, verdict),
-            Arrival::DialFailed { peer, dial, duplicate } => {
+            Arrival::DialFailed { peer, dial, why } => {
+                let duplicate = matches!(why, DialEnd::Duplicate);
                 let change = self.links.dial_failed(Instant::now(), peer, dial, duplicate);
                 self.change(change);
+                if let DialEnd::Contested(reason) = why
+                    && self.contest.said_by(peer)
+                {
+                    self.contested = Some(reason);
+                }
             }
             Arrival::Lost { peer, link } => {
                 let change = self.links.lost(peer, link);
@@ -228,6 +262,9 @@ impl Driver {
 
     fn change(&mut self, changes: impl IntoIterator<Item = LinkChange>) {
         for (peer, state) in changes {
+            if state == Link::Up {
+                self.contest.linked(peer);
+            }
             self.handle(Input::Link { peer, state });
         }
     }
@@ -269,7 +306,12 @@ impl Driver {
         for Send { to, lane, message } in effects.send {
             let frame = codec::encode(&message);
             self.sent.note(MessageKind::of(&message), (frame.len() + LENGTH_BYTES) as u64);
-            if let Some(order) = self.links.send(now, to, lane, &frame) {
+            let order = if message.may_be_lost() {
+                self.links.send_lossy(now, to, lane, &frame)
+            } else {
+                self.links.send(now, to, lane, &frame)
+            };
+            if let Some(order) = order {
                 tokio::spawn(link::dial(Arc::clone(&self.context), order));
             }
         }

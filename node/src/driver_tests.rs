@@ -23,7 +23,7 @@ struct Rig {
     groups: std_mpsc::Receiver<usize>,
     counters: Arc<Counters>,
     stop: oneshot::Sender<()>,
-    driver: JoinHandle<Result<usize, StoreError>>,
+    driver: JoinHandle<Result<usize, Ended>>,
 }
 
 impl Rig {
@@ -163,7 +163,7 @@ async fn after_a_failed_commit_nobody_is_answered() {
     rig.settle().await;
     rig.disk.send(false).unwrap();
     let error = rig.driver.await.unwrap().unwrap_err();
-    assert!(matches!(error, StoreError::Directory(..)), "{error}");
+    assert!(matches!(error, Ended::Disk(StoreError::Directory(..))), "{error:?}");
     assert!(write.await.is_err() && read.await.is_err(), "dropped without an answer");
 }
 

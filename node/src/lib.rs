@@ -24,6 +24,7 @@ pub mod config;
 pub mod counters;
 mod driver;
 mod group;
+mod journal;
 pub mod logs;
 pub mod names;
 pub mod node;

@@ -15,7 +15,7 @@ use crate::clock_correction::{CorrectionError, CorrectionFile};
 use crate::commit::Committer;
 use crate::config::NodeConfig;
 use crate::counters::Counters;
-use crate::driver::{Driver, INBOX_MAX};
+use crate::driver::{Driver, Ended, INBOX_MAX};
 use crate::logs::Brake;
 use crate::names::{self, Subject};
 use crate::store::{Store, StoreError};
@@ -73,6 +73,9 @@ pub enum NodeError {
     /// A commit failed.
     #[error("the node stops, because what it can't make durable it may not acknowledge: {0}")]
     Commit(StoreError),
+    /// Another process of its identity serves the cluster.
+    #[error("the node stops, because peers refuse it and nobody else would see what it acknowledges: {0}")]
+    Contested(String),
     /// The address can't be listened on.
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
@@ -165,15 +168,21 @@ pub async fn run_planted(
     let drain_within = Duration::from_millis(config.settings.request_timeout_ms) + DRAIN_MARGIN;
     let driver = Driver::new(replica, clock, Arc::clone(&context), links, committer).drain_within(drain_within);
     let ran = driver.run(booted, arrivals, stop).await;
-    let farewell: &[u8] = if ran.is_ok() { b"the node stops" } else { b"the node's disk failed" };
+    let farewell: &[u8] = match &ran {
+        Ok(_) => b"the node stops",
+        Err(Ended::Disk(_)) => b"the node's disk failed",
+        Err(Ended::Contested(_)) => b"another process has this node's identity",
+    };
     if ran.is_ok() {
         deliver(&context).await;
     }
     endpoint.close(code::STOPPING, farewell);
     let _ = timeout(GOODBYE, endpoint.wait_idle()).await;
-    match ran.map_err(NodeError::Commit)? {
-        0 => Ok(()),
-        requests => Err(NodeError::Unanswered { requests, within: drain_within }),
+    match ran {
+        Ok(0) => Ok(()),
+        Ok(requests) => Err(NodeError::Unanswered { requests, within: drain_within }),
+        Err(Ended::Disk(error)) => Err(NodeError::Commit(error)),
+        Err(Ended::Contested(reason)) => Err(NodeError::Contested(reason)),
     }
 }
 

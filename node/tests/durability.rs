@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use hearsay_core::{ClientResponse, Level};
+use hearsay_core::{ClientRequest, ClientResponse, Level, StatusReport};
 use hearsay_node::client::ClientConnection;
-use support::{BINARY, Cluster, DEADLINE, TIMEOUT, get, is_whole, put};
+use support::{BINARY, Cluster, DEADLINE, TIMEOUT, get, is_whole, put, status};
 
 /// Writers that each count up a key of their own; what was acknowledged last is kept outside the node.
 struct Load {
@@ -138,15 +138,75 @@ async fn a_cluster_killed_as_a_whole_loses_nothing_acknowledged() {
     }
 }
 
-/// The file-size limit stands in for a full disk: the write fails in the same place, and it needs no privilege.
+/// A node whose files may not grow beyond 4 MiB. The limit stands in for a full disk: the write fails in the same place, and it
+/// needs no privilege.
+fn limited(cluster: &Cluster, id: u16) -> Command {
+    // An ignored SIGXFSZ is inherited and turns the signal into an error of the write. 8192 blocks are 4 MiB.
+    let mut limited = Command::new("sh");
+    let config = cluster.path(&format!("n{id}.yaml"));
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$0\" --config \"$1\""]).arg(BINARY).arg(&config);
+    limited
+}
+
+fn check_disk_was_full(log: &str) {
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains("what it can't make durable it may not acknowledge"), "{last}");
+    assert!(last.contains("store.redb can't be written") && last.contains("File too large"), "{last}");
+}
+
+/// How many keys a node holds itself.
+async fn held(connection: &ClientConnection) -> usize {
+    let (mut held, mut after) = (0, None);
+    loop {
+        let scan = ClientRequest::LocalScan { after: after.take(), limit: 1_000 };
+        match connection.request(&scan, TIMEOUT).await.unwrap() {
+            ClientResponse::Entries { entries, more } => {
+                held += entries.len();
+                after = entries.last().map(|entry| entry.key.clone());
+                if !more {
+                    return held;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Its hints stay with the coordinator until they are durable, so the node gets them once it has room.
+#[tokio::test]
+async fn a_disk_that_fills_up_while_hints_are_handed_over_loses_none_of_them() {
+    const WRITES: u64 = 200;
+    let mut cluster =
+        Cluster::new(2, "{ replication: 2, hints: coordinator, read_repair: none, merkle_interval_ms: 0 }");
+    let (endpoint, connections) = cluster.serve().await;
+    let coordinator = &connections[0];
+    cluster.kill(2);
+    for number in 0..WRITES {
+        let request = put(&format!("key-{number}"), &"x".repeat(30_000), Level::One);
+        let response = coordinator.request(&request, TIMEOUT).await.unwrap();
+        assert!(matches!(response, ClientResponse::Written { .. }), "{response:?}");
+    }
+    let hints = |report: &StatusReport| [report.counters["hints_stored"], report.counters["hints_replayed"]];
+    cluster.until(coordinator, "a hint of each write", |report| hints(report)[0] == WRITES).await;
+
+    let command = limited(&cluster, 2);
+    cluster.spawn(2, command);
+    assert_eq!(cluster.wait_async(2).await.code(), Some(1), "{}", cluster.log(2));
+    check_disk_was_full(&cluster.log(2));
+    let [_, replayed] = hints(&status(coordinator).await);
+    assert!(0 < replayed && replayed < WRITES, "{replayed} hints were handed over before the disk was full");
+
+    cluster.start(2);
+    cluster.until(coordinator, "all hints handed over", |report| hints(report)[1] == WRITES).await;
+    let second = cluster.connect(&endpoint, 2).await;
+    assert_eq!(held(&second).await, WRITES as usize);
+}
+
 #[tokio::test]
 async fn a_full_disk_stops_the_node_with_a_sentence_and_loses_nothing_acknowledged() {
     let mut cluster = Cluster::new(1, "{ replication: 1 }");
-    // An ignored SIGXFSZ is inherited and turns the signal into an error of the write. 8192 blocks are 4 MiB.
-    let mut limited = Command::new("sh");
-    let config = cluster.path("n1.yaml");
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$0\" --config \"$1\""]).arg(BINARY).arg(&config);
-    cluster.spawn(1, limited);
+    let command = limited(&cluster, 1);
+    cluster.spawn(1, command);
     let endpoint = cluster.endpoint();
     let connection = cluster.connect(&endpoint, 1).await;
     // Ever new keys, so that the store has to grow.
@@ -173,10 +233,7 @@ async fn a_full_disk_stops_the_node_with_a_sentence_and_loses_nothing_acknowledg
         acknowledged.extend(writer.await.unwrap());
     }
     assert_eq!(status.code(), Some(1), "{}", cluster.log(1));
-    let log = cluster.log(1);
-    let last = log.lines().last().unwrap_or_default();
-    assert!(last.contains("what it can't make durable it may not acknowledge"), "{last}");
-    assert!(last.contains("store.redb can't be written") && last.contains("File too large"), "{last}");
+    check_disk_was_full(&cluster.log(1));
     assert!(!acknowledged.is_empty(), "some writes were acknowledged before");
 
     cluster.start(1);

@@ -168,3 +168,46 @@ fn histories_of_other_systems_are_judged_and_converted() {
         assert!(svg.starts_with("<svg"), "{name}");
     }
 }
+
+#[test]
+fn a_history_is_judged_as_it_is_read_where_memory_is_short() {
+    let place = Workplace::new();
+    let mut lines = String::new();
+    for operation in 0..400_u64 {
+        let (f, value) = if operation % 2 == 0 { ("write", operation) } else { ("read", operation - 1) };
+        for (at, kind) in ["invoke", "ok"].into_iter().enumerate() {
+            let index = operation * 2 + at as u64;
+            let value = if f == "read" && kind == "invoke" { "null".to_owned() } else { value.to_string() };
+            lines += &format!(
+                "{{\"index\":{index},\"time\":{},\"type\":\"{kind}\",\"process\":{},\"f\":\"{f}\",\"key\":\"x\",\"value\":{value}}}\n",
+                index * 10,
+                operation % 3
+            );
+        }
+    }
+    place.file("good.jsonl", &lines);
+    let judge = |name: &str| place.run(&["check", name, "--model", "linearizable,regular", "--memory", "100kB"]);
+    // What one pass can't decide and does not fit is unknown, with what it would take.
+    judge("good.jsonl")
+        .expect_code(2)
+        .expect_words("Judged as it was read: 400 operations, 1 pass of the file.")
+        .expect_words("takes 280 kB for 400 operations, more than the 100 kB allowed");
+    place.file(
+        "bad.jsonl",
+        &lines.replace("\"read\",\"key\":\"x\",\"value\":398", "\"read\",\"key\":\"x\",\"value\":4"),
+    );
+    judge("bad.jsonl").expect_code(1).expect_words("the first contradiction in the history");
+}
+
+#[test]
+fn what_breaks_a_level_of_transactions_is_drawn() {
+    let place = Workplace::new();
+    place.file(
+        "skew.txt",
+        "w(1,1,0,0)\nr(2,0,0,0)\nw(2,1,1,1)\nr(1,0,1,1)\nr(1,1,2,2)\nr(2,0,2,2)\nr(2,1,3,3)\nr(1,0,3,3)\n",
+    );
+    let drawn = place.run(&["check", "skew.txt", "--model", "serializable", "--svg", "skew.svg"]);
+    drawn.expect_code(1).expect_words("The format is plume, guessed; there are 4 records.");
+    let svg = std::fs::read_to_string(place.path().join("skew.svg")).expect("the picture is there");
+    assert!(svg.contains("rw: ") && svg.matches("<polygon").count() >= 2, "{svg}");
+}

@@ -120,6 +120,9 @@ mod tests {
             key_life_ms: 0,
             hot: None,
             value_bytes: 0,
+            read_primaries: None,
+            write_primaries: None,
+            success_in_faults_percent: None,
             client_timeout_ms: 2_000,
             overdue_skip_ms: 1_000,
         }

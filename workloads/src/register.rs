@@ -42,6 +42,15 @@ pub struct RegisterSpec {
     /// Least bytes of a stored value: shorter ones are padded. 0: as short as it goes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub value_bytes: u64,
+    /// Of the replicas that a read asks so many must be the key's own, no stand-ins (Riak's PR).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_primaries: Option<Level>,
+    /// Of the replicas that acknowledge a write so many must be the key's own (Riak's PW).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_primaries: Option<Level>,
+    /// So many percent of the operations have to succeed while there are faults: what the checker availability judges by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_in_faults_percent: Option<u8>,
     /// How long a client waits before it records an operation as unknown, in milliseconds.
     pub client_timeout_ms: u64,
     /// An operation that could start only so much too late, in milliseconds, is skipped and counted.
@@ -242,6 +251,9 @@ mod tests {
             key_life_ms: 0,
             hot: None,
             value_bytes: 0,
+            read_primaries: None,
+            write_primaries: None,
+            success_in_faults_percent: None,
             client_timeout_ms: 2_000,
             overdue_skip_ms: 1_000,
         }

@@ -5,7 +5,7 @@ use super::cycle::{Because, Overwrite, Step, Ways};
 use super::graph::{Graph, INITIAL, Impossible, UNKNOWN};
 use super::saturation::{Found, OutOfSteps, Views, judge_views};
 use super::story::{Story, Teller, WaysBefore};
-use crate::explain::counted;
+use crate::explain::{NO_EVIDENCE, counted};
 use crate::registers::Registers;
 use crate::table::{Table, hash_pair};
 use crate::{CheckOptions, Judgement, Verdict};
@@ -32,16 +32,17 @@ pub(crate) enum Model {
 
 /// Judges registers by a model.
 pub(crate) fn judge(checker: &str, model: Model, registers: &Registers, options: &CheckOptions) -> Verdict {
-    let mut verdict = Verdict::new(checker);
-    verdict.assumptions.push("Values are unique per key.".to_owned());
-    verdict.assumptions.push("Nothing about real time: only sessions and what they read order operations.".to_owned());
     let graph = Graph::new(registers);
     let evidence = count_evidence(&graph, model);
-    verdict.count("operations_judged", graph.nodes.len() as u64);
-    verdict.count("sessions_judged", u64::from(registers.sessions));
-    verdict.count("reads_judged", graph.reads - graph.unknown_reads);
-    verdict.count("reads_of_some_delete", graph.unknown_reads);
-    verdict.count("reads_possibly_stale", evidence);
+    let counts = Counts {
+        keys: registers.keys.len() as u64,
+        sessions: u64::from(registers.sessions),
+        operations: graph.nodes.len() as u64,
+        reads: graph.reads,
+        unknown_reads: graph.unknown_reads,
+        evidence,
+    };
+    let mut verdict = begin(checker, &counts);
     if let Some((first, second)) = graph.doubled {
         let (first, second) = (&registers.ops[first as usize], &registers.ops[second as usize]);
         let sentence = format!(
@@ -53,6 +54,9 @@ pub(crate) fn judge(checker: &str, model: Model, registers: &Registers, options:
             second.index
         );
         return verdict.because(Judgement::Unknown, sentence);
+    }
+    if evidence > 0 && crate::fast::has_one_order(&graph) {
+        return held(verdict, &counts);
     }
     let mut judging = Judging { graph: &graph, options, found: Vec::new(), story: None };
     let ended = judging.run(model);
@@ -71,23 +75,50 @@ pub(crate) fn judge(checker: &str, model: Model, registers: &Registers, options:
         Err(reason) => verdict.because(Judgement::Unknown, reason),
         Ok(()) if evidence == 0 => {
             let reason = format!(
-                "No read could have been stale: of {}, none was of a key that its session had {} before.",
+                "{NO_EVIDENCE}: of {}, none was of a key that its session had {} before.",
                 counted(graph.reads, "read"),
                 if matches!(model, Model::Kept(_)) { "read" } else { "read or written" }
             );
             verdict.because(Judgement::Unknown, reason)
         }
-        Ok(()) => {
-            let sentence = format!(
-                "{} of {} in {} judged, {} of them of keys that the session knew already, and all fit.",
-                counted(graph.reads, "read"),
-                counted(registers.keys.len() as u64, "key"),
-                counted(u64::from(registers.sessions), "session"),
-                evidence
-            );
-            verdict.because(Judgement::Holds, sentence)
-        }
+        Ok(()) => held(verdict, &counts),
     }
+}
+
+/// What was judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) keys: u64,
+    pub(crate) sessions: u64,
+    pub(crate) operations: u64,
+    pub(crate) reads: u64,
+    pub(crate) unknown_reads: u64,
+    pub(crate) evidence: u64,
+}
+
+/// A verdict that says what is assumed and how much there is to judge.
+pub(crate) fn begin(checker: &str, counts: &Counts) -> Verdict {
+    let mut verdict = Verdict::new(checker);
+    verdict.assumptions.push("Values are unique per key.".to_owned());
+    verdict.assumptions.push("Nothing about real time: only sessions and what they read order operations.".to_owned());
+    verdict.count("operations_judged", counts.operations);
+    verdict.count("sessions_judged", counts.sessions);
+    verdict.count("reads_judged", counts.reads - counts.unknown_reads);
+    verdict.count("reads_of_some_delete", counts.unknown_reads);
+    verdict.count("reads_possibly_stale", counts.evidence);
+    verdict
+}
+
+/// Ends such a verdict as `holds`.
+pub(crate) fn held(verdict: Verdict, counts: &Counts) -> Verdict {
+    let sentence = format!(
+        "{} of {} in {} judged, {} of them of keys that the session knew already, and all fit.",
+        counted(counts.reads, "read"),
+        counted(counts.keys, "key"),
+        counted(counts.sessions, "session"),
+        counts.evidence
+    );
+    verdict.because(Judgement::Holds, sentence)
 }
 
 fn kind_of(wrong: Impossible) -> &'static str {

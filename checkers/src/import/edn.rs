@@ -10,6 +10,9 @@ use crate::record::{Datum, Names, Text};
 /// Deepest nesting that is read: a hostile file must not overflow the stack.
 pub(super) const DEPTH_MAX: usize = 128;
 
+/// Digits that fit 64 bits whatever they are.
+const SHORT_DIGITS_MAX: usize = 18;
+
 /// A place in a window of a file.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
@@ -226,6 +229,22 @@ impl<'a> Cursor<'a> {
 
     fn number(&mut self) -> Parsed<Datum> {
         let start = self.at;
+        // Most numbers are a few digits and a delimiter: one walk over them.
+        let (mut at, mut number) = (start, 0_i64);
+        while let Some(digit @ b'0'..=b'9') = self.bytes.get(at).copied()
+            && at - start < SHORT_DIGITS_MAX
+        {
+            number = number * 10 + i64::from(digit - b'0');
+            at += 1;
+        }
+        if at > start && self.bytes.get(at).copied().is_some_and(is_delimiter) {
+            self.at = at;
+            return Ok(Datum::Int(number));
+        }
+        self.long_number(start)
+    }
+
+    fn long_number(&mut self, start: usize) -> Parsed<Datum> {
         let token = self.token()?;
         if let Some(number) = whole(token) {
             return Ok(Datum::Int(number));

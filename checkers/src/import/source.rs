@@ -103,19 +103,26 @@ impl<R: Read> Source<R> {
         &mut self,
         mut parse: impl FnMut(&[u8], bool) -> Parsed<T>,
     ) -> Result<Option<T>, ImportError> {
-        let next = self.next(|window, ended| {
-            let (used, line, whole) = match window.iter().position(|byte| *byte == b'\n') {
+        loop {
+            let window = &self.buffer[self.start..];
+            let (used, line, whole) = match memchr::memchr(b'\n', window) {
                 Some(end) => (end + 1, &window[..end], true),
-                None if !ended => return Err(Stop::More),
-                None if window.is_empty() => return Ok((0, None)),
+                None if !self.ended => {
+                    self.fill()?;
+                    continue;
+                }
+                None if window.is_empty() => return Ok(None),
                 None => (window.len(), window, false),
             };
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            Ok((used, Some(parse(line, whole)?)))
-        })?;
-        match next {
-            Next::Form(line) => Ok(line),
-            Next::CutOff => unreachable!("a line ends with the file"),
+            return match parse(line.strip_suffix(b"\r").unwrap_or(line), whole) {
+                Ok(parsed) => {
+                    self.start += used;
+                    (self.line, self.column) = (self.line + 1, 0);
+                    Ok(Some(parsed))
+                }
+                Err(Stop::Wrong { at, problem }) => Err(self.mistake(at, problem)),
+                Err(Stop::More) => Err(self.mistake(line.len(), "the line ends too early".to_owned())),
+            };
         }
     }
 

@@ -15,15 +15,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::edn::{Cursor, whole};
 use super::json;
 use super::source::{Parsed, Stop, wrong};
-use crate::EventType;
 use crate::record::{Datum, Names, Process, Record, Text};
+use crate::transactions::{Converter, HistoryTooLarge, TransactionHistory};
+use crate::{EventType, OpIndex, Outcome, ProcessId};
 
 /// Transactions, as they come.
 #[derive(Debug)]
 pub(super) struct Transactions {
-    records: Vec<Record>,
-    /// Position of the record of a session's transaction (plume).
-    known: BTreeMap<(i64, i64), usize>,
+    begun: Vec<Begun>,
+    /// What they did, in the order of the file.
+    did: Vec<Did>,
+    /// Number of a session's transaction (plume), and the one that was looked for last.
+    known: BTreeMap<(i64, i64), u32>,
+    last: Option<((i64, i64), u32)>,
     /// Session and transaction that the next line belongs to (awdit), and whether that has a line yet.
     session: u64,
     open: bool,
@@ -32,11 +36,31 @@ pub(super) struct Transactions {
     txn: Text,
 }
 
+/// A transaction.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    kind: EventType,
+    process: u64,
+    line: u64,
+}
+
+/// A read or write.
+#[derive(Debug)]
+struct Did {
+    /// Number of the transaction.
+    by: u32,
+    write: bool,
+    key: Datum,
+    value: Datum,
+}
+
 impl Transactions {
     pub(super) fn new(names: &mut Names) -> Transactions {
         Transactions {
-            records: Vec::new(),
+            begun: Vec::new(),
+            did: Vec::new(),
             known: BTreeMap::new(),
+            last: None,
             session: 0,
             open: false,
             read: names.get("r"),
@@ -45,46 +69,72 @@ impl Transactions {
         }
     }
 
-    /// All transactions. Reads of 0 that nobody wrote are reads of nothing if `zero_is_initial`.
-    pub(super) fn finish(mut self, zero_is_initial: bool) -> Vec<Record> {
+    /// Brings what was done into the order of the transactions. Reads of 0 that nobody wrote are reads of nothing if
+    /// `zero_is_initial`.
+    fn arrange(&mut self, zero_is_initial: bool) {
         if zero_is_initial {
-            let micro = |record: &Record| record.value.as_list().map(<[Datum]>::to_vec).unwrap_or_default();
-            let mut written_zero: BTreeSet<Datum> = BTreeSet::new();
-            for operation in self.records.iter().flat_map(micro) {
-                if let Some([f, key, Datum::Int(0)]) = operation.as_list()
-                    && f.as_name() == Some("w")
-                {
-                    written_zero.insert(key.clone());
-                }
-            }
-            for record in &mut self.records {
-                let Datum::List(operations) = &mut record.value else { continue };
-                for operation in operations {
-                    if let Datum::List(parts) = operation
-                        && let [f, key, value @ Datum::Int(0)] = parts.as_mut_slice()
-                        && f.as_name() == Some("r")
-                        && !written_zero.contains(key)
-                    {
-                        *value = Datum::Nil;
-                    }
+            let zero = |did: &&Did| did.write && did.value == Datum::Int(0);
+            let written_zero: BTreeSet<Datum> = self.did.iter().filter(zero).map(|did| did.key.clone()).collect();
+            for did in &mut self.did {
+                if !did.write && did.value == Datum::Int(0) && !written_zero.contains(&did.key) {
+                    did.value = Datum::Nil;
                 }
             }
         }
-        self.records
+        if !self.did.is_sorted_by_key(|did| did.by) {
+            self.did.sort_by_key(|did| did.by);
+        }
     }
 
-    fn begin(&mut self, kind: EventType, process: u64, line: u64) -> usize {
-        let mut record = Record::new(kind, Process::Client(process), "", Datum::List(Vec::new()));
-        record.f = Text::clone(&self.txn);
-        record.line = u32::try_from(line).unwrap_or(u32::MAX);
-        self.records.push(record);
-        self.records.len() - 1
+    /// All transactions as records.
+    pub(super) fn finish(mut self, zero_is_initial: bool) -> Vec<Record> {
+        self.arrange(zero_is_initial);
+        let mut did = self.did.into_iter().peekable();
+        let mut records = Vec::with_capacity(self.begun.len());
+        for (number, begun) in (0..).zip(&self.begun) {
+            let mut operations = Vec::new();
+            while let Some(Did { write, key, value, .. }) = did.next_if(|did| did.by == number) {
+                let f = Datum::Keyword(Text::clone(if write { &self.write } else { &self.read }));
+                operations.push(Datum::List(vec![f, key, value]));
+            }
+            let mut record = Record::new(begun.kind, Process::Client(begun.process), "", Datum::List(operations));
+            record.f = Text::clone(&self.txn);
+            record.line = u32::try_from(begun.line).unwrap_or(u32::MAX);
+            records.push(record);
+        }
+        records
     }
 
-    fn add(&mut self, at: usize, write: bool, key: Datum, value: Datum) {
-        let f = Datum::Keyword(Text::clone(if write { &self.write } else { &self.read }));
-        let Datum::List(operations) = &mut self.records[at].value else { unreachable!("made by begin") };
-        operations.push(Datum::List(vec![f, key, value]));
+    /// All transactions as a history, as [`TransactionHistory::from_recording`] would make it of the records.
+    pub(super) fn into_history(
+        mut self,
+        zero_is_initial: bool,
+        notes: &[String],
+    ) -> Result<TransactionHistory, HistoryTooLarge> {
+        self.arrange(zero_is_initial);
+        let mut converter = Converter::default();
+        let mut did = self.did.into_iter().peekable();
+        let end = self.begun.len() as u64;
+        for (number, begun) in (0..).zip(&self.begun) {
+            converter.builder.begin(OpIndex(u64::from(number)), ProcessId(begun.process), 0);
+            let is_ok = begun.kind == EventType::Ok;
+            while let Some(Did { write, key, value, .. }) = did.next_if(|did: &Did| did.by == number) {
+                converter.register(write, &key, &value, is_ok);
+            }
+            converter.builder.end(if is_ok { Outcome::Ok } else { Outcome::Fail }, Some(end));
+        }
+        converter.builder.untimed();
+        notes.iter().for_each(|note| converter.builder.note(note.clone()));
+        converter.builder.finish()
+    }
+
+    fn begin(&mut self, kind: EventType, process: u64, line: u64) -> u32 {
+        self.begun.push(Begun { kind, process, line });
+        self.begun.len() as u32 - 1
+    }
+
+    fn add(&mut self, by: u32, write: bool, key: Datum, value: Datum) {
+        self.did.push(Did { by, write, key, value });
     }
 
     /// `w(key,value,session,transaction)`.
@@ -120,12 +170,16 @@ impl Transactions {
         if transaction < 0 && !write {
             return Ok(());
         }
-        let known = self.known.get(&(session, transaction)).copied().filter(|_| transaction >= 0);
+        let place = (session, transaction);
+        let last = self.last.filter(|(last, _)| *last == place).map(|(_, known)| known);
+        let known = last.or_else(|| self.known.get(&place).copied()).filter(|_| transaction >= 0);
         let record = known.unwrap_or_else(|| {
             let kind = if transaction < 0 { EventType::Fail } else { EventType::Ok };
-            self.begin(kind, process, number)
+            let new = self.begin(kind, process, number);
+            self.known.insert(place, new);
+            new
         });
-        self.known.insert((session, transaction), record);
+        self.last = Some((place, record));
         self.add(record, write, Datum::Int(key), Datum::Int(value));
         Ok(())
     }
@@ -153,7 +207,7 @@ impl Transactions {
             self.begin(EventType::Ok, self.session, number);
             self.open = true;
         }
-        self.add(self.records.len() - 1, f == b'w', Datum::Int(key), Datum::Int(value));
+        self.add(self.begun.len() as u32 - 1, f == b'w', Datum::Int(key), Datum::Int(value));
         Ok(())
     }
 

@@ -9,10 +9,13 @@ use crate::{Case, CheckOptions, Verdict, version_order};
 /// Name of the checker.
 pub(crate) const NAME: &str = "monotonic-quorum-reads";
 
+/// Said beside what version orders assume.
+pub(crate) const ASSUMPTION: &str = "All clients take their times from one clock.";
+
 /// Judges a case.
 pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
     let promise = Promise { session: SessionPromise::Reads, real_time: true };
     let mut verdict = version_order::judge(NAME, promise, case, options);
-    verdict.assumptions.push("All clients take their times from one clock.".to_owned());
+    verdict.assumptions.push(ASSUMPTION.to_owned());
     verdict
 }

@@ -6,6 +6,7 @@ use super::frontier::{Called, Effect, Ended, Limits, SequentialModel, linearize}
 use super::recorded::{Calls, Object, Told, objects, objects_of_history};
 use super::register::{CasRegister, LastVersions, RegisterCall};
 use crate::explain::{counted, sentence};
+use crate::parallel;
 use crate::record::{Datum, Recording};
 use crate::{Budget, CheckOptions, History, Judgement, Verdict};
 
@@ -78,43 +79,52 @@ pub(crate) fn judge_last_two(checker: &str, history: &History, options: &CheckOp
     let objects = objects_of_history(history);
     let mut verdict = Verdict::new(checker);
     verdict.assumptions.push("All clients take their times from one clock.".to_owned());
-    judge_each(&objects, verdict, "not-2-atomic", |object, _| match &object.calls {
+    judge_each(&objects, verdict, options, "not-2-atomic", |object| match &object.calls {
         Calls::Register { calls, .. } => {
             let evidence = count_observations(&CasRegister, calls);
             // What one version explains, two do.
             let limits = Limits { budget: &options.budget };
             if linearize(&CasRegister, &[0], calls, limits) == Ended::Linearizable {
-                return (Judged::Holds, evidence);
+                return (Judged::Holds, evidence, None);
             }
-            (judge_object(&LastVersions { versions: 2 }, &[vec![0]], None, calls, &options.budget), evidence)
+            (judge_object(&LastVersions { versions: 2 }, &[vec![0]], None, calls, &options.budget), evidence, None)
         }
-        Calls::Text(_) => (Judged::Unknown("It is no register.".to_owned()), 0),
+        Calls::Text(_) => (Judged::Unknown("It is no register.".to_owned()), 0, None),
     })
 }
 
 fn judge_objects(objects: &[Object], options: &CheckOptions, verdict: Verdict) -> Verdict {
-    judge_each(objects, verdict, "not-linearizable", |object, verdict| match &object.calls {
-        Calls::Register { calls, values } => judge_register(calls, values, &options.budget, verdict),
+    judge_each(objects, verdict, options, "not-linearizable", |object| match &object.calls {
+        Calls::Register { calls, values } => judge_register(calls, values, &options.budget),
         Calls::Text(calls) => {
             let judged = judge_object(&AppendModel, &["".into()], None, calls, &options.budget);
-            (judged, count_observations(&AppendModel, calls))
+            (judged, count_observations(&AppendModel, calls), None)
         }
     })
 }
 
+/// What was found about an object, how many operations saw something, and what had to be assumed for it.
+type OfObject = (Judged, u64, Option<&'static str>);
+
 fn judge_each(
     objects: &[Object],
     mut verdict: Verdict,
+    options: &CheckOptions,
     kind: &str,
-    mut judge: impl FnMut(&Object, &mut Verdict) -> (Judged, u64),
+    judge: impl Fn(&Object) -> OfObject + Sync,
 ) -> Verdict {
     let (mut operations, mut observations, mut unknown) = (0, 0, None);
     let mut clearest: Option<(usize, &Object, usize, Core)> = None;
     let mut violated = 0;
-    for object in objects {
+    for (object, of_object) in objects.iter().zip(parallel::map(objects, options.threads, judge)) {
         operations += object.told.len() as u64;
-        let (judged, evidence) = judge(object, &mut verdict);
+        let (judged, evidence, assumption) = of_object;
         observations += evidence;
+        if let Some(assumption) = assumption
+            && !verdict.assumptions.iter().any(|known| known == assumption)
+        {
+            verdict.assumptions.push(assumption.to_owned());
+        }
         match judged {
             Judged::Holds => {}
             Judged::Unknown(reason) => {
@@ -164,27 +174,18 @@ fn judge_each(
 
 /// A register begins as nil; if that can't be and nobody ever read nil, as 0 where 0 is one of its values, as systems under
 /// test often do.
-fn judge_register(
-    calls: &[Called<RegisterCall>],
-    values: &[Datum],
-    budget: &Budget,
-    verdict: &mut Verdict,
-) -> (Judged, u64) {
+fn judge_register(calls: &[Called<RegisterCall>], values: &[Datum], budget: &Budget) -> OfObject {
     let evidence = count_observations(&CasRegister, calls);
     let any: Option<Vec<u32>> = (values.len() <= ANY_STATE_MAX).then(|| (0..values.len() as u32).collect());
     let saw_nil = calls.iter().any(|call| call.call == RegisterCall::Read(0));
     let zero = values.iter().position(|value| *value == Datum::Int(0)).filter(|_| !saw_nil);
     match linearize(&CasRegister, &[0], calls, Limits { budget }) {
-        Ended::Linearizable => (Judged::Holds, evidence),
-        Ended::Unknown(reason) => (Judged::Unknown(reason), evidence),
+        Ended::Linearizable => (Judged::Holds, evidence, None),
+        Ended::Unknown(reason) => (Judged::Unknown(reason), evidence, None),
         Ended::Impossible(_) => {
             let initial = zero.map_or(0, |zero| zero as u32);
             let judged = judge_object(&CasRegister, &[initial], any.as_deref(), calls, budget);
-            let assumption = "The register held 0 at the beginning.";
-            if zero.is_some() && !verdict.assumptions.iter().any(|known| known == assumption) {
-                verdict.assumptions.push(assumption.to_owned());
-            }
-            (judged, evidence)
+            (judged, evidence, zero.map(|_| "The register held 0 at the beginning."))
         }
     }
 }

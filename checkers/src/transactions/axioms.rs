@@ -163,13 +163,16 @@ pub(crate) fn closure(
             let clock = &clocks[id.0 as usize];
             for read in observed.reads.of(id.0) {
                 let later = if read.from == INITIAL { None } else { Some(&clocks[read.from as usize]) };
-                for (column, writers) in chains.writers(read.key, block) {
+                for group in chains.groups(read.key, block) {
                     // The last writer of the key in that chain which the reader follows.
-                    let seen = clock[column];
-                    let count = writers.partition_point(|writer| writer.position < seen);
-                    let Some(last) = count.checked_sub(1).map(|last| writers[last]) else { continue };
-                    let is_known = || later.is_some_and(|later| last.position < later[column]);
-                    if last.transaction == read.from || (extent == Extent::New && is_known()) {
+                    let column = group.chain as usize % COLUMNS;
+                    let (seen, known) = (clock[column], later.map_or(0, |later| later[column]));
+                    if extent == Extent::New && seen <= known {
+                        continue;
+                    }
+                    let Some(last) = chains.last(group, seen) else { continue };
+                    let is_known = extent == Extent::New && last.position < known;
+                    if last.transaction == read.from || is_known {
                         continue;
                     }
                     if out.len() >= max {
@@ -183,10 +186,9 @@ pub(crate) fn closure(
             }
             let own = chains.of[id.0 as usize];
             for key in observed.writes.of(id.0) {
-                for (column, writers) in chains.writers(*key, block) {
-                    let seen = if own.0 == writers[0].chain { own.1 } else { clock[column] };
-                    let count = writers.partition_point(|writer| writer.position < seen);
-                    let Some(last) = count.checked_sub(1).map(|last| writers[last]) else { continue };
+                for group in chains.groups(*key, block) {
+                    let seen = if own.0 == group.chain { own.1 } else { clock[group.chain as usize % COLUMNS] };
+                    let Some(last) = chains.last(group, seen) else { continue };
                     if out.len() >= max {
                         return false;
                     }
@@ -230,15 +232,24 @@ struct Chains {
     of: Vec<(u32, u32)>,
     /// By key, chain and position.
     writers: Vec<ChainWriter>,
-    /// Per key: where its writers begin.
+    /// Per key: where its groups begin.
     keys: Vec<u32>,
+    /// By key and chain.
+    groups: Vec<Group>,
 }
 
 #[derive(Clone, Copy)]
 struct ChainWriter {
-    chain: u32,
     position: u32,
     transaction: u32,
+}
+
+/// The writers of one key in one chain.
+#[derive(Clone, Copy)]
+struct Group {
+    chain: u32,
+    from: u32,
+    to: u32,
 }
 
 impl Chains {
@@ -265,28 +276,97 @@ impl Chains {
             keys[at] += keys[at - 1];
         }
         let mut next = keys.clone();
-        let mut writers = vec![ChainWriter { chain: 0, position: 0, transaction: 0 }; observed.writes.all().len()];
+        let mut writers = vec![ChainWriter { position: 0, transaction: 0 }; observed.writes.all().len()];
         for (id, _) in history.iter() {
-            let (chain, position) = of[id.0 as usize];
             for key in observed.writes.of(id.0) {
-                writers[next[*key as usize] as usize] = ChainWriter { chain, position, transaction: id.0 };
+                let position = of[id.0 as usize].1;
+                writers[next[*key as usize] as usize] = ChainWriter { position, transaction: id.0 };
                 next[*key as usize] += 1;
             }
         }
+        let chain_of = |writer: &ChainWriter| of[writer.transaction as usize].0;
+        let mut groups: Vec<Group> = Vec::new();
+        let mut first_groups = Vec::with_capacity(keys.len());
         for key in keys.windows(2) {
-            writers[key[0] as usize..key[1] as usize].sort_unstable_by_key(|writer| (writer.chain, writer.position));
+            first_groups.push(groups.len() as u32);
+            let of_key = &mut writers[key[0] as usize..key[1] as usize];
+            of_key.sort_unstable_by_key(|writer| (chain_of(writer), writer.position));
+            let mut from = key[0];
+            for writers in of_key.chunk_by(|one, other| chain_of(one) == chain_of(other)) {
+                let to = from + writers.len() as u32;
+                groups.push(Group { chain: chain_of(&writers[0]), from, to });
+                from = to;
+            }
         }
-        Chains { count, of, writers, keys }
+        first_groups.push(groups.len() as u32);
+        Chains { count, of, writers, keys: first_groups, groups }
     }
 
-    /// Writers of a key, by the chains of a block; with the column of each chain.
-    fn writers(&self, key: u32, block: u32) -> impl Iterator<Item = (usize, &[ChainWriter])> {
-        let all = &self.writers[self.keys[key as usize] as usize..self.keys[key as usize + 1] as usize];
+    /// The chains of a block that have writers of a key.
+    fn groups(&self, key: u32, block: u32) -> &[Group] {
+        let all = &self.groups[self.keys[key as usize] as usize..self.keys[key as usize + 1] as usize];
         let columns = COLUMNS as u32;
-        let from = all.partition_point(|writer| writer.chain < block * columns);
-        let to = from + all[from..].partition_point(|writer| writer.chain < (block + 1) * columns);
-        all[from..to]
-            .chunk_by(|one, other| one.chain == other.chain)
-            .map(move |writers| (writers[0].chain as usize % COLUMNS, writers))
+        let from = all.partition_point(|group| group.chain < block * columns);
+        let to = from + all[from..].partition_point(|group| group.chain < (block + 1) * columns);
+        &all[from..to]
+    }
+
+    /// The last writer of a group among the first `seen` transactions of its chain.
+    fn last(&self, group: &Group, seen: u32) -> Option<ChainWriter> {
+        let writers = &self.writers[group.from as usize..group.to as usize];
+        let count = partition_near(writers, seen);
+        count.checked_sub(1).map(|last| writers[last])
+    }
+}
+
+/// How many writers stand before a position. They are spread evenly as a rule, so the place is guessed, and looked for from
+/// there in growing steps.
+fn partition_near(writers: &[ChainWriter], seen: u32) -> usize {
+    let Some(last) = writers.last() else { return 0 };
+    if seen > last.position {
+        return writers.len();
+    }
+    let guess = (writers.len() as u64 * u64::from(seen) / (u64::from(last.position) + 1)) as usize;
+    let (mut low, mut high) = (0, writers.len() - 1);
+    let mut step = 2;
+    if writers[guess].position < seen {
+        low = guess + 1;
+        while low + step < high {
+            if writers[low + step].position >= seen {
+                high = low + step;
+                break;
+            }
+            low += step;
+            step *= 4;
+        }
+    } else {
+        high = guess;
+        while high > step {
+            if writers[high - step].position < seen {
+                low = high - step;
+                break;
+            }
+            high -= step;
+            step *= 4;
+        }
+    }
+    low + writers[low..high].partition_point(|writer| writer.position < seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ChainWriter, partition_near};
+
+    #[test]
+    fn the_guess_finds_what_counting_finds() {
+        for positions in [vec![], vec![0], vec![7], (0..40).collect(), (0..40).map(|at| at * at).collect::<Vec<u32>>()]
+        {
+            let writers: Vec<ChainWriter> =
+                positions.iter().map(|position| ChainWriter { position: *position, transaction: 0 }).collect();
+            for seen in 0..1_700 {
+                let counted = positions.iter().filter(|position| **position < seen).count();
+                assert_eq!(partition_near(&writers, seen), counted, "{positions:?} before {seen}");
+            }
+        }
     }
 }

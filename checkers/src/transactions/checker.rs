@@ -1,8 +1,11 @@
 //! Levels as checkers of the registry.
 
+use std::borrow::Cow;
+
 use super::analysis::Study;
 use super::history::TransactionHistory;
 use super::level::Level;
+use super::picture::anomaly_svg;
 use crate::explain::counted;
 use crate::registry::Checker;
 use crate::{Case, CheckOptions, Judgement, Verdict};
@@ -15,23 +18,34 @@ pub(crate) const fn checker<const LEVEL: usize>() -> Checker {
 
 const NO_TRANSACTIONS: &str = "The history has no transactions.";
 
+/// The transactions of a case; else why there are none, as a sentence.
+fn transactions(case: &Case) -> Result<Cow<'_, TransactionHistory>, String> {
+    match (&case.transactions, &case.recording) {
+        (Some(history), _) => Ok(Cow::Borrowed(history)),
+        (None, Some(recording)) => match TransactionHistory::from_recording(recording) {
+            Ok(Some(history)) => Ok(Cow::Owned(history)),
+            Ok(None) => Err(NO_TRANSACTIONS.to_owned()),
+            Err(error) => Err(format!("{error}.")),
+        },
+        (None, None) => Err(NO_TRANSACTIONS.to_owned()),
+    }
+}
+
+/// What breaks a level, as a picture.
+pub(crate) fn broken_svg(case: &Case, level: Level, options: &CheckOptions) -> Option<String> {
+    let history = transactions(case).ok()?;
+    let broken_by = Study::new(&history).judge(level, options).broken_by?;
+    Some(anomaly_svg(&history, &broken_by))
+}
+
 fn check<const LEVEL: usize>(case: &Case, options: &CheckOptions) -> Verdict {
     let level = Level::ALL[LEVEL];
     let mut verdict = Verdict::new(level.name());
-    let converted;
-    let history = match (&case.transactions, &case.recording) {
-        (Some(history), _) => history,
-        (None, Some(recording)) => {
-            converted = TransactionHistory::from_recording(recording);
-            match &converted {
-                Ok(Some(history)) => history,
-                Ok(None) => return verdict.because(Judgement::Unknown, NO_TRANSACTIONS),
-                Err(error) => return verdict.because(Judgement::Unknown, format!("{error}.")),
-            }
-        }
-        (None, None) => return verdict.because(Judgement::Unknown, NO_TRANSACTIONS),
+    let history = match transactions(case) {
+        Ok(history) => history,
+        Err(why) => return verdict.because(Judgement::Unknown, why),
     };
-    let study = Study::new(history);
+    let study = Study::new(&history);
     let found = study.judge(level, options);
     let (transactions, indeterminate) = study.counts();
     let (reads, writes) = study.operations();

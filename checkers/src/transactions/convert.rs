@@ -101,9 +101,10 @@ fn function(micro: &Datum) -> Option<(Function, &Datum, &Datum)> {
 /// Keys below this are looked up by number.
 const SMALL_KEYS: i64 = 1 << 16;
 
+/// Builds a history from keys and values that are data.
 #[derive(Default)]
-struct Converter {
-    builder: TransactionHistoryBuilder,
+pub(crate) struct Converter {
+    pub(crate) builder: TransactionHistoryBuilder,
     small_keys: Vec<Option<Key>>,
 }
 
@@ -145,6 +146,18 @@ impl Converter {
         let completed = if operation.outcome == Outcome::Info { None } else { operation.ended.map(u64::from) };
         self.builder.end(operation.outcome, completed);
         Ok(())
+    }
+
+    /// Adds the write of a register, or the read of one.
+    pub(crate) fn register(&mut self, write: bool, key: &Datum, value: &Datum, is_ok: bool) {
+        let key = self.key(key);
+        let operation = match value {
+            value if write => MicroOp::Write(key, self.value(value)),
+            _ if !is_ok => MicroOp::Unread(key),
+            Datum::Nil => MicroOp::Read(key, None),
+            value => MicroOp::Read(key, Some(self.value(value))),
+        };
+        self.builder.push(operation);
     }
 
     fn key(&mut self, key: &Datum) -> Key {

@@ -47,7 +47,11 @@ fn place(node: NodeId) -> usize {
 /// The component of each node (by place), numbered by size from 0, the largest first; `None`: it does not run. A link counts if
 /// either side knows of it and both run.
 pub fn components(world: &World) -> Vec<Option<usize>> {
-    let views = views(world);
+    components_of(&views(world))
+}
+
+/// The same for the views of nodes 1, 2, ... by place.
+pub fn components_of(views: &[Option<&[NodeId]>]) -> Vec<Option<usize>> {
     let mut parent: Vec<usize> = (0..views.len()).collect();
     fn root(parent: &mut [usize], mut node: usize) -> usize {
         while parent[node] != node {
@@ -58,7 +62,7 @@ pub fn components(world: &World) -> Vec<Option<usize>> {
     }
     for (node, view) in views.iter().enumerate() {
         for peer in view.iter().copied().flatten() {
-            if views[place(*peer)].is_some() {
+            if views.get(place(*peer)).is_some_and(Option::is_some) {
                 let (a, b) = (root(&mut parent, node), root(&mut parent, place(*peer)));
                 parent[a.max(b)] = a.min(b);
             }

@@ -20,8 +20,9 @@ pub mod pictures;
 pub mod scenarios;
 mod schedule;
 pub mod tables;
+pub mod ways;
 mod world;
 
 pub use cycles::{Outcome, Trial, trial};
-pub use graph::{Shape, components, shape};
+pub use graph::{Shape, components, components_of, shape};
 pub use world::{Spread, World, WorldConfig};

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use hearsay_core::NodeId;
 use hearsay_core::dissemination::MessageId;
 
-use crate::{World, components};
+use crate::{World, components_of};
 
 /// Colours that stay apart for most eyes (Okabe and Ito).
 const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b4e9e"];
@@ -142,17 +142,33 @@ pub struct Moment {
 
 /// What the overlay looks like now.
 pub fn moment(world: &World, title: &str) -> Moment {
-    let numbers = components(world);
-    let component: BTreeMap<NodeId, usize> =
-        world.members().iter().zip(&numbers).filter_map(|(node, number)| Some((*node, (*number)?))).collect();
-    let mut links: BTreeMap<(NodeId, NodeId), (bool, bool)> = BTreeMap::new();
-    for node in world.running() {
-        let layer = world.layer(node).expect("it runs");
+    let view = |node: &NodeId| {
+        let layer = world.layer(*node)?;
         let eager = layer.links().map_or(&[][..], |(eager, _)| eager);
-        for peer in layer.peers().iter() {
+        Some((*node, layer.peers().iter().map(|peer| (peer, eager.contains(&peer))).collect()))
+    };
+    moment_of(&world.members().iter().filter_map(view).collect(), title)
+}
+
+/// Neighbours of each node that runs, and whether the broadcast tree runs over the link.
+pub type Views = BTreeMap<NodeId, Vec<(NodeId, bool)>>;
+
+/// The moment that these views show; nodes are numbered from 1.
+pub fn moment_of(views: &Views, title: &str) -> Moment {
+    let last = views.keys().next_back().map_or(0, |node| usize::from(node.0));
+    let mut peers = vec![None; last];
+    for (node, view) in views {
+        peers[usize::from(node.0) - 1] = Some(view.iter().map(|(peer, _)| *peer).collect::<Vec<NodeId>>());
+    }
+    let numbers = components_of(&peers.iter().map(Option::as_deref).collect::<Vec<_>>());
+    let component: BTreeMap<NodeId, usize> =
+        views.keys().filter_map(|node| Some((*node, numbers[usize::from(node.0) - 1]?))).collect();
+    let mut links: BTreeMap<(NodeId, NodeId), (bool, bool)> = BTreeMap::new();
+    for (&node, view) in views {
+        for &(peer, eager) in view {
             let link = links.entry((node.min(peer), node.max(peer))).or_default();
-            link.0 |= eager.contains(&peer);
-            link.1 = world.layer(peer).is_some();
+            link.0 |= eager;
+            link.1 = views.contains_key(&peer);
         }
     }
     let links: Vec<_> = links.into_iter().map(|((a, b), (eager, alive))| (a, b, eager, alive)).collect();
@@ -165,18 +181,23 @@ pub fn moment(world: &World, title: &str) -> Moment {
 /// Places for a picture: rings by the hops of a broadcast, angles so that every subtree has a sector of its own. Whom the broadcast
 /// did not reach stands outside.
 pub fn places(world: &World, id: MessageId) -> BTreeMap<NodeId, (f64, f64)> {
+    let way = |node: &NodeId| (*node, world.layer(*node).and_then(|layer| Some(layer.log().held(id)?.from)));
+    places_of(&world.members().iter().map(way).collect(), id.origin)
+}
+
+/// The same for a broadcast that came to each node from another: `None`: not at all; `Some(None)`: it is the origin.
+pub fn places_of(ways: &BTreeMap<NodeId, Option<Option<NodeId>>>, origin: NodeId) -> BTreeMap<NodeId, (f64, f64)> {
     let mut children: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
     let mut outside = Vec::new();
-    for node in world.members() {
-        let held = world.layer(*node).and_then(|layer| layer.log().held(id));
-        match held.map(|held| held.from) {
-            Some(Some(parent)) => children.entry(parent).or_default().push(*node),
+    for (node, way) in ways {
+        match way {
+            Some(Some(parent)) => children.entry(*parent).or_default().push(*node),
             Some(None) => {}
             None => outside.push(*node),
         }
     }
     let mut leaves: BTreeMap<NodeId, usize> = BTreeMap::new();
-    let mut order = vec![id.origin];
+    let mut order = vec![origin];
     let mut next = 0;
     while let Some(node) = order.get(next).copied() {
         order.extend(children.get(&node).into_iter().flatten());
@@ -186,7 +207,7 @@ pub fn places(world: &World, id: MessageId) -> BTreeMap<NodeId, (f64, f64)> {
         let own = children.get(node).map_or(1, |below| below.iter().map(|child| leaves[child]).sum());
         leaves.insert(*node, own);
     }
-    let mut polar = BTreeMap::from([(id.origin, (0.0, 0.0, TAU))]);
+    let mut polar = BTreeMap::from([(origin, (0.0, 0.0, TAU))]);
     for node in &order {
         let (ring, mut angle, width) = polar[node];
         for child in children.get(node).into_iter().flatten() {
@@ -195,6 +216,8 @@ pub fn places(world: &World, id: MessageId) -> BTreeMap<NodeId, (f64, f64)> {
             angle += share;
         }
     }
+    // Who heard of it from one that was not reached any more, or went since, stands nowhere else.
+    outside.extend(ways.keys().filter(|node| !polar.contains_key(node) && ways[node].is_some()));
     let rings = polar.values().map(|(ring, ..)| *ring).fold(1.0, f64::max);
     let count = outside.len().max(1) as f64;
     let far = outside.into_iter().enumerate().map(|(number, node)| {

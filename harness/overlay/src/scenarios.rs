@@ -23,6 +23,10 @@ pub fn grown(nodes: u16, seed: u64, settle_ms: u64) -> World {
         hyparview: HyParViewConfig { contacts: vec![NodeId(1)], ..HyParViewConfig::default() },
         ..DisseminationConfig::default()
     };
+    grown_with(dissemination, nodes, seed, settle_ms)
+}
+
+fn grown_with(dissemination: DisseminationConfig, nodes: u16, seed: u64, settle_ms: u64) -> World {
     let mut world =
         World::new(WorldConfig { nodes, seed, dissemination: Arc::new(dissemination), ..WorldConfig::default() });
     for node in 1..=nodes {
@@ -111,6 +115,9 @@ pub struct Aftermath {
     pub first_missed: usize,
     /// Until the last delivery of the first broadcast, milliseconds.
     pub first_ms: f64,
+    /// How long the recovery took, milliseconds: until no view names a dead node any more and the survivors form as few
+    /// components as they ever do, looked at ten times a second. `None`: it did not end.
+    pub recovered_ms: Option<u64>,
     /// The overlay at the end.
     pub shape: Shape,
 }
@@ -127,13 +134,15 @@ pub fn massive_failure(nodes: u16, seed: u64, share: f64) -> Aftermath {
     let mut result = Aftermath { survivors, ..Aftermath::default() };
     let of_all = |missed: usize| (survivors - missed) as f64 / survivors as f64;
     let mut ids = Vec::new();
+    let mut repair = Repair::default();
     for _ in 0..20 {
         let id = world.publish(NodeId(1), PAYLOAD);
-        world.run_ms(1_000);
+        repair.watch(&mut world, 1_000);
         result.reached.push(of_all(missed(&world, id)));
         ids.push(id);
     }
-    world.run_ms(10_000);
+    repair.watch(&mut world, 10_000);
+    result.recovered_ms = repair.ended_ms();
     result.reached_finally = ids.iter().map(|id| of_all(missed(&world, *id))).collect();
     let component = components(&world);
     let place = |node: NodeId| usize::from(node.0) - 1;
@@ -144,6 +153,43 @@ pub fn massive_failure(nodes: u16, seed: u64, share: f64) -> Aftermath {
     result.first_ms = first.duration_ns() as f64 / 1e6;
     result.shape = shape(&world);
     result
+}
+
+/// How the survivors of a failure find together, looked at ten times a second until nothing is left to be mended.
+#[derive(Debug, Default)]
+struct Repair {
+    passed_ms: u64,
+    /// After so many milliseconds: the number of components; links to dead nodes count as one more each.
+    wounds: Vec<(u64, usize)>,
+}
+
+impl Repair {
+    fn watch(&mut self, world: &mut World, milliseconds: u64) {
+        for _ in 0..milliseconds / 100 {
+            world.run_ms(100);
+            self.passed_ms += 100;
+            // One component without a dead link: there is nothing better.
+            if self.wounds.last().is_none_or(|(_, wounds)| *wounds > 1) {
+                self.wounds.push((self.passed_ms, parts(world) + dead_links(world)));
+            }
+        }
+    }
+
+    fn ended_ms(&self) -> Option<u64> {
+        let (_, last) = self.wounds.last()?;
+        let ended = self.wounds.iter().rev().take_while(|(_, wounds)| wounds == last).last()?;
+        Some(ended.0)
+    }
+}
+
+fn parts(world: &World) -> usize {
+    components(world).into_iter().flatten().max().map_or(0, |last| last + 1)
+}
+
+/// Links in active views to nodes that do not run.
+fn dead_links(world: &World) -> usize {
+    let views = world.running().filter_map(|node| Some(world.layer(node)?.peers()));
+    views.flat_map(|peers| peers.iter()).filter(|peer| world.layer(*peer).is_none()).count()
 }
 
 /// Kills a share of the nodes, never the first.
@@ -199,6 +245,30 @@ pub fn partition_and_merge(nodes: u16, seed: u64) -> Merge {
     world.run_ms(5_000);
     result.missed = missed(&world, id);
     result
+}
+
+/// What a settled overlay says while nothing is published, the exchange of digests every 2 s included.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Idle {
+    /// Messages for each node and second.
+    pub messages: f64,
+    /// Their bytes, without frame and transport.
+    pub bytes: f64,
+}
+
+/// Ten minutes after it was grown, over one minute.
+pub fn idle(nodes: u16, seed: u64) -> Idle {
+    let hyparview = HyParViewConfig { contacts: vec![NodeId(1)], ..HyParViewConfig::default() };
+    let dissemination = DisseminationConfig { hyparview, ..DisseminationConfig::default() };
+    let mut world = grown_with(dissemination, nodes, seed, 600_000);
+    let before = world.counters();
+    world.run_ms(60_000);
+    let after = world.counters();
+    let each = f64::from(nodes) * 60.0;
+    Idle {
+        messages: (after.control_sent - before.control_sent) as f64 / each,
+        bytes: (after.control_bytes_sent - before.control_bytes_sent) as f64 / each,
+    }
 }
 
 /// Ten broadcasts, one a second: what a benchmark measures. Returns the deliveries and the events.

@@ -4,7 +4,7 @@
 //! A node that dies, or a cut, breaks links: each side hears of it up to `noticed_ms` later. Who sends to a node that can't be
 //! reached and that it is not linked with dials in vain, and hears so after `dial_failed_ms`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearsay_core::dissemination::{
@@ -38,6 +38,9 @@ pub struct WorldConfig {
     pub noticed_ms: u64,
     /// A dial in vain is noticed so much later.
     pub dial_failed_ms: u64,
+    /// What a node sends leaves it one message after the other, each after so many microseconds; 0: at once. What has not left a
+    /// node when it dies is lost.
+    pub sending_us: u64,
     /// The mistake that is planted, where the build has any.
     pub planted: Planted,
 }
@@ -52,6 +55,7 @@ impl Default for WorldConfig {
             latency_max_ms: 50,
             noticed_ms: 500,
             dial_failed_ms: 200,
+            sending_us: 0,
             planted: Planted::NONE,
         }
     }
@@ -91,6 +95,8 @@ enum Event {
     Arrive {
         from: NodeId,
         to: NodeId,
+        /// The process that sent it.
+        start: u32,
         message: DisseminationMessage,
     },
     Deadline {
@@ -116,6 +122,10 @@ struct Node {
     /// The side of the cut that it is on.
     side: u8,
     armed_ns: u64,
+    /// Until then its earlier messages leave.
+    sending_until_ns: u64,
+    /// When its last process died.
+    died_ns: u64,
 }
 
 /// A world of nodes.
@@ -124,6 +134,8 @@ pub struct World {
     config: WorldConfig,
     members: Arc<[NodeId]>,
     nodes: Vec<Node>,
+    /// Pairs, the smaller first, that nothing passes between.
+    broken: BTreeSet<(NodeId, NodeId)>,
     schedule: Schedule<Event>,
     rng: ChaCha8Rng,
     spreads: BTreeMap<MessageId, Spread>,
@@ -140,12 +152,15 @@ impl World {
     /// A world without a running node.
     pub fn new(config: WorldConfig) -> World {
         let members: Arc<[NodeId]> = (1..=config.nodes).map(NodeId).collect();
-        let nodes = (0..config.nodes).map(|_| Node { layer: None, start: 0, side: 0, armed_ns: u64::MAX }).collect();
+        let nodes = (0..config.nodes)
+            .map(|_| Node { layer: None, start: 0, side: 0, armed_ns: u64::MAX, sending_until_ns: 0, died_ns: 0 })
+            .collect();
         let rng = ChaCha8Rng::seed_from_u64(config.seed);
         World {
             config,
             members,
             nodes,
+            broken: BTreeSet::new(),
             schedule: Schedule::new(),
             rng,
             spreads: BTreeMap::new(),
@@ -229,20 +244,33 @@ impl World {
 
     /// Kills a node; its neighbours notice it later.
     pub fn kill(&mut self, node: NodeId) {
-        let Some(layer) = self.nodes[place(node)].layer.take() else { return };
-        self.gone.add(&layer.counters());
+        self.end(node);
         self.break_links(|a, b| a == node || b == node);
     }
 
     /// Kills several nodes at once.
     pub fn kill_all(&mut self, nodes: &[NodeId]) {
         for node in nodes {
-            if let Some(layer) = self.nodes[place(*node)].layer.take() {
-                self.gone.add(&layer.counters());
-            }
+            self.end(*node);
         }
         let running: Vec<bool> = self.nodes.iter().map(|node| node.layer.is_some()).collect();
         self.break_links(|_, b| !running[place(b)]);
+    }
+
+    fn end(&mut self, node: NodeId) {
+        let now = self.now_ns();
+        let state = &mut self.nodes[place(node)];
+        if let Some(layer) = state.layer.take() {
+            self.gone.add(&layer.counters());
+            (state.died_ns, state.sending_until_ns) = (now, now);
+        }
+    }
+
+    /// Breaks the link between two nodes for good; both live on.
+    pub fn break_link(&mut self, one: NodeId, other: NodeId) {
+        let pair = (one.min(other), one.max(other));
+        self.broken.insert(pair);
+        self.break_links(|a, b| (a.min(b), a.max(b)) == pair);
     }
 
     /// Puts every node on a side; nothing passes between sides. All on one side: no cut.
@@ -278,6 +306,9 @@ impl World {
     }
 
     fn reaches(&self, from: NodeId, to: NodeId) -> bool {
+        if !self.broken.is_empty() && self.broken.contains(&(from.min(to), from.max(to))) {
+            return false;
+        }
         let (from, to) = (&self.nodes[place(from)], &self.nodes[place(to)]);
         to.layer.is_some() && from.side == to.side
     }
@@ -308,7 +339,7 @@ impl World {
         while let Some(event) = self.schedule.pop(until_ns) {
             self.events += 1;
             match event {
-                Event::Arrive { from, to, message } => self.arrive(from, to, message),
+                Event::Arrive { from, to, start, message } => self.arrive(from, to, start, message),
                 Event::Deadline { node } => self.deadline(node),
                 Event::Broken { node, peer, start } => {
                     if !self.reaches(node, peer) || self.nodes[place(peer)].start != start {
@@ -322,8 +353,10 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, from: NodeId, to: NodeId, message: DisseminationMessage) {
-        if self.nodes[place(from)].side != self.nodes[place(to)].side || self.layer(to).is_none() {
+    fn arrive(&mut self, from: NodeId, to: NodeId, start: u32, message: DisseminationMessage) {
+        let sender = &self.nodes[place(from)];
+        let gone = sender.layer.is_none() || sender.start != start;
+        if !self.reaches(from, to) || (gone && self.now_ns() > sender.died_ns + self.latency_ns(from, to) + STEP_NS) {
             return;
         }
         self.handle(to, DisseminationInput::Peer { from, message });
@@ -376,7 +409,11 @@ impl World {
         for (to, message) in effects.send {
             if self.reaches(node, to) {
                 let latency = self.latency_ns(node, to);
-                self.schedule.push(now + latency, Event::Arrive { from: node, to, message });
+                let sender = &mut self.nodes[place(node)];
+                let leaves = sender.sending_until_ns.max(now) + self.config.sending_us * 1_000;
+                sender.sending_until_ns = leaves;
+                let start = sender.start;
+                self.schedule.push(leaves + latency, Event::Arrive { from: node, to, start, message });
             } else if !self.is_linked(node, to) {
                 let at = now + self.config.dial_failed_ms * MS;
                 self.schedule.push(at, Event::DialFailed { node, peer: to });

@@ -1,6 +1,6 @@
 //! The figures that are claimed, at sizes that a test can afford. Every run is of a seed, so it passes or fails for good.
 
-use hearsay_overlay::scenarios::{massive_failure, partition_and_merge, series};
+use hearsay_overlay::scenarios::{idle, massive_failure, partition_and_merge, series};
 use hearsay_overlay::tables::{MeasuredRow, TABLES, trials};
 use hearsay_overlay::{Outcome, trial};
 
@@ -38,6 +38,8 @@ fn the_first_broadcast_after_a_massive_failure_reaches_the_component() {
         assert_eq!(after.first_missed, 0, "{share}: {after:?}");
         assert_eq!(after.in_component, after.survivors, "{share}: the overlay is one again: {after:?}");
         assert!(after.reached[4] >= 0.99, "{share}: {after:?}");
+        let whole_ms = after.recovered_ms.expect("it recovers") as f64;
+        assert!(whole_ms >= 100.0 && after.first_ms <= whole_ms + 1_000.0, "{share}: {after:?}");
     }
 }
 
@@ -46,6 +48,14 @@ fn halves_that_were_parted_for_ten_minutes_merge() {
     let merge = partition_and_merge(100, 3);
     assert_eq!((merge.parted, merge.crossing, merge.missed), (2, 0, 0), "{merge:?}");
     assert!(merge.merged_ms.is_some_and(|ms| ms <= 120_000), "{merge:?}");
+}
+
+#[test]
+fn an_idle_node_says_the_same_in_a_cluster_of_any_size() {
+    let [small, large] = [50, 500].map(|nodes| idle(nodes, 1));
+    // Numbers of nodes above 127 take a byte more.
+    assert!(small.bytes > 0.0 && large.bytes <= 1.5 * small.bytes, "{small:?}, {large:?}");
+    assert!(large.messages <= 1.1 * small.messages && large.messages < 10.0, "{small:?}, {large:?}");
 }
 
 #[test]

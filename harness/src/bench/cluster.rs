@@ -32,7 +32,7 @@ fn goals(nodes: u16) -> (f64, f64) {
 }
 
 /// Resident memory of a process, MiB.
-fn resident_mib(pid: u32) -> Result<f64> {
+pub(super) fn resident_mib(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;

@@ -42,7 +42,7 @@ impl Load {
 ///
 /// # Errors
 /// There is no such process.
-fn cpu_time(process: u32) -> Result<Duration> {
+pub(super) fn cpu_time(process: u32) -> Result<Duration> {
     let path = format!("/proc/{process}/stat");
     let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
     // The name in parentheses may hold anything; then come single words, user and system time as the 12th and 13th.

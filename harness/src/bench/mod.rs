@@ -4,7 +4,10 @@
 //! Nothing here judges a change by itself; the goals are printed beside the figures.
 
 mod cluster;
+mod dissemination;
 mod echo;
+mod gossip;
+mod hints;
 mod key_value;
 pub(crate) mod local_cluster;
 mod measure;
@@ -22,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox::Sandbox;
 
+pub use gossip::{Gossiped, gossiped};
 pub use local_cluster::{EchoServerArgs, serve_echo};
 pub use simulator::{BenchSimulatedArgs, measure_size};
 
@@ -32,6 +36,8 @@ pub enum What {
     KeyValue,
     /// Quorum reads and writes of three nodes.
     Quorum,
+    /// Hints handed over to a node that is back.
+    Hints,
     /// Time until a sandboxed cluster serves, and what an idle node weighs.
     Cluster,
     /// Time of one partition change.
@@ -40,6 +46,8 @@ pub enum What {
     Recorder,
     /// The simulator: events per second, and what thousands of nodes cost.
     Simulator,
+    /// Broadcasts: 10,000 simulated nodes, 100 and 200 real ones.
+    Gossip,
 }
 
 /// Arguments of `hearsay bench`.
@@ -54,6 +62,9 @@ pub struct BenchArgs {
     /// Rounds of measurements that are compared pair by pair.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Requests in flight of the key-value and quorum benchmarks.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
+    in_flight: Vec<usize>,
     /// Print JSON lines instead of a table.
     #[arg(long)]
     json: bool,
@@ -69,18 +80,20 @@ impl BenchArgs {
 struct Options {
     duration: Duration,
     rounds: usize,
+    /// Requests in flight.
+    in_flight: Vec<usize>,
 }
 
 /// A line of the result.
 #[derive(Debug, Serialize, Deserialize)]
-struct Figure {
-    what: String,
-    measured: String,
-    reference: String,
+pub(crate) struct Figure {
+    pub(crate) what: String,
+    pub(crate) measured: String,
+    pub(crate) reference: String,
     /// Measured over reference, where the two are of one kind.
     ratio: Option<f64>,
-    goal: Option<String>,
-    met: Option<bool>,
+    pub(crate) goal: Option<String>,
+    pub(crate) met: Option<bool>,
 }
 
 /// Arguments of the hidden command that measures inside a sandbox of its own.
@@ -91,6 +104,12 @@ pub struct BenchInsideArgs {
     nodes: u16,
     #[arg(long)]
     rounds: usize,
+    /// Of `gossip`: how news spreads.
+    #[arg(long, default_value = "plumtree")]
+    protocol: String,
+    /// Of `gossip`: part the halves.
+    #[arg(long)]
+    halves: bool,
 }
 
 /// Runs the benchmarks that were asked for and prints their figures.
@@ -99,10 +118,11 @@ pub struct BenchInsideArgs {
 /// A benchmark that could not be measured; the figures before it are printed.
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     anyhow::ensure!(
-        args.seconds > 0.0 && args.seconds.is_finite() && args.rounds > 0,
-        "give --seconds and --rounds above 0"
+        args.seconds > 0.0 && args.seconds.is_finite() && args.rounds > 0 && !args.in_flight.contains(&0),
+        "give --seconds, --rounds and --in-flight above 0"
     );
-    let options = Options { duration: Duration::from_secs_f64(args.seconds), rounds: args.rounds };
+    let duration = Duration::from_secs_f64(args.seconds);
+    let options = Options { duration, rounds: args.rounds, in_flight: args.in_flight.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut all = Vec::new();
     let mut take = |figures: Vec<Figure>| {
@@ -119,6 +139,9 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     if args.wants(What::Quorum) {
         take(runtime.block_on(key_value::quorum(&options)).context("quorum")?);
     }
+    if args.wants(What::Hints) {
+        take(runtime.block_on(hints::replay(&options)).context("hints")?);
+    }
     for (what, sizes) in [(What::Partition, &[5_u16, 200][..]), (What::Cluster, &[5, 50, 200])] {
         if args.wants(what) {
             for &nodes in sizes {
@@ -132,6 +155,10 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     if args.wants(What::Simulator) {
         take(simulator::quickstart(&options).context("simulator")?);
         take(simulator::sizes().context("simulator")?);
+    }
+    if args.wants(What::Gossip) {
+        take(dissemination::figures().context("gossip")?);
+        take(gossip::figures().context("gossip")?);
     }
     if !args.json {
         println!("{}", table(&all));
@@ -155,14 +182,22 @@ fn in_sandbox(what: What, nodes: u16, options: &Options) -> Result<Vec<Figure>> 
 /// # Errors
 /// What could not be measured.
 pub fn run_inside(args: &BenchInsideArgs, sandbox: &Sandbox) -> Result<ExitCode> {
-    let options = Options { duration: Duration::from_secs(1), rounds: args.rounds };
+    let options = Options { duration: Duration::from_secs(1), rounds: args.rounds, in_flight: Vec::new() };
     let figures = match args.what {
         What::Partition => network::partition(sandbox, args.nodes, &options)?,
         What::Cluster => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(cluster::cluster(sandbox, args.nodes, &options))?
         }
-        What::KeyValue | What::Quorum | What::Recorder | What::Simulator => anyhow::bail!("needs no sandbox"),
+        What::Gossip => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let gossiped = runtime.block_on(gossip::measure(sandbox, args.nodes, &args.protocol, args.halves))?;
+            println!("{}", serde_json::to_string(&gossiped)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        What::KeyValue | What::Quorum | What::Hints | What::Recorder | What::Simulator => {
+            anyhow::bail!("needs no sandbox")
+        }
     };
     println!("{}", serde_json::to_string(&figures)?);
     Ok(ExitCode::SUCCESS)

@@ -44,6 +44,9 @@ const RESIDENT_GOAL_GIB: f64 = 2.0;
 #[derive(Args, Debug)]
 pub struct BenchSimulatedArgs {
     nodes: u16,
+    /// Ten broadcasts of the gossip layer alone instead.
+    #[arg(long)]
+    dissemination: bool,
 }
 
 /// What one size brought.
@@ -59,7 +62,7 @@ struct Sized {
 }
 
 /// CPU time of this thread so far, seconds.
-fn cpu_s() -> Result<f64> {
+pub(super) fn cpu_s() -> Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
     Ok((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6)
 }
@@ -168,6 +171,9 @@ fn in_process(nodes: u16) -> Result<Sized> {
 /// # Errors
 /// What the system says.
 pub fn measure_size(args: &BenchSimulatedArgs) -> Result<()> {
+    if args.dissemination {
+        return super::dissemination::measure();
+    }
     let turn_ns = turn_ns(PENDING_PER_NODE * usize::from(args.nodes))?;
     let mut campaign = campaign::load(LARGE)?;
     campaign.cluster.members = (1..=args.nodes).map(hearsay_core::NodeId).collect();
@@ -190,7 +196,7 @@ pub fn measure_size(args: &BenchSimulatedArgs) -> Result<()> {
 }
 
 /// The most memory that this process ever had resident.
-fn resident_max_bytes() -> Result<u64> {
+pub(super) fn resident_max_bytes() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let figure =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|rest| rest.split_whitespace().next());

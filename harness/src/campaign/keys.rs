@@ -61,6 +61,9 @@ pub(super) const REGISTER_KEYS: &[KeyDoc] = &[
     ("mix", "weights of the operations, such as {read: 50, write: 45, delete: 5}"),
     ("read_level", "replicas that a read asks: one, two, three, quorum, all, or a number"),
     ("write_level", "replicas that acknowledge a write or delete: any, one, two, three, quorum, all, or a number"),
+    ("read_primaries", "with sloppy: so many of the replicas that a read asks must be the key's own (default: any)"),
+    ("write_primaries", "with sloppy: so many of those that acknowledge a write must be the key's own (default: any)"),
+    ("success_in_faults", "share of the operations that has to succeed among faults, such as 80%, for availability"),
     ("sticky", "how many of the clients keep to one node; the others roam (default 0)"),
     ("key_life", "after which all keys are left and fresh ones take their place (default: never)"),
     ("key_choice", "uniform, or zipf for hot keys (default uniform)"),
@@ -82,7 +85,7 @@ pub(super) const SET_KEYS: &[KeyDoc] = &COLLECTION_KEYS;
 /// `workload.counter`: as sets.
 pub(super) const COUNTER_KEYS: &[KeyDoc] = &COLLECTION_KEYS;
 
-const COLLECTION_KEYS: [KeyDoc; 12] = [
+const COLLECTION_KEYS: [KeyDoc; 15] = [
     ("keys", "how many sets or counters are in use at a time"),
     REGISTER_KEYS[1],
     REGISTER_KEYS[2],
@@ -94,6 +97,9 @@ const COLLECTION_KEYS: [KeyDoc; 12] = [
     REGISTER_KEYS[8],
     REGISTER_KEYS[9],
     REGISTER_KEYS[10],
+    REGISTER_KEYS[11],
+    REGISTER_KEYS[12],
+    REGISTER_KEYS[13],
     HOT,
 ];
 
@@ -123,6 +129,9 @@ pub(super) const SCAN_KEYS: &[KeyDoc] = &[
     REGISTER_KEYS[10],
     REGISTER_KEYS[11],
     REGISTER_KEYS[12],
+    REGISTER_KEYS[13],
+    REGISTER_KEYS[14],
+    REGISTER_KEYS[15],
     ("groups", "groups of keys; a scan is of one, now and then of all (default 5)"),
     ("limit", "most rows of a scan; each draws its own limit up to that (default 20)"),
 ];
@@ -208,6 +217,7 @@ pub(super) const LINKS_KEYS: &[KeyDoc] = &[
     ("duplicate", "share of the packets that comes twice, up to 50%"),
     ("reorder", "share of the packets that is not held, and overtakes those that are, up to 50%"),
     ("bandwidth", "of each directed link, such as 500kbit/s, 10Mbit/s or 1Gbit/s"),
+    ("queue", "how long packets may wait for that bandwidth, 1ms to 2s; the next ones are lost (default 2s)"),
     FOR,
     ("at_least", "so many in every run, spread over the phase (default: each scope once)"),
 ];

@@ -7,7 +7,8 @@ use super::reader::{DURATION_MAX_MS, Fields, Reader, join};
 use super::tree::{Node, Value};
 use super::types::{FaultKind, LinkRanges, Span, Variant};
 use crate::plan::{
-    Distribution, LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_SHARE_MAX_PER_MILLION, LinkConditions, LinkScope,
+    Distribution, LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_QUEUE_MS, LINK_SHARE_MAX_PER_MILLION,
+    LinkConditions, LinkScope,
 };
 
 const NOTHING: Span = Span { min_ms: 0, max_ms: 0 };
@@ -39,6 +40,10 @@ pub(super) fn read_links(node: &Node, nodes: Option<u16>, reader: &mut Reader) -
         Some(node) => read_number(node, "bandwidth", BANDWIDTHS_ALLOWED, parse_bandwidth, reader),
         None => Some(0),
     };
+    let queue_ms = match fields.get("queue") {
+        Some(node) => reader.duration_ms(node, "queue", 1..=LINK_QUEUE_MS),
+        None => Some(0),
+    };
     let duration = fields.need("for", reader).and_then(|node| reader.span(node, "for", FAULT_MIN_MS..=DURATION_MAX_MS));
     let scopes = scopes?;
     let at_least = match fields.get("at_least") {
@@ -56,6 +61,7 @@ pub(super) fn read_links(node: &Node, nodes: Option<u16>, reader: &mut Reader) -
             duplicate_per_million: duplicate?,
             reorder_per_million: reorder?,
             bandwidth_bytes_per_s: bandwidth?,
+            queue_ms: queue_ms?,
         },
     };
     let held_at_least_ms = ranges.latency.min_ms + ranges.jitter.min_ms;
@@ -67,6 +73,11 @@ pub(super) fn read_links(node: &Node, nodes: Option<u16>, reader: &mut Reader) -
     if held_at_least_ms == 0 && ranges.conditions.reorder_per_million > 0 {
         let what = "reorder lets packets overtake those that are held, but none is held";
         reader.note(Mistake::new(fields.place, what).mend("add latency or jitter"));
+        return None;
+    }
+    if ranges.conditions.queue_ms > 0 && ranges.conditions.bandwidth_bytes_per_s == 0 {
+        let what = "queue says how long packets wait for a bandwidth, but there is no limit";
+        reader.note(Mistake::new(fields.place, what).mend("add bandwidth, or remove queue"));
         return None;
     }
     let variants = scopes.into_iter().map(|scope| Variant::Links(scope, ranges)).collect();

@@ -126,6 +126,12 @@ fn read_load(
         Some(node) => reader.duration_ms(node, "overdue_skip", 1..=DURATION_MAX_MS),
         None => Some(OVERDUE_SKIP_DEFAULT_MS),
     };
+    let read_primaries = read_primaries(fields, "read_primaries", cluster, reader);
+    let write_primaries = self::read_primaries(fields, "write_primaries", cluster, reader);
+    let success_in_faults_percent = match fields.get("success_in_faults") {
+        Some(node) => reader.word(node, "success_in_faults", "a share in percent, 1% to 100%", parse_percent).map(Some),
+        None => Some(None),
+    };
     let hot = match fields.get("hot") {
         Some(node) => read_hot(node, keys, reader).map(Some),
         None => Some(None),
@@ -154,6 +160,9 @@ fn read_load(
         key_life_ms: key_life_ms?,
         hot: hot?,
         value_bytes: value_bytes?,
+        read_primaries: read_primaries?,
+        write_primaries: write_primaries?,
+        success_in_faults_percent: success_in_faults_percent?,
         client_timeout_ms: client_timeout_ms?,
         overdue_skip_ms: overdue_skip_ms?,
     };
@@ -208,6 +217,28 @@ fn read_mix(node: &Node, keys: &'static [KeyDoc], reader: &mut Reader) -> Option
         return None;
     }
     all_read.then_some(mix)
+}
+
+/// `80%`.
+fn parse_percent(text: &str) -> Option<u8> {
+    let percent = text.strip_suffix('%')?.parse().ok()?;
+    (1..=100).contains(&percent).then_some(percent)
+}
+
+/// A level of the key's own replicas, which only a sloppy quorum tells from others.
+fn read_primaries(
+    fields: &Fields<'_>,
+    key: &'static str,
+    cluster: Option<&ClusterConfig>,
+    reader: &mut Reader,
+) -> Option<Option<Level>> {
+    let Some(node) = fields.get(key) else { return Some(None) };
+    if cluster.is_some_and(|cluster| !cluster.sloppy) {
+        let what = format!("{key} asks for the key's own replicas, and without cluster.sloppy there are no others");
+        reader.note(Mistake::new(node.place, what).mend("set cluster.sloppy: true, or remove it"));
+        return None;
+    }
+    read_level(fields, key, cluster, reader).map(Some)
 }
 
 fn read_level(

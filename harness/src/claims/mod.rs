@@ -5,19 +5,25 @@
 //! chapter says: *agrees* or *DIFFERS*. Whatever can't be judged by a number has no verdict.
 
 mod any_level;
+mod broadcasts;
 mod campaign_runs;
 mod convergence;
 mod digest_reads;
 mod hinted_handoff;
 mod hyparview;
+mod lanes;
 mod merge_listener;
 mod merkle;
 mod monotonic_reads;
+mod notification;
 mod plumtree;
+mod quiet;
 mod read_repair;
 mod rumors;
 mod sloppy_quorum;
+mod spanning_tree;
 mod stage;
+mod three_ways;
 mod version_vectors;
 
 use std::fmt;
@@ -29,6 +35,9 @@ use serde::Serialize;
 
 /// Every claim, by number.
 pub const CLAIMS: &[Claim] = &[
+    lanes::CLAIM,
+    notification::CLAIM,
+    three_ways::CLAIM,
     convergence::CLAIM,
     read_repair::CLAIM,
     monotonic_reads::CLAIM,
@@ -40,6 +49,8 @@ pub const CLAIMS: &[Claim] = &[
     merkle::CLAIM,
     version_vectors::CLAIM,
     rumors::CLAIM,
+    quiet::CLAIM,
+    spanning_tree::CLAIM,
     plumtree::CLAIM,
     hyparview::CLAIM,
 ];

@@ -2,17 +2,19 @@
 //! Histories of other systems are [`super::foreign`].
 
 use std::collections::BTreeMap;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use hearsay_checkers::Case;
+use hearsay_checkers::stream::{can_judge, judge_jsonl};
 use hearsay_workloads::Expectation;
 use serde::Serialize;
 
 use crate::exit::Outcome;
 use crate::plan::Plan;
-use crate::report::{JudgedVerdict, Problem, ProblemKind, RunReport, outcome_of, render_judgement};
+use crate::report::{JudgedVerdict, Problem, ProblemKind, RunReport, outcome_of, render_judgement, required_outcome};
 use crate::run::judge::{judge_case, options_of};
 use crate::store::{RunDirectory, load_case, load_json};
 
@@ -64,7 +66,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
             Err(error) => misused(&error),
         };
     }
-    let judged = match judge(args) {
+    let judged = match judge_stream(args).transpose().unwrap_or_else(|| judge(args)) {
         Ok(judged) => judged,
         Err(error) => return misused(&error),
     };
@@ -76,6 +78,57 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     }
     ExitCode::from(judged.exit_code)
 }
+
+/// Files from this size on are not held in memory as a whole if the models asked for allow it.
+const STREAM_BYTES_MIN: u64 = 32 << 20;
+
+/// Judges a history while it is read, if it is a file by itself, large, and asked for by models that can be judged so.
+fn judge_stream(args: &CheckArgs) -> Result<Option<Judged>, String> {
+    let path = &args.path;
+    let size = std::fs::metadata(path).map_or(0, |about| if about.is_file() { about.len() } else { 0 });
+    let is_asked = size >= STREAM_BYTES_MIN || (size > 0 && args.models.memory.is_some());
+    let memory_max = args.models.options().budget.memory_bytes_max;
+    let (models, left_out): (Vec<String>, Vec<String>) = match args.model.as_slice() {
+        // All models would need the history with its nodes, which takes several times the size of the file.
+        [] if size.saturating_mul(MEMORY_PER_BYTE) > memory_max => {
+            let all = hearsay_checkers::models_of(&Case::default()).into_iter().map(str::to_owned);
+            all.partition(|model| can_judge(model))
+        }
+        asked => (asked.to_vec(), Vec::new()),
+    };
+    if !is_asked || models.is_empty() || !models.iter().all(|model| can_judge(model)) || args.models.svg.is_some() {
+        return Ok(None);
+    }
+    let open = || std::fs::File::open(path).map(|file| BufReader::with_capacity(STREAM_BUFFER_BYTES, file));
+    let judged = judge_jsonl(open, &models, &args.models.options());
+    let judged = judged.map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut notes = vec![format!(
+        "Judged as it was read: {} operations, {} of the file.",
+        judged.operations,
+        if judged.passes == 1 { "1 pass".to_owned() } else { format!("{} passes", judged.passes) }
+    )];
+    if !left_out.is_empty() {
+        notes
+            .push(format!("Not judged, since all of the history would have to be in memory: {}.", left_out.join(", ")));
+    }
+    notes.extend(judged.notes);
+    let expectation = Expectation::Holds;
+    let verdicts = judged.verdicts.into_iter().map(|verdict| JudgedVerdict {
+        expectation,
+        outcome: required_outcome(expectation, &verdict),
+        verdict,
+    });
+    let verdicts: Vec<JudgedVerdict> = verdicts.collect();
+    let outcome = outcome_of(&verdicts, &[]);
+    let path = path.display().to_string();
+    Ok(Some(Judged { path, outcome, exit_code: outcome.exit_code(), notes, verdicts, problems: Vec::new() }))
+}
+
+/// Bytes that a whole history takes in memory for each of its file, with what models build beside it.
+const MEMORY_PER_BYTE: u64 = 4;
+
+/// Bytes of a file that are in memory while it is judged as it is read.
+const STREAM_BUFFER_BYTES: usize = 1 << 18;
 
 fn judge(args: &CheckArgs) -> Result<Judged, String> {
     let path = &args.path;
@@ -89,7 +142,7 @@ fn judge(args: &CheckArgs) -> Result<Judged, String> {
     let expect = expectations(args, &case, plan.as_ref());
     let verdicts = judge_case(&case, &expect, options).map_err(|error| error.to_string())?;
     if let Some(svg) = &args.models.svg {
-        strongest::draw(svg, &case, verdicts.iter().map(|judged| &judged.verdict))?;
+        strongest::draw(svg, &case, &args.models.options(), verdicts.iter().map(|judged| &judged.verdict))?;
     }
     // What the run itself had to say stays said: a fault that never bit does not bite by judging again.
     let problems = if plan.is_some() && args.model.is_empty() { earlier_problems(path)? } else { Vec::new() };

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use hearsay_checkers::export::{ExportFormat, write_recording};
 
-use super::foreign::{ForeignArgs, load_any};
+use super::foreign::{ForeignArgs, load_recording};
 use super::{failed, misused};
 
 /// What to write.
@@ -31,15 +31,15 @@ fn export_format(name: &str) -> Result<ExportFormat, String> {
 
 /// Reads, and writes to the standard output; what the reader of the history should know goes to the standard error.
 pub(super) fn run(args: &ConvertArgs) -> ExitCode {
-    let loaded = match load_any(&args.path, &args.foreign) {
-        Ok(loaded) => loaded,
+    let recording = match load_recording(&args.path, &args.foreign) {
+        Ok(recording) => recording,
         Err(error) => return misused(&error),
     };
-    for note in &loaded.recording.notes {
+    for note in &recording.notes {
         eprintln!("hearsay: {note}");
     }
     let out = BufWriter::new(std::io::stdout().lock());
-    match write_recording(&loaded.recording, args.to, out) {
+    match write_recording(&recording, args.to, out) {
         // A reader that has gone away has all it wanted.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => failed(&error),
         _ => ExitCode::SUCCESS,

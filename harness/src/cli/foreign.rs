@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use hearsay_checkers::import::{Format, ImportOptions, read_recording, stream_records};
+use hearsay_checkers::import::{Format, ImportOptions, read_recording, read_transactions, stream_records};
 use hearsay_checkers::record::{Datum, Process, Record, Recording};
 use hearsay_checkers::{Case, CheckOptions, Judgement, StopFn, Verdict, judge, models_of};
 use serde::Serialize;
@@ -43,7 +43,7 @@ pub(super) struct ModelArgs {
     budget: Option<Duration>,
     /// Most memory for such a model beside the history, such as 500MB
     #[arg(long, value_name = "SIZE", value_parser = size)]
-    memory: Option<u64>,
+    pub(super) memory: Option<u64>,
     /// Judge by every model of registers: the strongest that hold, the weakest that are broken
     #[arg(long, conflicts_with = "model")]
     pub(super) strongest: bool,
@@ -55,6 +55,7 @@ pub(super) struct ModelArgs {
 impl ModelArgs {
     /// `options` with what was asked for; the time runs from now on.
     pub(super) fn limit(&self, mut options: CheckOptions) -> CheckOptions {
+        options.threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
         if let Some(memory) = self.memory {
             options.budget.memory_bytes_max = memory;
         }
@@ -100,7 +101,8 @@ fn options(json: &str) -> Result<CheckOptions, String> {
 #[derive(Debug)]
 pub(super) struct Loaded {
     path: PathBuf,
-    pub(super) recording: Recording,
+    case: Case,
+    format: Option<Format>,
     guessed: bool,
 }
 
@@ -116,15 +118,29 @@ pub(super) fn load(path: &Path, args: &ForeignArgs) -> Result<Option<Loaded>, St
     if !about_foreign && begins_as_own(path) {
         return Ok(None);
     }
-    load_any(path, args).map(Some)
+    let guessed = args.format.is_none();
+    if !args.keyed {
+        // Transactions of registers take a shorter way.
+        let read = read_transactions(open(path)?, args.format);
+        if let Some((format, transactions)) = read.map_err(|error| format!("{}: {error}", path.display()))? {
+            let case = Case { transactions: Some(transactions), ..Case::default() };
+            return Ok(Some(Loaded { path: path.to_owned(), case, format: Some(format), guessed }));
+        }
+    }
+    let recording = load_recording(path, args)?;
+    let format = recording.format;
+    let case = Case { recording: Some(recording), ..Case::default() };
+    Ok(Some(Loaded { path: path.to_owned(), case, format, guessed }))
 }
 
-/// Reads any history.
-pub(super) fn load_any(path: &Path, args: &ForeignArgs) -> Result<Loaded, String> {
-    let file = File::open(path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
+fn open(path: &Path) -> Result<File, String> {
+    File::open(path).map_err(|error| format!("can't read {}: {error}", path.display()))
+}
+
+/// Reads any history, record by record.
+pub(super) fn load_recording(path: &Path, args: &ForeignArgs) -> Result<Recording, String> {
     let import = ImportOptions { format: args.format, keyed: args.keyed.then_some(true) };
-    let recording = read_recording(file, &import).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(Loaded { path: path.to_owned(), recording, guessed: args.format.is_none() })
+    read_recording(open(path)?, &import).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Whether the file begins as a history of this program; then its own reader knows best what is wrong with it.
@@ -165,8 +181,7 @@ pub(super) fn check(loaded: Loaded, models: &[String], args: &ModelArgs, json: b
     if args.strongest {
         let title = format!("hearsay check {}, commit {}", loaded.path.display(), crate::COMMIT);
         let notes = notes_of(&loaded);
-        let case = Case { recording: Some(loaded.recording), ..Case::default() };
-        return strongest::check(&title, &notes, &case, &args.options(), args.svg.as_deref(), json);
+        return strongest::check(&title, &notes, &loaded.case, &args.options(), args.svg.as_deref(), json);
     }
     let judged = match judged(loaded, models, args) {
         Ok(judged) => judged,
@@ -182,10 +197,9 @@ pub(super) fn check(loaded: Loaded, models: &[String], args: &ModelArgs, json: b
 }
 
 fn judged(loaded: Loaded, models: &[String], args: &ModelArgs) -> Result<Judged, String> {
-    let recording = &loaded.recording;
     let notes = notes_of(&loaded);
-    let format = recording.format.map(Format::name);
-    let case = Case { recording: Some(loaded.recording), ..Case::default() };
+    let format = loaded.format.map(Format::name);
+    let case = loaded.case;
     let names =
         if models.is_empty() { models_of(&case).into_iter().map(str::to_owned).collect() } else { models.to_vec() };
     if names.is_empty() {
@@ -197,7 +211,7 @@ fn judged(loaded: Loaded, models: &[String], args: &ModelArgs) -> Result<Judged,
         verdicts.extend(judge(&case, &[name], &args.options()).map_err(|error| error.to_string())?);
     }
     if let Some(path) = &args.svg {
-        strongest::draw(path, &case, &verdicts)?;
+        strongest::draw(path, &case, &args.options(), &verdicts)?;
     }
     let any = |judgement| verdicts.iter().any(|verdict| verdict.judgement == judgement);
     let (found, outcome) = match (any(Judgement::Violated), any(Judgement::Unknown)) {
@@ -218,21 +232,26 @@ fn judged(loaded: Loaded, models: &[String], args: &ModelArgs) -> Result<Judged,
 
 /// What the reader of the verdicts should know of the file.
 fn notes_of(loaded: &Loaded) -> Vec<String> {
-    let recording = &loaded.recording;
     let mut notes = vec![about(loaded)];
-    notes.extend(recording.notes.iter().cloned());
-    if let Ok(operations) = recording.operations() {
-        notes.extend(operations.notes);
+    if let Some(transactions) = &loaded.case.transactions {
+        notes.extend(transactions.notes.iter().cloned());
+    }
+    if let Some(recording) = &loaded.case.recording {
+        notes.extend(recording.notes.iter().cloned());
+        if let Ok(operations) = recording.operations() {
+            notes.extend(operations.notes);
+        }
     }
     notes
 }
 
 /// What the file is, in a sentence.
 fn about(loaded: &Loaded) -> String {
-    let recording = &loaded.recording;
-    let format = recording.format.map_or("none", Format::name);
+    let format = loaded.format.map_or("none", Format::name);
     let guessed = if loaded.guessed { ", guessed" } else { "" };
-    format!("The format is {format}{guessed}; there are {} records.", recording.records.len())
+    let records = loaded.case.recording.as_ref().map_or(0, |recording| recording.records.len());
+    let records = loaded.case.transactions.as_ref().map_or(records, |history| history.transactions().len());
+    format!("The format is {format}{guessed}; there are {records} records.")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use hearsay_checkers::{Case, CheckOptions, Judgement, Verdict, strongest, timeline_svg};
+use hearsay_checkers::{Case, CheckOptions, Judgement, Verdict, strongest, violation_svg};
 use serde::Serialize;
 
 use crate::exit::Outcome;
@@ -53,10 +53,11 @@ pub(super) fn check(
 pub(super) fn draw<'v>(
     path: &Path,
     case: &Case,
+    options: &CheckOptions,
     verdicts: impl IntoIterator<Item = &'v Verdict>,
 ) -> Result<(), String> {
     let mut violated = verdicts.into_iter().filter(|verdict| verdict.judgement == Judgement::Violated);
-    match violated.find_map(|verdict| timeline_svg(case, verdict)) {
+    match violated.find_map(|verdict| violation_svg(case, verdict, options)) {
         Some(svg) => write(path, &svg),
         None => Err("no model that names operations is violated: there is nothing to draw".to_owned()),
     }

@@ -8,9 +8,6 @@ use crate::plan::LinkConditions;
 
 use super::Tally;
 
-/// A packet that would wait longer than this for the line finds a full queue, nanoseconds.
-const LINE_QUEUE_MAX_NS: u64 = 2_000_000_000;
-
 /// A bad directed link.
 #[derive(Debug)]
 pub struct Line<R> {
@@ -44,7 +41,7 @@ impl<R: Rng> Line<R> {
             return None;
         }
         let free_ns = self.busy_until_ns.max(now_ns);
-        if free_ns - now_ns > LINE_QUEUE_MAX_NS {
+        if free_ns - now_ns > self.conditions.queue_ns() {
             tally.overflowed += 1;
             return None;
         }
@@ -54,6 +51,11 @@ impl<R: Rng> Line<R> {
         tally.duplicated += u64::from(fate.duplicated);
         self.last_out_ns = self.last_out_ns.max(out_ns);
         Some(Passage { out_ns, duplicated: fate.duplicated })
+    }
+
+    /// Where its draws come from.
+    pub fn random(&mut self) -> &mut R {
+        &mut self.random
     }
 
     /// What it does to packets.
@@ -85,6 +87,15 @@ mod tests {
         assert_eq!((outs.iter().flatten().count(), tally.overflowed), (21, 4));
         assert_eq!((tally.packets, tally.reordered), (25, 0));
         assert_eq!(line.take(&mut tally, 5_000 * MILLISECOND, 1_000).unwrap().out_ns, 5_100 * MILLISECOND);
+    }
+
+    #[test]
+    fn a_short_queue_is_full_soon() {
+        let conditions = LinkConditions { bandwidth_bytes_per_s: 10_000, queue_ms: 300, ..Default::default() };
+        let mut line = Line::new(conditions, stream(1, "test", 0));
+        let mut tally = Tally::default();
+        let through = (0..25).filter(|_| line.take(&mut tally, 0, 1_000).is_some()).count();
+        assert_eq!((through, tally.overflowed), (4, 21));
     }
 
     #[test]

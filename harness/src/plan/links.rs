@@ -25,6 +25,8 @@ const PARETO_MEDIAN_SHARE: u64 = 20;
 
 /// Longest latency, and longest jitter. Above, connections break: that is a partition's work.
 pub const LINK_DELAY_MAX_MS: u64 = 1_000;
+/// How long a packet may wait for the line of a bad link, at most.
+pub const LINK_QUEUE_MS: u64 = 2_000;
 /// Largest share of packets that are lost, duplicated or reordered. Above, connections break: that is a partition's work.
 pub const LINK_SHARE_MAX_PER_MILLION: u32 = 500_000;
 /// Bandwidths, bytes per second: 64 kbit/s to 10 Gbit/s.
@@ -150,6 +152,13 @@ pub struct LinkConditions {
     pub reorder_per_million: u32,
     /// Bytes per second; 0: no limit.
     pub bandwidth_bytes_per_s: u64,
+    /// A packet that would wait longer than this for the line is lost; 0: [`LINK_QUEUE_MS`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub queue_ms: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What happens to one packet.
@@ -164,6 +173,12 @@ pub struct Fate {
 }
 
 impl LinkConditions {
+    /// How long a packet may wait for the line, nanoseconds.
+    pub fn queue_ns(&self) -> u64 {
+        let queue_ms = if self.queue_ms == 0 { LINK_QUEUE_MS } else { self.queue_ms };
+        queue_ms * MILLISECOND_NS
+    }
+
     /// Whether packets are held at all.
     pub fn delays(&self) -> bool {
         self.latency_ms > 0 || self.jitter_ms > 0 || self.bandwidth_bytes_per_s > 0

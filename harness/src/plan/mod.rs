@@ -17,8 +17,8 @@ mod tests;
 pub use clocks::{CLOCK_DRIFT_MAX_PPB, CLOCK_OFFSET_MAX_NS, CLOCK_SKEW_MIN_NS, ClockSkew};
 pub use file::{FORMAT, PlanError};
 pub use links::{
-    Distribution, Fate, LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_SHARE_MAX_PER_MILLION, LinkConditions,
-    LinkScope,
+    Distribution, Fate, LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_QUEUE_MS, LINK_SHARE_MAX_PER_MILLION,
+    LinkConditions, LinkScope,
 };
 pub use make::make_plan;
 pub use schedule::FAULTS_MAX;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearsay_core::{NodeId, Planted};
 use hearsay_workloads::OPERATIONS_MAX;
 
-use super::links::{LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_SHARE_MAX_PER_MILLION};
+use super::links::{LINK_BANDWIDTH_BYTES_PER_S, LINK_DELAY_MAX_MS, LINK_QUEUE_MS, LINK_SHARE_MAX_PER_MILLION};
 use super::schedule::{FAULTS_MAX, exclude_each_other};
 use super::{
     CLOCK_DRIFT_MAX_PPB, CLOCK_OFFSET_MAX_NS, CLOCK_SKEW_MIN_NS, Endpoint, Fault, LinkConditions, Plan, PlannedFault,
@@ -288,6 +288,9 @@ fn validate_conditions(id: &str, conditions: &LinkConditions, problems: &mut Pro
         if share > LINK_SHARE_MAX_PER_MILLION {
             problems.add(format!("{id}: {what} {share} is more than {LINK_SHARE_MAX_PER_MILLION}"));
         }
+    }
+    if conditions.queue_ms > LINK_QUEUE_MS {
+        problems.add(format!("{id}: queue_ms {} is more than {LINK_QUEUE_MS}", conditions.queue_ms));
     }
     let bandwidth = conditions.bandwidth_bytes_per_s;
     if bandwidth > 0 && !LINK_BANDWIDTH_BYTES_PER_S.contains(&bandwidth) {

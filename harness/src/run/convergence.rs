@@ -195,6 +195,7 @@ mod tests {
                 state_digest: [0; 32],
                 merkle_roots: Vec::new(),
                 counters: pending.map(|records| ("hints_pending".to_owned(), records)).into_iter().collect(),
+                overlay: None,
             })
         };
         let mut statuses: Statuses = [(NodeId(1), status(Some(0))), (NodeId(2), status(None))].into_iter().collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hearsay_checkers::{Case, CheckOptions, Outcome as OperationOutcome, UnknownChecker, judge};
+use hearsay_checkers::{AvailabilityBounds, Case, CheckOptions, Outcome as OperationOutcome, UnknownChecker, judge};
 use hearsay_core::Conflict;
 use hearsay_workloads::Expectation;
 
@@ -46,7 +46,18 @@ pub fn options_of(plan: &Plan, ended: u64, checker: &str) -> CheckOptions {
     CheckOptions {
         real_time_writes: clocks_agree || ABOUT_REAL_TIME.contains(&checker),
         tombstones_collected: tombstones_collected(plan, ended),
+        availability: availability(plan),
         ..CheckOptions::default()
+    }
+}
+
+/// What the campaign promises of the operations among faults.
+fn availability(plan: &Plan) -> AvailabilityBounds {
+    let register = plan.workload.load();
+    let percent = register.success_in_faults_percent;
+    AvailabilityBounds {
+        success_share_faults_min: percent.map(|percent| f64::from(percent) / 100.0),
+        ..AvailabilityBounds::default()
     }
 }
 

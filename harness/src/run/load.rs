@@ -48,6 +48,8 @@ impl Load {
             value_bytes: usize::try_from(register.value_bytes).unwrap_or(usize::MAX),
             read_level: node_level(register.read_level),
             write_level: node_level(register.write_level),
+            read_primaries: register.read_primaries.map(node_level),
+            write_primaries: register.write_primaries.map(node_level),
             overdue_skip_ms: register.overdue_skip_ms,
         };
         let timeout = Duration::from_millis(register.client_timeout_ms);

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Duration;
 
-use hearsay_core::{NodeId, StatusReport};
+use hearsay_core::{NodeId, OverlayReport, StatusReport};
 use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
 
@@ -39,6 +39,8 @@ struct Said<'a> {
     keys: u64,
     state_digest: String,
     counters: &'a BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlay: Option<&'a OverlayReport>,
 }
 
 /// Samples all nodes that are up, until dropped.
@@ -105,5 +107,6 @@ fn said(status: &StatusReport) -> Said<'_> {
         keys: status.keys,
         state_digest,
         counters: &status.counters,
+        overlay: status.overlay.as_deref(),
     }
 }

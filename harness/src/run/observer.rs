@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
-use hearsay_core::{ClientRequest, ClientResponse, LocalEntry, NodeId, StatusReport};
+use hearsay_core::{ClientRequest, ClientResponse, LocalEntry, NodeId, OverlayReport, StatusReport};
 use hearsay_node::client::{ClientConnection, ClientEndpoint};
 use tokio::sync::Mutex;
 
@@ -61,6 +61,19 @@ impl Observer {
         match self.ask(node, &ClientRequest::Status).await? {
             ClientResponse::Status(report) if report.node == node => Ok(report),
             ClientResponse::Status(report) => Err(format!("{} answered in its place", report.node)),
+            _ => Err("it gave another request's answer".to_owned()),
+        }
+    }
+
+    /// What one node says of its place in the overlay.
+    ///
+    /// # Errors
+    /// It gave no answer, or has no overlay, as a sentence.
+    pub async fn overlay(&self, node: NodeId) -> Result<OverlayReport, String> {
+        match self.ask(node, &ClientRequest::Overlay).await? {
+            ClientResponse::Overlay(report) if report.node == node => Ok(report),
+            ClientResponse::Overlay(report) => Err(format!("{} answered in its place", report.node)),
+            ClientResponse::Failed(error) => Err(error.message),
             _ => Err("it gave another request's answer".to_owned()),
         }
     }

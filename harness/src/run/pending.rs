@@ -256,6 +256,7 @@ mod tests {
             state_digest: [0; 32],
             merkle_roots: ring.ranges().map(|range| (range.id().0, [root; 32])).collect(),
             counters: [("sync_sessions_started".to_owned(), started)].into(),
+            overlay: None,
         }
     }
 

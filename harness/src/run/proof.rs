@@ -188,6 +188,7 @@ mod tests {
             state_digest: [0; 32],
             merkle_roots: Vec::new(),
             counters: BTreeMap::new(),
+            overlay: None,
         }
     }
     fn healthy() -> Statuses {

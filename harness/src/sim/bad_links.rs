@@ -2,19 +2,18 @@
 //!
 //! The transport of the nodes is QUIC streams: what is lost on a stream is sent again and comes late, what is duplicated
 //! comes once, what is overtaken is put in order again, so on a stream all of it is delay. Packets outside of the streams
-//! (handshakes, pings, resets) are really lost, doubled and overtaken. The transport sends no datagrams.
+//! (handshakes, pings, resets) are really lost, doubled and overtaken, datagrams lost and overtaken.
 //!
-//! Invariant: every bad pair has its own stream of draws, named by the fault; a fault taken out shifts no other.
+//! Invariant: every bad pair has its own chance, named by the fault and the moment; a fault or an operation taken out shifts
+//! no other.
 
 use std::collections::BTreeMap;
-
-use rand_chacha::ChaCha8Rng;
 
 use crate::links::{Line, Tally};
 use crate::plan::{Endpoint, LinkConditions};
 
+use super::noise::Noise;
 use super::settings::{PROBE_TIMEOUT, RETRY_DOUBLINGS_MAX};
-use super::streams::stream;
 use super::wire::Pair;
 
 /// All bad links, by directed pair, and what they did, by fault.
@@ -27,7 +26,7 @@ pub(super) struct BadLinks {
 #[derive(Debug)]
 struct BadLink {
     fault: String,
-    line: Line<ChaCha8Rng>,
+    line: Line<Noise>,
 }
 
 /// What happens to a packet.
@@ -51,7 +50,7 @@ impl BadLinks {
         };
         let fault_name = fault.bytes().fold(0_u64, |name, byte| name.wrapping_mul(257).wrapping_add(u64::from(byte)));
         for &(from, to) in pairs {
-            let random = stream(seed, "bad link", &[fault_name, named(from), named(to)]);
+            let random = Noise::new(seed, "bad link", &[fault_name, named(from), named(to)]);
             let link = BadLink { fault: fault.to_owned(), line: Line::new(conditions, random) };
             let former = self.pairs.insert((from, to), link);
             assert!(former.is_none(), "{from} to {to} is bad by two faults");
@@ -110,6 +109,7 @@ impl BadLinks {
 impl BadLink {
     /// One packet: how long it is held (`None`: it is lost), and whether it comes twice.
     fn once(&mut self, tally: &mut Tally, now: u64, bytes: u32) -> (Option<u64>, bool) {
+        self.line.random().at(now);
         let Some(passage) = self.line.take(tally, now, bytes) else { return (None, false) };
         let delay = passage.out_ns - now;
         tally.delayed(delay);

@@ -14,10 +14,10 @@ use std::collections::VecDeque;
 
 use hearsay_core::message::PeerMessage;
 use hearsay_core::{ClientRequest, ClientResponse, Lane, NodeId};
-use rand_chacha::ChaCha8Rng;
 
 use crate::plan::Endpoint;
 
+use super::noise::Noise;
 use super::settings::{LANE_BYTES_MAX, LANE_FRAMES_MAX};
 
 /// Names a connection for the life of the world.
@@ -86,6 +86,8 @@ pub(super) enum Packet {
     Accepted,
     /// On a stream, with its bytes.
     Frame(Lane, Frame, u32),
+    /// A message that may be lost, with the number that stands for it in the run's hash.
+    Datagram(u64, PeerMessage),
     /// "I live."
     Ping,
     /// "I know no such connection."
@@ -105,10 +107,17 @@ pub(super) struct End {
     pub(super) heard: u64,
 }
 
+#[derive(Debug)]
+struct Waiting {
+    frame: Frame,
+    bytes: u32,
+    left: u32,
+}
+
 /// What waits to be sent, per lane.
 #[derive(Debug, Default)]
 pub(super) struct LaneQueues {
-    lanes: [VecDeque<(Frame, u32)>; 3],
+    lanes: [VecDeque<Waiting>; 3],
     bytes: [usize; 3],
     /// So many at the front of each lane were on their way already, and went back. They do not count for the limits.
     returned: [usize; 3],
@@ -120,6 +129,8 @@ pub(super) struct Queued {
     pub(super) lane: Lane,
     pub(super) frame: Frame,
     pub(super) bytes: u32,
+    /// Bytes that have not been on the line yet: only the last of its parts makes it arrive.
+    pub(super) left: u32,
     /// It had been on its way before.
     pub(super) returned: bool,
 }
@@ -144,13 +155,13 @@ impl LaneQueues {
             return false;
         }
         self.bytes[at] = size;
-        self.lanes[at].push_back((frame, bytes));
+        self.lanes[at].push_back(Waiting { frame, bytes, left: bytes });
         true
     }
 
     /// What waits, lane by lane.
     pub(super) fn frames(&self) -> impl Iterator<Item = &Frame> {
-        self.lanes.iter().flatten().map(|(frame, _)| frame)
+        self.lanes.iter().flatten().map(|waiting| &waiting.frame)
     }
 
     /// Puts back what was just taken.
@@ -161,14 +172,15 @@ impl LaneQueues {
         } else {
             self.bytes[at] += queued.bytes as usize;
         }
-        self.lanes[at].push_front((queued.frame, queued.bytes));
+        let Queued { frame, bytes, left, .. } = queued;
+        self.lanes[at].push_front(Waiting { frame, bytes, left });
     }
 
     /// Takes in what was on its way and did not arrive, behind those of its lane that came back before. There are at most as
     /// many as were on their way.
     pub(super) fn give_back(&mut self, lane: Lane, frame: Frame, bytes: u32) {
         let at = lane_index(lane);
-        self.lanes[at].insert(self.returned[at], (frame, bytes));
+        self.lanes[at].insert(self.returned[at], Waiting { frame, bytes, left: bytes });
         self.returned[at] += 1;
     }
 
@@ -186,14 +198,14 @@ impl LaneQueues {
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let lane = LANES.into_iter().find(|&lane| !self.lanes[lane_index(lane)].is_empty())?;
         let at = lane_index(lane);
-        let (frame, bytes) = self.lanes[at].pop_front()?;
+        let Waiting { frame, bytes, left } = self.lanes[at].pop_front()?;
         let returned = self.returned[at] > 0;
         if returned {
             self.returned[at] -= 1;
         } else {
             self.bytes[at] -= bytes as usize;
         }
-        Some(Queued { lane, frame, bytes, returned })
+        Some(Queued { lane, frame, bytes, left, returned })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -225,11 +237,14 @@ pub(super) struct Direction {
     pub(super) nudged: bool,
     /// Frames on their way.
     pub(super) in_flight: u32,
-    pub(super) random: ChaCha8Rng,
+    /// Of the frames on streams.
+    pub(super) noise: Noise,
+    /// Of what is outside of the streams. Its own, so that a heartbeat shifts nothing else.
+    pub(super) loose_noise: Noise,
 }
 
 impl Direction {
-    pub(super) fn new(random: ChaCha8Rng) -> Direction {
+    pub(super) fn new(noise: Noise, loose_noise: Noise) -> Direction {
         Direction {
             queues: LaneQueues::default(),
             last_arrival: [0; 3],
@@ -240,7 +255,8 @@ impl Direction {
             retries: 0,
             nudged: false,
             in_flight: 0,
-            random,
+            noise,
+            loose_noise,
         }
     }
 }

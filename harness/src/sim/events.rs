@@ -155,6 +155,7 @@ pub(super) fn reply(request: u64, response: &ClientResponse) -> String {
         ClientResponse::Members { members, more } => format!("{} members, more: {more}", members.len()),
         ClientResponse::Options { options, more } => format!("{} options, more: {more}", options.len()),
         ClientResponse::OptionSet { version } => format!("changed, version {version}"),
+        ClientResponse::Overlay(report) => format!("{} neighbours", report.active.len()),
         ClientResponse::Replicas(nodes) => format!("the replicas {nodes:?}"),
     };
     format!("answers request {request}: {said}")
@@ -215,6 +216,7 @@ fn request(request: &ClientRequest) -> String {
         ClientRequest::Members { after, limit } => format!("members behind {after:?}, at most {limit}"),
         ClientRequest::Options { after, limit } => format!("options behind {after:?}, at most {limit}"),
         ClientRequest::SetOption { name, value } => format!("set option {name} to {value}"),
+        ClientRequest::Overlay => "overlay".to_owned(),
         ClientRequest::Locate { key } => format!("locate {}", text(key)),
         ClientRequest::Write { key, value: written, level, context } => {
             let written = written.as_ref().map_or("nothing".to_owned(), value);

@@ -8,11 +8,11 @@ use hearsay_core::{Input, Lane, Link, NodeId};
 
 use super::connection::{Connection, ConnectionId, Direction, End, Frame, LaneQueues, Packet, Party, Queued, Side};
 use super::node::{LinkState, Outgoing};
+use super::noise::Noise;
 use super::settings::{
     BACK_OFF_MAX, BACK_OFF_MIN, DIALS_MAX, EXPECTATION, HANDSHAKE_RETRY, HANDSHAKE_TIMEOUT, HELLO_TIMEOUT,
     IDLE_TIMEOUT, KEEP_ALIVE, RETRY_DOUBLINGS_MAX,
 };
-use super::streams::stream;
 use super::tape::Hindrance;
 use super::world::{ClientEvent, Event, Happening, World, place};
 
@@ -83,6 +83,7 @@ impl World {
     pub(super) fn send_message(&mut self, from: NodeId, message: Outgoing) {
         let now = self.now();
         let Outgoing { to, lane, number, bytes, message } = message;
+        let lossy = message.may_be_lost();
         let frame = Frame::Message(number, message);
         let node = &mut self.nodes[place(from)];
         let dialling = node.dialling;
@@ -90,6 +91,9 @@ impl World {
         let queues = match &mut peer.state {
             LinkState::Up { connection, side, .. } => {
                 let (connection, side) = (*connection, *side);
+                if let (true, Frame::Message(number, message)) = (lossy, &frame) {
+                    return self.send_datagram(connection, side, (*number, message.clone()), bytes);
+                }
                 return self.send_frame(connection, side, lane, frame, bytes);
             }
             LinkState::Idle { not_before } if now < *not_before => {
@@ -138,7 +142,9 @@ impl World {
         let before = self.dialled.entry((dialler, acceptor)).or_default();
         *before += 1;
         let object = [number(parties[0]), number(parties[1]), *before];
-        let directions = ["link there", "link back"].map(|way| Direction::new(stream(seed, way, &object)));
+        let noise = |way: &str| Noise::new(seed, way, &object);
+        let directions = [("link there", "loose there"), ("link back", "loose back")]
+            .map(|(on_streams, loose)| Direction::new(noise(on_streams), noise(loose)));
         let id = self.connections.add(|id| Connection {
             id,
             parties,

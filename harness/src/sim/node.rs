@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hearsay_core::message::PeerMessage;
 use hearsay_core::{ClientResponse, Lane, NodeId, Replica, RequestId, SentTraffic};
-use rand_chacha::ChaCha8Rng;
 
 use super::connection::{ConnectionId, LaneQueues, Side};
 use super::disk::{Disk, Ticket};
 use super::leave::{Leaving, Left};
+use super::noise::Noise;
 use super::settings::ClockSettings;
 use super::world::Happening;
 
@@ -104,10 +104,12 @@ pub(super) struct DriverCounters {
     pub(super) dropped_lost: u64,
     pub(super) dropped_waiting: u64,
     pub(super) requests: u64,
+    pub(super) datagrams_sent: u64,
+    pub(super) datagrams_received: u64,
 }
 
 impl DriverCounters {
-    pub(super) fn by_name(&self) -> [(&'static str, u64); 13] {
+    pub(super) fn by_name(&self) -> [(&'static str, u64); 15] {
         [
             ("store_commits", self.commits),
             ("store_batches", self.batches),
@@ -122,6 +124,8 @@ impl DriverCounters {
             ("transport_dropped_lost", self.dropped_lost),
             ("transport_dropped_waiting", self.dropped_waiting),
             ("transport_requests", self.requests),
+            ("transport_datagrams_sent", self.datagrams_sent),
+            ("transport_datagrams_received", self.datagrams_received),
         ]
     }
 }
@@ -137,7 +141,7 @@ pub(super) struct Node {
     pub(super) replica: Option<Replica>,
     pub(super) incarnation: u64,
     pub(super) disk: Disk,
-    pub(super) disk_random: ChaCha8Rng,
+    pub(super) disk_noise: Noise,
     pub(super) unreleased: VecDeque<(Ticket, Effects)>,
     pub(super) asking: BTreeMap<RequestId, (ConnectionId, u64)>,
     pub(super) last_request: u64,
@@ -166,7 +170,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(clock: ClockSettings, disk_random: ChaCha8Rng) -> Node {
+    pub(super) fn new(clock: ClockSettings, disk_noise: Noise) -> Node {
         Node {
             process: Process::Down,
             starts: 0,
@@ -174,7 +178,7 @@ impl Node {
             replica: None,
             incarnation: 0,
             disk: Disk::default(),
-            disk_random,
+            disk_noise,
             unreleased: VecDeque::new(),
             asking: BTreeMap::new(),
             last_request: 0,

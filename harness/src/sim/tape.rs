@@ -61,6 +61,8 @@ pub enum Hindrance {
     NoLink,
     /// The connection ended before it was delivered.
     ConnectionLost,
+    /// The link lost it, and nobody sends it again.
+    Lost,
 }
 
 /// What a frame is to the tape.
@@ -294,6 +296,7 @@ impl Tape {
                     | ClientRequest::Members { .. }
                     | ClientRequest::Options { .. }
                     | ClientRequest::SetOption { .. }
+                    | ClientRequest::Overlay
                     | ClientRequest::LocalScan { .. }
                     | ClientRequest::Locate { .. } => false,
                 };

@@ -3,7 +3,10 @@
 //! - A packet into a blocked direction is dropped and counted for its pair.
 //! - A stream whose frames are dropped, or go to a process that is not there, stalls: it keeps them, tries again after longer
 //!   and longer times, and at once when a fresh packet gets through. The connection's end loses them.
-//! - Lanes keep their order; the lane with the higher priority takes the line first; the line has a bandwidth.
+//! - A datagram takes the line before all that waits in the lanes. It is lost, late or overtaken as the link has it; nobody
+//!   sends it again. What a link doubles comes once: QUIC knows the number of the packet.
+//! - Lanes keep their order; the lane with the higher priority takes the line first, between the parts of a long frame, too;
+//!   the line has a bandwidth.
 //! - A lost packet of a stream comes late instead, and what follows on its lane waits for it.
 //! - A packet meets the partitions that are in force when it arrives as well: one that is long on its way crosses none that
 //!   began meanwhile. A frame that was on its way then goes back to its stream, before all that was not sent yet.
@@ -11,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearsay_core::Lane;
+use hearsay_core::message::PeerMessage;
 use rand::Rng;
 
 use crate::plan::Endpoint;
@@ -27,6 +31,12 @@ const EARLY_MAX: usize = 1_024;
 
 /// Bytes of a packet outside of the streams.
 const PACKET_BYTES: u32 = 60;
+
+/// Bytes of a packet that carries a part of a stream.
+const STREAM_PACKET_BYTES: u32 = 1_452;
+
+/// Bytes of a frame that take the line in one go.
+const PART_BYTES: u32 = 16 << 10;
 
 /// A directed pair.
 pub(super) type Pair = (Endpoint, Endpoint);
@@ -84,12 +94,18 @@ impl Wire {
         }
     }
 
-    /// How long the way takes this time.
-    fn latency(&self, random: &mut impl Rng) -> u64 {
+    /// How long the way takes this time, and whether the packet is lost.
+    fn passage(&self, random: &mut impl Rng) -> (u64, bool) {
         let drawn = random.next_u64();
         let jitter = ((drawn & 0xffff_ffff) * self.link.jitter_ns) >> 32;
         let lost = ((drawn >> 32) * 1_000_000) >> 32 < u64::from(self.link.loss_per_million);
-        self.link.latency_ns + jitter + if lost { PROBE_TIMEOUT } else { 0 }
+        (self.link.latency_ns + jitter, lost)
+    }
+
+    /// How long the way takes this time for what is sent again when it is lost.
+    fn latency(&self, random: &mut impl Rng) -> u64 {
+        let (takes, lost) = self.passage(random);
+        takes + if lost { PROBE_TIMEOUT } else { 0 }
     }
 
     /// How long the line is busy with so many bytes.
@@ -116,7 +132,7 @@ impl World {
         let Some(connection) = self.connections.get_mut(id) else { return };
         match self.wire.route(&self.nodes, connection, from) {
             Route::Open => {
-                let at = now + self.wire.latency(&mut connection.direction(from).random);
+                let at = now + self.wire.latency(connection.direction(from).loose_noise.at(now));
                 let held = self.wire.bad.packet(&pair_of(connection, from), now, PACKET_BYTES);
                 let (delay, twice) = held.map_or((Some(0), None), |held| (held.delay, held.twice));
                 for late in [delay, twice].into_iter().flatten() {
@@ -130,6 +146,50 @@ impl World {
         }
     }
 
+    /// Sends a message once, and forgets it. A closed side sends nothing.
+    pub(super) fn send_datagram(&mut self, id: ConnectionId, from: Side, message: (u64, PeerMessage), bytes: u32) {
+        let now = self.now();
+        let Some(connection) = self.connections.get_mut(id).filter(|connection| connection.is_open(from)) else {
+            return;
+        };
+        let (pair, sender) = (pair_of(connection, from), connection.party(from));
+        let route = self.wire.route(&self.nodes, connection, from);
+        if let Party::Node(node) = sender {
+            self.nodes[place(node)].counters.datagrams_sent += 1;
+        }
+        let frame = Frame::Message(message.0, message.1);
+        if route != Route::Open {
+            let hindrance = if route == Route::Silent { Hindrance::NobodyThere } else { Hindrance::Blocked };
+            self.hash.tape(|tape| tape.hindered(now, &frame, hindrance));
+            if let Route::Blocked(pair) = route {
+                self.wire.drop_packet(pair);
+            }
+            return;
+        }
+        let direction = connection.direction(from);
+        // Streams are cut into packets: it waits for the one that is on the line.
+        let waits = direction.busy_until.saturating_sub(now).min(self.wire.transmission(STREAM_PACKET_BYTES));
+        let takes = self.wire.transmission(bytes);
+        direction.busy_until = direction.busy_until.max(now) + takes;
+        let departed = now + waits + takes;
+        let (latency, lost) = self.wire.passage(direction.loose_noise.at(now));
+        let held = self.wire.bad.packet(&pair, departed, bytes);
+        let delays = held.map_or([Some(0), None], |held| [held.delay, held.twice]);
+        if let Some(held) = held {
+            direction.busy_until = direction.busy_until.max(held.line_until);
+        }
+        let delay = delays.into_iter().flatten().min().filter(|_| !lost);
+        let Some(delay) = delay else {
+            return self.hash.tape(|tape| tape.hindered(now, &frame, Hindrance::Lost));
+        };
+        let Frame::Message(number, message) = frame else { unreachable!("made above") };
+        let packet = Packet::Datagram(number, message);
+        let at = departed + latency + delay;
+        self.queue.push(at, Event::At(Happening::Packet { connection: id, to: from.other(), packet }));
+        // A fresh packet: what it makes the other side acknowledge tells of what was lost before.
+        self.nudge(id, from);
+    }
+
     /// Sends a frame on a stream, or queues it behind others. A closed side sends nothing.
     pub(super) fn send_frame(&mut self, id: ConnectionId, from: Side, lane: Lane, frame: Frame, bytes: u32) {
         let now = self.now();
@@ -139,18 +199,26 @@ impl World {
         let sender = connection.party(from);
         let direction = connection.direction(from);
         if !direction.stalled && !direction.draining && direction.busy_until <= now {
-            self.put_on_line(id, from, Queued { lane, frame, bytes, returned: false });
-            return;
+            self.put_on_line(id, from, Queued { lane, frame, bytes, left: bytes, returned: false });
+            return self.go_on(id, from);
         }
-        if !direction.queues.push(lane, frame, bytes) {
-            if let Party::Node(node) = sender {
-                self.nodes[place(node)].counters.dropped_full += 1;
-            }
-        } else if !direction.stalled && !direction.draining {
+        if !direction.queues.push(lane, frame, bytes)
+            && let Party::Node(node) = sender
+        {
+            self.nodes[place(node)].counters.dropped_full += 1;
+        }
+        self.go_on(id, from);
+        self.nudge(id, from);
+    }
+
+    /// Sees to it that what is queued is sent as soon as the line is free.
+    fn go_on(&mut self, id: ConnectionId, from: Side) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let direction = connection.direction(from);
+        if !direction.stalled && !direction.draining && !direction.queues.is_empty() {
             direction.draining = true;
             self.queue.push(direction.busy_until, Event::At(Happening::Drain { connection: id, from }));
         }
-        self.nudge(id, from);
     }
 
     /// Something fresh was sent on a stalled stream: when it gets through, its acknowledgement tells what was lost before.
@@ -176,7 +244,7 @@ impl World {
         }
     }
 
-    /// Whether the frame left.
+    /// Whether the frame left, or a part of it: the rest then waits in its lane, where what is more urgent goes before it.
     fn put_on_line(&mut self, id: ConnectionId, from: Side, queued: Queued) -> bool {
         let now = self.now();
         let Some(connection) = self.connections.get_mut(id) else { return false };
@@ -184,10 +252,11 @@ impl World {
         let pair = pair_of(connection, from);
         let direction = connection.direction(from);
         if route == Route::Open {
-            let Queued { lane, frame, bytes, .. } = queued;
-            direction.busy_until = now + self.wire.transmission(bytes);
-            let mut arrives = direction.busy_until + self.wire.latency(&mut direction.random);
-            if let Some(held) = self.wire.bad.frame(&pair, now, bytes, self.wire.round_trip(pair)) {
+            let lane = queued.lane;
+            let part = queued.left.min(PART_BYTES);
+            direction.busy_until = now + self.wire.transmission(part);
+            let mut arrives = direction.busy_until + self.wire.latency(direction.noise.at(now));
+            if let Some(held) = self.wire.bad.frame(&pair, now, part, self.wire.round_trip(pair)) {
                 // Frames wait for the line in their lanes, where control goes first.
                 direction.busy_until = direction.busy_until.max(held.line_until);
                 arrives += held.delay.expect("a stream sends again what was lost");
@@ -195,6 +264,11 @@ impl World {
             let last = &mut direction.last_arrival[lane_index(lane)];
             let at = arrives.max(*last + 1);
             *last = at;
+            if queued.left > part {
+                direction.queues.put_back(Queued { left: queued.left - part, ..queued });
+                return true;
+            }
+            let Queued { frame, bytes, .. } = queued;
             direction.in_flight += 1;
             let packet = Packet::Frame(lane, frame, bytes);
             self.queue.push(at, Event::At(Happening::Packet { connection: id, to: from.other(), packet }));
@@ -342,10 +416,17 @@ impl World {
         }
         match packet {
             Packet::Initial => self.accept(id),
-            Packet::Frame(..) | Packet::Ping if !open => self.send_packet(id, to, Packet::Reset),
+            Packet::Frame(..) | Packet::Datagram(..) | Packet::Ping if !open => self.send_packet(id, to, Packet::Reset),
             _ if !open => {}
             Packet::Accepted => self.answered(id),
             Packet::Ping => self.heard(id, to),
+            Packet::Datagram(number, message) => {
+                if let Party::Node(node) = connection.party(to) {
+                    self.nodes[place(node)].counters.datagrams_received += 1;
+                }
+                self.heard(id, to);
+                self.take_frame(id, to, Lane::Control, Frame::Message(number, message));
+            }
             Packet::Reset => self.lost(id, to, "reset by peer", false),
             Packet::Close { duplicate } => self.lost(id, to, "closed by peer", duplicate),
             Packet::Frame(lane, frame, _) => {

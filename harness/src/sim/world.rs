@@ -14,6 +14,7 @@ use super::disk::{CrashLoss, Disk};
 use super::event_queue::EventQueue;
 use super::links::Connections;
 use super::node::{Ailment, Effects, Node, Outgoing, Process};
+use super::noise::Noise;
 use super::run::Wake;
 use super::run_hash::{RunHash, Watch};
 use super::settings::{Settings, UNRELEASED_MAX};
@@ -164,7 +165,7 @@ impl World {
         if members.iter().zip(1..).any(|(member, number)| member.0 != number) {
             return Err(ConfigError("the simulator's members are n1, n2, ... without a gap: renumber them".to_owned()));
         }
-        let node = |&id: &NodeId| Node::new(settings.clock, stream(seed, "disk", &[u64::from(id.0)]));
+        let node = |&id: &NodeId| Node::new(settings.clock, Noise::new(seed, "disk", &[u64::from(id.0)]));
         Ok(World {
             seed,
             settings,
@@ -594,7 +595,7 @@ impl World {
         if !node.disk.begin_sync() {
             return;
         }
-        let drawn = node.disk_random.next_u64();
+        let drawn = node.disk_noise.at(now).next_u64();
         let share = |bits: u64, below: u64| ((bits & 0xffff) * below) >> 16;
         let mut takes = disk.sync_ns + share(drawn, disk.jitter_ns);
         if share(drawn >> 16, 1_000) < u64::from(disk.hiccups_per_thousand) {

@@ -51,6 +51,7 @@ pub(super) fn response(of: &str, response: &ClientResponse) -> String {
         | ClientResponse::Members { .. }
         | ClientResponse::Options { .. }
         | ClientResponse::OptionSet { .. }
+        | ClientResponse::Overlay(_)
         | ClientResponse::Rows { .. } => "answer".to_owned(),
     }
 }
@@ -84,6 +85,7 @@ pub(super) fn lost(why: Option<Hindrance>) -> &'static str {
         Some(Hindrance::NobodyThere) => "the receiver is down, never arrives",
         Some(Hindrance::NoLink) => "no link, dropped",
         Some(Hindrance::ConnectionLost) => "lost with its connection",
+        Some(Hindrance::Lost) => "lost",
         None => "never arrives",
     }
 }
@@ -93,7 +95,7 @@ pub(super) fn late(why: Option<Hindrance>, nanoseconds: u64) -> String {
     let why = match why {
         Some(Hindrance::Blocked) => "blocked, ",
         Some(Hindrance::NobodyThere) => "the receiver is down, ",
-        Some(Hindrance::NoLink | Hindrance::ConnectionLost) | None => "",
+        Some(Hindrance::NoLink | Hindrance::ConnectionLost | Hindrance::Lost) | None => "",
     };
     format!("{why}arrives {} later", length(nanoseconds))
 }

@@ -20,6 +20,8 @@ pub(crate) const BODIES: &[(&str, Body)] = &[
     ("who_is_paused_answers_afterwards", pause),
     ("who_leaves_answers_what_it_has_taken", leave),
     ("with_a_clock_behind_the_later_write_loses", clock),
+    ("bulk_delays_neither_requests_nor_heartbeats", crate::traffic::lane_order),
+    ("a_lost_datagram_stays_lost_and_a_stream_loses_nothing", crate::traffic::datagrams),
 ];
 
 /// Both ways between n1 and the others.

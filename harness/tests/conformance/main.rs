@@ -1,8 +1,7 @@
 //! What the simulator and real processes must both do, in one set of test bodies: each is a plan, and what has to be seen of
 //! it. A difference between the two worlds is a finding about the simulator.
 //!
-//! A binary without libtest: it must enter a sandbox before it has any thread, and it is the nodes' program as well. Left out:
-//! what no plan can ask for (the order of lanes on a saturated line): that is tested in each world by itself.
+//! A binary without libtest: it must enter a sandbox before it has any thread, and it is the nodes' program as well.
 //!
 //! `cargo test -p hearsay --test conformance [-- FILTER]`
 
@@ -10,6 +9,7 @@ mod bodies;
 #[path = "../sandboxed/mod.rs"]
 mod sandboxed;
 mod support;
+mod traffic;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;

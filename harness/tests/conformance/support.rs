@@ -1,5 +1,6 @@
 //! The two worlds behind one trait, and plans and what was seen of them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use hearsay::campaign::parse;
@@ -15,6 +16,7 @@ use hearsay::store::{RunDirectory, load_case};
 use hearsay_checkers::{Event, EventType, FinalEntry};
 use hearsay_core::NodeId;
 use hearsay_workloads::Action;
+use serde::Deserialize;
 
 /// Where a plan can be carried out.
 pub(crate) trait World {
@@ -60,7 +62,10 @@ pub(crate) struct Shape {
     pub(crate) read_level: &'static str,
     pub(crate) write_level: &'static str,
     pub(crate) client_timeout_ms: u64,
+    pub(crate) heartbeat_interval_ms: u64,
     pub(crate) heartbeat_timeout_ms: u64,
+    /// 0: nothing repairs what a write did not bring.
+    pub(crate) merkle_interval_ms: u64,
     pub(crate) faults_ms: u64,
 }
 
@@ -77,19 +82,23 @@ impl Default for Shape {
             read_level: "one",
             write_level: "one",
             client_timeout_ms: 1_000,
+            heartbeat_interval_ms: 250,
             heartbeat_timeout_ms: 1_500,
+            merkle_interval_ms: 0,
             faults_ms: 3_000,
         }
     }
 }
 
-/// Three nodes that each hold every key; nothing repairs what a write did not bring.
+/// Three nodes that each hold every key.
 pub(crate) fn plan(shape: &Shape, faults: Vec<PlannedFault>, operations: Vec<PlannedOperation>) -> Plan {
-    let Shape { read_level, write_level, client_timeout_ms, heartbeat_timeout_ms, faults_ms } = shape;
+    let Shape { read_level, write_level, client_timeout_ms, heartbeat_interval_ms, .. } = shape;
+    let Shape { heartbeat_timeout_ms, merkle_interval_ms, faults_ms, .. } = shape;
     let text = format!(
         "campaign: conformance\nabout: what both worlds must do\n\
-         cluster: {{nodes: 3, replication: 3, read_repair: none, merkle_interval: 0s, \
-         request_timeout: {REQUEST_TIMEOUT_MS}ms, heartbeat_timeout: {heartbeat_timeout_ms}ms}}\n\
+         cluster: {{nodes: 3, replication: 3, read_repair: none, \
+         merkle_interval: {merkle_interval_ms}ms, request_timeout: {REQUEST_TIMEOUT_MS}ms, \
+         heartbeat_interval: {heartbeat_interval_ms}ms, heartbeat_timeout: {heartbeat_timeout_ms}ms}}\n\
          workload:\n  register: {{keys: 1, clients: 8, rate: 8, mix: {{read: 1}}, read_level: {read_level}, \
          write_level: {write_level}, client_timeout: {client_timeout_ms}ms, overdue_skip: 10s}}\n\
          phases: {{warmup: {WARMUP_MS}ms, faults: {faults_ms}ms, healed: 500ms, converge_within: 500ms}}\n\
@@ -149,9 +158,29 @@ impl Seen {
     }
 }
 
+/// What a node said about itself at some time.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Sample {
+    /// Nanoseconds since the start of the load.
+    pub(crate) time: u64,
+    pub(crate) node: String,
+    #[serde(default)]
+    pub(crate) keys: u64,
+    #[serde(default)]
+    counters: BTreeMap<String, u64>,
+}
+
+impl Sample {
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        *self.counters.get(name).unwrap_or_else(|| panic!("{} counts no {name}", self.node))
+    }
+}
+
 /// What is there after a plan was carried out.
 #[derive(Debug)]
 pub(crate) struct Observed {
+    /// Of nodes that answered.
+    pub(crate) samples: Vec<Sample>,
     pub(crate) faults: Vec<FaultReport>,
     pub(crate) operations: Vec<Seen>,
     pub(crate) entries: Vec<FinalEntry>,
@@ -168,7 +197,10 @@ pub(crate) fn observe(world: &dyn World, plan: &Plan) -> Observed {
     let case = load_case(directory.path()).expect("what was written can be read");
     let state = case.final_state.expect("the nodes were looked at");
     assert!(state.unreachable.is_empty(), "{:?}", state.unreachable);
-    Observed { faults, operations: operations(&directory.history()), entries: state.entries }
+    let metrics = std::fs::read_to_string(directory.metrics()).expect("the metrics");
+    let samples = metrics.lines().map(|line| serde_json::from_str::<Sample>(line).expect("a sample"));
+    let samples = samples.filter(|sample| !sample.counters.is_empty()).collect();
+    Observed { samples, faults, operations: operations(&directory.history()), entries: state.entries }
 }
 
 /// Every operation with both of its events.

@@ -3,6 +3,7 @@
 //! A failure says whether it is *definite* (no replica can ever apply the write) or *indeterminate* (it may have
 //! happened, or may still). Guessing "failed" for "unknown" is the classic way to corrupt a history.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dissemination::MessageId;
 use crate::metadata::{Member, OptionRecord};
-use crate::{Key, NodeId, Value, WallTime};
+use crate::{Key, NodeId, OverlayReport, Value, WallTime};
 
 /// How many replicas must take part: `one`, `two`, `three`, `quorum`, `all`, a plain number, or, of writes, `any`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -283,6 +284,8 @@ pub enum ClientRequest {
         /// Its value.
         value: String,
     },
+    /// Report your place in the overlay.
+    Overlay,
 }
 
 /// A member as the node asked knows it.
@@ -441,6 +444,8 @@ pub enum ClientResponse {
         /// Counts the changes of this option.
         version: u64,
     },
+    /// Answer to [`ClientRequest::Overlay`].
+    Overlay(OverlayReport),
 }
 
 /// Whether a failed write may still take effect.
@@ -506,6 +511,8 @@ pub struct StatusReport {
     pub merkle_roots: Vec<(u64, [u8; 32])>,
     /// Every counter by name.
     pub counters: BTreeMap<String, u64>,
+    /// Its place in the overlay, where there is one, with the newest broadcast alone.
+    pub overlay: Option<Box<OverlayReport>>,
 }
 
 #[cfg(test)]

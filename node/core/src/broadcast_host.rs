@@ -12,12 +12,13 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::dissemination::{Dissemination, DisseminationInput, DisseminationMessage, Effects, Payload};
+use crate::dissemination::{Dissemination, DisseminationInput, DisseminationMessage, Effects, Payload, Peers};
 use crate::message::PeerMessage;
 use crate::metadata::{Name, Record};
+use crate::overlay_report::BROADCASTS_MAX;
 use crate::{
-    ClientError, ClientErrorKind, ClientResponse, ClusterConfig, Delivered, Lane, Link, NodeId, Now, Planted, Replica,
-    Time, Value,
+    ClientError, ClientErrorKind, ClientResponse, ClusterConfig, Delivered, Lane, Link, NodeId, Now, OverlayBroadcast,
+    OverlayPeer, OverlayReport, Planted, Replica, Time, Value,
 };
 
 /// Most broadcasts in the inbox.
@@ -203,6 +204,34 @@ impl Replica {
             Some(_) if limit == 0 => self.refuse_broadcast("the limit is 0: ask for at least one broadcast"),
             Some(host) => host.fetch(after, limit as usize),
         }
+    }
+
+    /// Its neighbours, and how the newest broadcasts came.
+    pub(crate) fn overlay(&mut self) -> ClientResponse {
+        match self.overlay_report(BROADCASTS_MAX) {
+            Some(report) => ClientResponse::Overlay(report),
+            None => self.refuse_broadcast(SWITCHED_OFF),
+        }
+    }
+
+    /// The same with so many broadcasts at most; `None`: there is no dissemination.
+    pub(crate) fn overlay_report(&self, broadcasts_max: usize) -> Option<OverlayReport> {
+        let layer = &self.broadcast.as_ref()?.layer;
+        let eager = layer.links().map_or(&[][..], |(eager, _)| eager);
+        let active = layer.peers().iter().map(|peer| OverlayPeer { peer, eager: eager.contains(&peer) }).collect();
+        let broadcasts = layer.log().ids().rev().take(broadcasts_max).filter_map(|id| {
+            let held = layer.log().held(id)?;
+            let age_us = self.now.time.0.saturating_sub(held.at.0) / 1_000;
+            Some(OverlayBroadcast { id, from: held.from, hops: held.round, age_us })
+        });
+        Some(OverlayReport {
+            node: self.identity,
+            incarnation: self.incarnation,
+            is_full: matches!(layer.peers(), Peers::All { .. }),
+            active,
+            passive: layer.passive_view().to_vec(),
+            broadcasts: broadcasts.collect(),
+        })
     }
 
     fn refuse_broadcast(&mut self, message: &str) -> ClientResponse {

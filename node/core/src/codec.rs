@@ -29,7 +29,8 @@ pub enum CodecError {
 
 /// A frame holding `message`.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(64);
+    // Room for a small value, so that most frames never grow.
+    let mut frame = Vec::with_capacity(192);
     frame.push(FRAME_VERSION);
     let frame = postcard::to_extend(message, frame).expect("messages of this crate always serialize");
     assert!(frame.len() <= FRAME_LENGTH_MAX, "a message of {} bytes was built, above the frame limit", frame.len());

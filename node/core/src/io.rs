@@ -112,7 +112,7 @@ pub enum Event {
 pub struct Output {
     /// To make durable before anything of this output or a later one is released.
     pub durable: WriteBatch,
-    /// To send, in order per (peer, lane).
+    /// To send, in order per (peer, lane), but for what may be lost ([`PeerMessage::may_be_lost`]).
     pub send: Vec<Send>,
     /// To answer clients.
     pub reply: Vec<(RequestId, ClientResponse)>,

@@ -34,6 +34,7 @@ pub mod merkle;
 pub mod message;
 pub mod metadata;
 mod metadata_host;
+mod overlay_report;
 mod planted;
 mod repair;
 mod replica;
@@ -58,6 +59,7 @@ pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, Conflict, Detection, Hints, ReadRepair};
 pub use io::{Event, Input, Lane, Link, Output, RecoveredState, RequestId, Send, WriteBatch};
 pub use marks::{Mark, Marks, Reach};
+pub use overlay_report::{OverlayBroadcast, OverlayPeer, OverlayReport};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use planted::Planted;

@@ -18,7 +18,7 @@ pub struct OperationId(pub u64);
 /// A message between two nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum PeerMessage {
-    /// "I live." Control lane.
+    /// "I live." A datagram; control lane where there are none.
     Heartbeat,
     /// Merge this version, make it durable, acknowledge. Writes and read repairs alike. Data lane.
     Write {
@@ -114,6 +114,14 @@ pub enum PeerMessage {
     Dissemination(DisseminationMessage),
     /// Cluster metadata: the exchange of digests. Control lane.
     Metadata(MetadataMessage),
+}
+
+impl PeerMessage {
+    /// Whether it may travel as a datagram, out of order with everything else: if it is lost the next one says the same, and
+    /// sent again it would say what is no longer true.
+    pub fn may_be_lost(&self) -> bool {
+        matches!(self, PeerMessage::Heartbeat)
+    }
 }
 
 /// What a replica answers to a scan.

@@ -94,22 +94,9 @@ macro_rules! bugs {
 
 #[cfg(feature = "planted-bugs")]
 const WITHOUT_CAMPAIGN: &[Bug] = &[
-    Bug::HintCounts,
-    Bug::ExpiredHintSent,
-    Bug::StandInNotRead,
-    Bug::StandInCountsAsPrimary,
     Bug::ExpiredTombstoneSpread,
-    Bug::SpeculativeCountsTwice,
     Bug::NoShortReadProtection,
-    Bug::ExchangeMergesAllEntries,
-    Bug::ExchangeClaimsFirstPage,
-    Bug::DotLogPrunedEarly,
-    Bug::LogGoneUnnoticed,
-    Bug::StripWithoutFill,
-    Bug::ClockBeforeFill,
-    Bug::CounterReused,
     Bug::SiblingsDropped,
-    Bug::EmptyContainerRemovedEarly,
     Bug::BroadcastDeliveredTwice,
     Bug::ExchangeNeverStarted,
     Bug::RumorNeverRemoved,
@@ -276,6 +263,20 @@ bugs! {
     MetadataNeverExchanged = "metadata-never-exchanged",
     /// options are kept in memory only
     OptionsNotDurable = "options-not-durable",
+    /// what lies behind the end of a page of a Merkle leaf is never compared
+    MerklePageEndSkipped = "merkle-page-end-skipped",
+    /// a write at level any is acknowledged though there was no room for its hint
+    AnyWithoutHint = "any-without-hint",
+    /// a read that asks for the key's own replicas is answered by stand-ins
+    ReadPrimariesIgnored = "read-primaries-ignored",
+    /// the context of a write is ignored: nothing that was seen is replaced
+    ContextIgnored = "context-ignored",
+    /// no hint is kept of a delete
+    DeletesNotHinted = "deletes-not-hinted",
+    /// a replica that is late, and not held for dead, is kept no hint
+    LateNotHinted = "late-not-hinted",
+    /// a stand-in keeps what it took, and hands nothing over
+    StandInNeverHandsOver = "stand-in-never-hands-over",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

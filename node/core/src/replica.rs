@@ -361,6 +361,7 @@ impl Replica {
             ClientRequest::Members { after, limit } => self.known_members(after, limit),
             ClientRequest::Options { after, limit } => self.known_options(after.as_deref(), limit),
             ClientRequest::SetOption { name, value } => self.set_option(&name, &value),
+            ClientRequest::Overlay => self.overlay(),
             ClientRequest::Status => ClientResponse::Status(self.status()),
             ClientRequest::Locate { key } => ClientResponse::Replicas(self.ring.replicas(&key).to_vec()),
             ClientRequest::LocalScan { limit: 0, .. } => {

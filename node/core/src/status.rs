@@ -1,5 +1,6 @@
 //! The status call: what a node says about itself. For people and for the harness; no protocol reads it.
 
+use alloc::boxed::Box;
 use alloc::format;
 
 use crate::{Marks, Replica, StatusReport};
@@ -68,6 +69,7 @@ impl Replica {
             state_digest,
             merkle_roots,
             counters,
+            overlay: self.overlay_report(1).filter(|report| !report.is_full).map(Box::new),
         }
     }
 }

@@ -191,37 +191,30 @@ struct OwnedRange {
     leaves: BTreeMap<u32, LeafSum>,
 }
 
-/// The hash of a leaf's content: a sum over its keys, so that it is the same whatever order they came in, and a change costs the key
-/// that changed and not the leaf. Sums can be forged by whoever chooses values by the million for that purpose; replicas of
+/// The hash of a leaf's content: a sum over the digests of its keys, so that it is the same whatever order they came in, and a
+/// change costs the key that changed and not the leaf. A digest covers its key, so none is hashed again. Sums can be forged by whoever chooses values by the million for that purpose; replicas of
 /// one cluster have no reason to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct LeafSum {
-    lanes: [u64; 4],
+    lanes: [u64; 2],
     keys: u64,
 }
 
 impl LeafSum {
-    fn lanes_of(key: &Key, digest: &Digest) -> [u64; 4] {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(digest);
-        hasher.update(&key.0);
-        let hash = hasher.finalize();
-        let mut lanes = [0; 4];
-        for (lane, bytes) in lanes.iter_mut().zip(hash.as_bytes().chunks_exact(8)) {
-            *lane = bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
-        }
-        lanes
+    fn lanes_of(digest: &Digest) -> [u64; 2] {
+        let number = u128::from_be_bytes(*digest);
+        [(number >> 64) as u64, number as u64]
     }
 
-    fn add(&mut self, key: &Key, digest: &Digest) {
-        for (lane, number) in self.lanes.iter_mut().zip(LeafSum::lanes_of(key, digest)) {
+    fn add(&mut self, digest: &Digest) {
+        for (lane, number) in self.lanes.iter_mut().zip(LeafSum::lanes_of(digest)) {
             *lane = lane.wrapping_add(number);
         }
         self.keys += 1;
     }
 
-    fn subtract(&mut self, key: &Key, digest: &Digest) {
-        for (lane, number) in self.lanes.iter_mut().zip(LeafSum::lanes_of(key, digest)) {
+    fn subtract(&mut self, digest: &Digest) {
+        for (lane, number) in self.lanes.iter_mut().zip(LeafSum::lanes_of(digest)) {
             *lane = lane.wrapping_sub(number);
         }
         self.keys -= 1;
@@ -320,7 +313,7 @@ impl<V: Record> Table<V> {
             Some(former) => {
                 let (before, after) = (former.digest, stored.digest);
                 *former = stored;
-                self.adjust(range, leaf, &key, Some(before), Some(after));
+                self.adjust(range, leaf, Some(before), Some(after));
             }
             None => self.insert(range, leaf, token, key, stored),
         }
@@ -328,7 +321,7 @@ impl<V: Record> Table<V> {
     }
 
     fn insert(&mut self, range: RangeId, leaf: u32, token: Token, key: Key, stored: Stored<V>) {
-        self.adjust(range, leaf, &key, None, Some(stored.digest));
+        self.adjust(range, leaf, None, Some(stored.digest));
         self.keys.insert(key.clone());
         self.data.insert(Place { token: token.0, key }, stored);
     }
@@ -339,7 +332,7 @@ impl<V: Record> Table<V> {
         let stored = self.data.remove(&(token.0, key.0.as_slice()) as &dyn AsPlace)?;
         self.keys.remove(key);
         let (range, leaf) = self.place_of(token);
-        self.adjust(range, leaf, key, Some(stored.digest), None);
+        self.adjust(range, leaf, Some(stored.digest), None);
         self.mark_dirty(range, leaf);
         Some(stored.version)
     }
@@ -519,20 +512,20 @@ impl<V: Record> Table<V> {
     }
 
     /// Takes the change of a key's digest over into its leaf.
-    fn adjust(&mut self, range: RangeId, leaf: u32, key: &Key, before: Option<Digest>, after: Option<Digest>) {
+    fn adjust(&mut self, range: RangeId, leaf: u32, before: Option<Digest>, after: Option<Digest>) {
         if before == after {
             return;
         }
         let leaves = &mut self.ranges.get_mut(&range.0).expect("the range was found just now").leaves;
         let sum = leaves.entry(leaf).or_default();
         if let Some(digest) = after {
-            sum.add(key, &digest);
+            sum.add(&digest);
         }
         if let Some(digest) = before {
-            sum.subtract(key, &digest);
+            sum.subtract(&digest);
         }
         if sum.keys == 0 {
-            assert!(sum.lanes == [0; 4], "an empty leaf has a sum");
+            assert!(sum.lanes == [0; 2], "an empty leaf has a sum");
             leaves.remove(&leaf);
         }
     }
@@ -559,7 +552,7 @@ impl Table {
                 let before = stored.digest;
                 *stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version };
                 let after = stored.digest;
-                self.adjust(range, leaf, &key, Some(before), Some(after));
+                self.adjust(range, leaf, Some(before), Some(after));
             }
             None => {
                 let stored = Stored { digest: stored_digest(planted, &key, Some(&version)), version };

@@ -299,7 +299,7 @@ impl KvCommand {
                     }
                     print_repaired(&done, &left_out, &mut out);
                 }
-                ClientResponse::Replicas(_) => {
+                ClientResponse::Replicas(_) | ClientResponse::Overlay(_) => {
                     return Err(Failure(2, format!("{} gave the answer to another question", connection.node())));
                 }
             }
@@ -429,6 +429,7 @@ fn told(request: &ClientRequest, error: &ClientError) -> String {
         | ClientRequest::Deliveries { .. }
         | ClientRequest::Members { .. }
         | ClientRequest::Options { .. }
+        | ClientRequest::Overlay
         | ClientRequest::Status
         | ClientRequest::Repair
         | ClientRequest::LocalScan { .. }

@@ -22,7 +22,7 @@ use super::hello::Hello;
 use super::lane_queue::{LANES, LaneQueue, lane_index};
 use super::links::{DialOrder, LinkId, Offer, Queues, Rival, Verdict};
 use super::settings::{ANSWERS_WITHIN, HANDSHAKE_TIMEOUT, PATIENCE, PEER_STREAMS_MAX, code};
-use super::{Arrival, Context};
+use super::{Arrival, Context, DialEnd};
 use crate::names::{self, Subject};
 use crate::tls;
 
@@ -40,6 +40,8 @@ enum Refusal {
     Broken(String),
     /// One of the two sides does not want the other; worth a line in the log.
     Refused(String),
+    /// The other side says that another process of this identity is linked and answers.
+    Contested(String),
 }
 
 impl From<ConnectionError> for Refusal {
@@ -48,6 +50,9 @@ impl From<ConnectionError> for Refusal {
             ConnectionError::ApplicationClosed(close) if close.error_code == code::DUPLICATE => Refusal::Duplicate,
             ConnectionError::ApplicationClosed(close) if close.error_code == code::REFUSED => {
                 Refusal::Refused(format!("it refuses this node: {}", String::from_utf8_lossy(&close.reason)))
+            }
+            ConnectionError::ApplicationClosed(close) if close.error_code == code::CONTESTED => {
+                Refusal::Contested(String::from_utf8_lossy(&close.reason).into_owned())
             }
             // A certificate that does not fit shows here.
             ConnectionError::TransportError(_) | ConnectionError::ConnectionClosed(_) => {
@@ -76,12 +81,18 @@ pub(crate) async fn dial(context: Arc<Context>, order: DialOrder) {
         Err(None) => {}
         Err(Some(refusal)) => {
             match &refusal {
-                Refusal::Refused(reason) => context.brake.warn(format_args!("no link to {}: {reason}", order.peer)),
+                Refusal::Refused(reason) | Refusal::Contested(reason) => {
+                    context.brake.warn(format_args!("no link to {}: {reason}", order.peer));
+                }
                 Refusal::Broken(reason) => tracing::debug!("no link to {}: {reason}", order.peer),
                 Refusal::Duplicate => context.counters.transport_duplicates.one(),
             }
-            let duplicate = matches!(refusal, Refusal::Duplicate);
-            let _ = context.inbox.send(Arrival::DialFailed { peer: order.peer, dial: order.dial, duplicate }).await;
+            let why = match refusal {
+                Refusal::Duplicate => DialEnd::Duplicate,
+                Refusal::Contested(reason) => DialEnd::Contested(reason),
+                Refusal::Broken(_) | Refusal::Refused(_) => DialEnd::Failed,
+            };
+            let _ = context.inbox.send(Arrival::DialFailed { peer: order.peer, dial: order.dial, why }).await;
         }
     }
 }
@@ -148,10 +159,11 @@ async fn greet(context: &Context, order: DialOrder) -> Result<(Connection, Frame
 /// Serves a connection that a peer dialled, from the end of the handshake to its own.
 pub(crate) async fn accepted(context: Arc<Context>, connection: Connection, subject: Subject) {
     let from = connection.remote_address();
-    let refuse = |reason: &str| {
+    let refuse_with = |code, reason: &str| {
         context.brake.warn(format_args!("a peer connection from {from} was refused: {reason}"));
-        connection.close(code::REFUSED, reason.as_bytes());
+        connection.close(code, reason.as_bytes());
     };
+    let refuse = |reason: &str| refuse_with(code::REFUSED, reason);
     let peer = match subject {
         Subject::Node(node) if node != context.hello.node && context.members.contains(&node) => node,
         Subject::Node(node) => {
@@ -190,10 +202,11 @@ pub(crate) async fn accepted(context: Arc<Context>, connection: Connection, subj
         Err(None) => return connection.close(code::DUPLICATE, b"this pair has another connection"),
         Err(Some(there)) => {
             context.counters.transport_identity_contested.one();
-            return refuse(&format!(
+            let reason = format!(
                 "two processes say that they are {peer}: the one at {there} is linked and answers, this one is at {from}; \
                  stop one of them, or give it the certificate and the data of another node"
-            ));
+            );
+            return refuse_with(code::CONTESTED, &reason);
         }
     };
     let answer = async {
@@ -293,6 +306,8 @@ enum End {
     Write(#[from] WriteError),
     #[error("a stream that names no lane of its own")]
     Stream,
+    #[error("a datagram with a message that may not be lost")]
+    Datagram,
     #[error("this node stops")]
     Stopping,
 }
@@ -306,6 +321,7 @@ impl Established {
             error = connection.closed() => error.into(),
             end = forward(reader) => end,
             end = other_lanes(&connection, forward) => end,
+            end = datagrams(context, peer, link, &connection) => end,
             end = write(&mut writer, &queues[0]) => end,
             end = write_lane(&connection, &queues, 1) => end,
             end = write_lane(&connection, &queues, 2) => end,
@@ -318,6 +334,11 @@ impl Established {
             }
             End::Stream => {
                 context.counters.transport_streams_unexpected.one();
+                context.brake.warn(format_args!("{peer} broke the protocol: {end}"));
+                connection.close(code::PROTOCOL, end.to_string().as_bytes());
+            }
+            End::Datagram => {
+                context.counters.transport_datagrams_unexpected.one();
                 context.brake.warn(format_args!("{peer} broke the protocol: {end}"));
                 connection.close(code::PROTOCOL, end.to_string().as_bytes());
             }
@@ -342,6 +363,29 @@ async fn forward(context: &Context, peer: NodeId, link: LinkId, mut reader: Fram
             Err(error) => return error.into(),
         }
     }
+}
+
+/// Hands every message that comes as a datagram to the driver.
+async fn datagrams(context: &Context, peer: NodeId, link: LinkId, connection: &Connection) -> End {
+    loop {
+        let datagram = match connection.read_datagram().await {
+            Ok(datagram) => datagram,
+            Err(error) => return error.into(),
+        };
+        let message = match message_of(&datagram) {
+            Ok(message) => message,
+            Err(end) => return end,
+        };
+        context.counters.transport_datagrams_received.one();
+        if context.inbox.send(Arrival::Message { peer, link, message }).await.is_err() {
+            return End::Stopping;
+        }
+    }
+}
+
+fn message_of(datagram: &[u8]) -> Result<PeerMessage, End> {
+    let message: PeerMessage = codec::decode(datagram).map_err(FrameError::Codec)?;
+    if message.may_be_lost() { Ok(message) } else { Err(End::Datagram) }
 }
 
 /// The two lanes beside control, in the order in which the peer opens them.

@@ -1,9 +1,10 @@
-//! A process that is asked whether it is there.
+//! A process that is asked whether it is there, and datagrams on connections that take them and on others.
 
 use std::net::Ipv4Addr;
 
 use super::*;
 use crate::certificates::Authority;
+use crate::transport::links::{Carrier, Datagram};
 use crate::transport::settings;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -59,4 +60,51 @@ fn a_process_that_answers_is_told_from_one_that_does_not() {
         assert!(!answers(&rival).await, "a closed one is not asked");
         held
     });
+}
+
+/// A connection dialled to a process whose QUIC is tuned so, and what keeps it.
+async fn connected(to: Arc<quinn::TransportConfig>) -> (Connection, Connection, [quinn::Endpoint; 2]) {
+    let authority = Authority::generate("demo").unwrap();
+    let [here, there] = [1, 2].map(|id| authority.node(NodeId(id)).unwrap());
+    let mut accepting = quinn::ServerConfig::with_crypto(tls::accepting(&there, authority.certificate_pem()).unwrap());
+    accepting.transport_config(to);
+    let server = quinn::Endpoint::server(accepting, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let client = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let crypto = tls::dialling(&here, authority.certificate_pem(), tls::ALPN_PEER, None).unwrap();
+    let mut config = quinn::ClientConfig::new(crypto);
+    config.transport_config(settings::transport(PEER_STREAMS_MAX, true));
+    let address = server.local_addr().unwrap();
+    let connecting = client.connect_with(config, address, &names::node_name("demo", NodeId(2))).unwrap();
+    let (dialled, accepted) = tokio::join!(connecting, async { server.accept().await.unwrap().await });
+    (dialled.unwrap(), accepted.unwrap(), [server, client])
+}
+
+#[test]
+fn a_heartbeat_goes_as_a_datagram_to_who_takes_some_and_to_nobody_else() {
+    let heartbeat = codec::encode(&PeerMessage::Heartbeat);
+    runtime().block_on(async {
+        let (here, there, _ends) = connected(settings::transport(PEER_STREAMS_MAX, false)).await;
+        assert_eq!(Carrier::send_datagram(&here, &heartbeat), Datagram::Sent);
+        let came = there.read_datagram().await.unwrap();
+        assert_eq!(message_of(&came).unwrap(), PeerMessage::Heartbeat);
+        assert_eq!(Carrier::send_datagram(&here, &[0; 2_000]), Datagram::Unfit, "longer than a packet");
+        let none_leaves_before_the_next_await = (0..100_000).map(|_| Carrier::send_datagram(&here, &[0; 1_000]));
+        let waiting = none_leaves_before_the_next_await.take_while(|sent| *sent == Datagram::Sent).count();
+        assert!((8..100).contains(&waiting), "{waiting} wait");
+        assert_eq!(Carrier::send_datagram(&here, &[0; 1_000]), Datagram::Full);
+        here.close(code::STOPPING, b"");
+        assert_eq!(Carrier::send_datagram(&here, &heartbeat), Datagram::Unfit, "to be counted with what is lost");
+
+        let mut without = quinn::TransportConfig::default();
+        without.datagram_receive_buffer_size(None);
+        let (here, _there, _ends) = connected(Arc::new(without)).await;
+        assert_eq!(Carrier::send_datagram(&here, &heartbeat), Datagram::Unfit);
+    });
+}
+
+#[test]
+fn what_may_not_be_lost_is_refused_in_a_datagram() {
+    let message = PeerMessage::WriteAck { operation: hearsay_core::message::OperationId(1) };
+    assert!(matches!(message_of(&codec::encode(&message)), Err(End::Datagram)));
+    assert!(matches!(message_of(&[]), Err(End::Frame(error)) if error.is_violation()));
 }

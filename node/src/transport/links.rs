@@ -50,14 +50,41 @@ impl LinkId {
 /// The three queues of a link.
 pub(crate) type Queues = Arc<[LaneQueue; 3]>;
 
-/// What can be closed: a connection.
-pub(crate) trait Closable {
-    fn close(&self, code: quinn::VarInt, reason: &[u8]);
+/// What became of a frame that was to go as a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Datagram {
+    /// It is on its way.
+    Sent,
+    /// Too much waits already. What comes later says the same.
+    Full,
+    /// The other side takes no datagrams, or none so long, or the connection has ended.
+    Unfit,
 }
 
-impl Closable for quinn::Connection {
+/// What a link is of: a connection.
+pub(crate) trait Carrier {
+    fn close(&self, code: quinn::VarInt, reason: &[u8]);
+    fn send_datagram(&self, frame: &[u8]) -> Datagram;
+}
+
+impl Carrier for quinn::Connection {
     fn close(&self, code: quinn::VarInt, reason: &[u8]) {
         quinn::Connection::close(self, code, reason);
+    }
+
+    fn send_datagram(&self, frame: &[u8]) -> Datagram {
+        // Not in force before the handshake, and not with a peer of a build that has none.
+        if self.max_datagram_size().is_none_or(|most| frame.len() > most) {
+            return Datagram::Unfit;
+        }
+        // QUIC would make room by throwing away the oldest, uncounted.
+        if self.datagram_send_buffer_space() < frame.len() {
+            return Datagram::Full;
+        }
+        match quinn::Connection::send_datagram(self, frame.to_vec().into()) {
+            Ok(()) => Datagram::Sent,
+            Err(_) => Datagram::Unfit,
+        }
     }
 }
 
@@ -136,7 +163,7 @@ fn cleared(queues: &Queues) -> u64 {
     queues.iter().map(|queue| queue.clear() as u64).sum()
 }
 
-impl<C: Clone + Closable> Links<C> {
+impl<C: Clone + Carrier> Links<C> {
     pub(crate) fn new(own: NodeId, members: &BTreeMap<NodeId, SocketAddr>, counters: Arc<Counters>) -> Links<C> {
         let others = members.iter().filter(|(id, _)| **id != own);
         let peer =
@@ -186,6 +213,24 @@ impl<C: Clone + Closable> Links<C> {
                 Some(DialOrder { peer: to, address: peer.address, dial })
             }
         }
+    }
+
+    /// Sends a frame that may be lost: as a datagram where there is a link that takes it, else as [`Links::send`] does.
+    pub(crate) fn send_lossy(&mut self, now: Instant, to: NodeId, lane: Lane, frame: &[u8]) -> Option<DialOrder> {
+        if let Some(Peer { state: State::Up { connection, .. }, .. }) = self.peers.get(&to) {
+            match connection.send_datagram(frame) {
+                Datagram::Sent => {
+                    self.counters.transport_datagrams_sent.one();
+                    return None;
+                }
+                Datagram::Full => {
+                    self.counters.transport_datagrams_dropped.one();
+                    return None;
+                }
+                Datagram::Unfit => self.counters.transport_datagrams_on_stream.one(),
+            }
+        }
+        self.send(now, to, lane, frame)
     }
 
     /// Decides over a connection. The caller closes it when it is a duplicate.

@@ -7,9 +7,20 @@ use super::*;
 #[derive(Clone, Debug, Default)]
 struct Fake(Arc<AtomicBool>);
 
-impl Closable for Fake {
+/// The longest datagram that it takes.
+const DATAGRAM_MAX: usize = 8;
+
+impl Carrier for Fake {
     fn close(&self, _code: quinn::VarInt, _reason: &[u8]) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn send_datagram(&self, frame: &[u8]) -> Datagram {
+        match frame {
+            _ if frame.len() > DATAGRAM_MAX => Datagram::Unfit,
+            b"full" => Datagram::Full,
+            _ => Datagram::Sent,
+        }
     }
 }
 
@@ -62,6 +73,24 @@ fn a_send_without_link_dials_once_and_queues() {
     let Verdict::Link(_, queues) = verdict else { panic!("refused") };
     assert_eq!(changes, [(NodeId(2), UP)]);
     assert_eq!(queues.iter().map(LaneQueue::clear).collect::<Vec<_>>(), [0, 1, 1]);
+}
+
+#[test]
+fn what_may_be_lost_goes_as_a_datagram_where_a_link_takes_it_and_else_on_the_stream() {
+    let mut links = links(1);
+    let now = Instant::now();
+    let control = |links: &mut Links<Fake>, frame: &[u8]| links.send_lossy(now, NodeId(2), Lane::Control, frame);
+    let order = control(&mut links, b"first").expect("without a link it dials");
+    assert_eq!(control(&mut links, b"second"), None);
+    let (verdict, _) = links.offer(an_offer(2, 7, Some(order.dial)));
+    let Verdict::Link(_, queues) = verdict else { panic!("refused") };
+    assert_eq!(queues.iter().map(LaneQueue::clear).collect::<Vec<_>>(), [2, 0, 0], "both wait for the link");
+    for frame in [b"short".as_slice(), b"full", b"too long for it", b"short"] {
+        assert_eq!(control(&mut links, frame), None);
+    }
+    assert_eq!(queues.iter().map(LaneQueue::clear).collect::<Vec<_>>(), [1, 0, 0], "only what no datagram holds");
+    let Counters { transport_datagrams_sent: sent, transport_datagrams_dropped: dropped, .. } = &*links.counters;
+    assert_eq!((sent.count(), dropped.count(), links.counters.transport_datagrams_on_stream.count()), (2, 1, 1));
 }
 
 #[test]

@@ -3,13 +3,15 @@
 //! One UDP socket, mutual TLS, two protocols told apart by ALPN:
 //! - *peer*: after the handshake both sides send a hello on their control stream; then each direction has three
 //!   unidirectional streams, one per lane, with falling priority (control, data, bulk), each a sequence of frames with their
-//!   length in front. A stream begins with one byte that names its lane. One connection per pair.
+//!   length in front. A stream begins with one byte that names its lane. What may be lost (heartbeats) goes in datagrams, a
+//!   frame without its length each, and on the control stream to a peer whose QUIC has none. One connection per pair.
 //! - *client*: one bidirectional stream per request; the frame is everything up to the end of the stream.
 //!
 //! Invariants: a connection may open streams only after the name in its certificate was accepted; whatever comes from
 //! outside ends at worst its own stream or connection, and is counted; every queue and every wait has a bound.
 
 pub(crate) mod accept;
+pub(crate) mod contest;
 pub(crate) mod frames;
 pub(crate) mod hello;
 pub(crate) mod lane_queue;
@@ -39,9 +41,20 @@ pub(crate) enum Arrival {
     /// A connection whose hello was accepted: may it be the link of its pair?
     Offer { offer: Offer<quinn::Connection>, verdict: oneshot::Sender<Verdict<quinn::Connection>> },
     /// A dial came to nothing.
-    DialFailed { peer: NodeId, dial: DialId, duplicate: bool },
+    DialFailed { peer: NodeId, dial: DialId, why: DialEnd },
     /// A link is gone.
     Lost { peer: NodeId, link: LinkId },
+}
+
+/// Why a dial came to nothing.
+#[derive(Debug)]
+pub(crate) enum DialEnd {
+    /// No connection, or one that was refused; tried again after a while.
+    Failed,
+    /// The peer prefers a connection of its own.
+    Duplicate,
+    /// The peer says that another process of this identity is linked and answers, in a sentence.
+    Contested(String),
 }
 
 /// A change of a link, for the replica.

@@ -23,6 +23,9 @@ pub(crate) const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Streams a client may have open: its requests in flight on one connection.
 pub(crate) const CLIENT_STREAMS_MAX: u32 = 128;
+/// Bytes of datagrams that wait on either side of a connection: some hundred heartbeats.
+const DATAGRAM_BYTES_MAX: usize = 16 << 10;
+
 /// Streams a peer may have open: one per lane.
 pub(crate) const PEER_STREAMS_MAX: u32 = 3;
 /// Client connections of one node.
@@ -52,6 +55,8 @@ pub(crate) mod code {
     pub(crate) const NOT_TAKEN: VarInt = VarInt::from_u32(7);
     /// A newer connection of the pair takes over.
     pub(crate) const REPLACED: VarInt = VarInt::from_u32(6);
+    /// Another process of the dialler's identity is linked and answers.
+    pub(crate) const CONTESTED: VarInt = VarInt::from_u32(8);
     /// The link was not used for long.
     pub(crate) const UNUSED: VarInt = VarInt::from_u32(7);
 }
@@ -70,7 +75,8 @@ pub(crate) fn transport(streams_in: u32, keep_alive: bool) -> Arc<TransportConfi
         .receive_window(VarInt::from_u32(4 << 20))
         .send_window(4 << 20)
         .crypto_buffer_size(16 << 10)
-        .datagram_receive_buffer_size(None);
+        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
+        .datagram_send_buffer_size(DATAGRAM_BYTES_MAX);
     Arc::new(config)
 }
 

@@ -147,9 +147,14 @@ impl Cluster {
 
     /// Connects when the node is up.
     pub async fn connect(&self, endpoint: &ClientEndpoint, id: u16) -> ClientConnection {
+        self.connect_at(endpoint, id, self.address(id)).await
+    }
+
+    /// Connects when the node is up at another address than the configured one.
+    pub async fn connect_at(&self, endpoint: &ClientEndpoint, id: u16, address: SocketAddr) -> ClientConnection {
         let end = Instant::now() + DEADLINE;
         loop {
-            match endpoint.connect(NodeId(id), self.address(id), Duration::from_millis(300)).await {
+            match endpoint.connect(NodeId(id), address, Duration::from_millis(300)).await {
                 Ok(connection) => return connection,
                 Err(error) if Instant::now() < end => {
                     drop(error);

@@ -15,7 +15,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use hearsay_checkers::{Event, EventType, Function, Items, ProcessId};
-use hearsay_core::{ClientRequest, ClientResponse, Key, KeyRange, Level, NodeId, Row, Value};
+use hearsay_core::{
+    ClientRequest, ClientResponse, Key, KeyRange, Level, NodeId, ReadOptions, Row, Value, WriteOptions,
+};
 use hearsay_workloads::{Action, DataKind};
 
 use crate::plan::PlannedOperation;
@@ -36,6 +38,10 @@ pub struct ClientSettings {
     pub read_level: Level,
     /// Level of writes and deletes.
     pub write_level: Level,
+    /// So many of a read's replicas are the key's own.
+    pub read_primaries: Option<Level>,
+    /// So many of a write's.
+    pub write_primaries: Option<Level>,
     /// An operation that is overdue by more is skipped, milliseconds.
     pub overdue_skip_ms: u64,
 }
@@ -134,8 +140,16 @@ impl ClientProcess {
 
     fn start(&mut self, operation: PlannedOperation) -> Call {
         let ClientSettings { read_level, write_level, kind, causal, value_bytes, .. } = self.settings;
+        let ClientSettings { read_primaries, write_primaries, .. } = self.settings;
+        let options = WriteOptions { level: write_level, primaries: write_primaries, durable: None };
         let bytes = |key: &str| Key(key.as_bytes().to_vec());
-        let get = |key: &str| ClientRequest::Get { key: bytes(key), level: read_level };
+        let get = |key: &str| match read_primaries {
+            None => ClientRequest::Get { key: bytes(key), level: read_level },
+            primaries => {
+                let options = ReadOptions { level: read_level, primaries };
+                ClientRequest::GetWith { key: bytes(key), options }
+            }
+        };
         let is_update = matches!(operation.action, Action::Update { .. });
         let mut items = None;
         let (f, key, value, request) = match operation.action {
@@ -146,6 +160,9 @@ impl ClientProcess {
             Action::Write { key, value } => {
                 let (of, written, level) = (bytes(&key), encode_value_of(value, value_bytes), write_level);
                 let request = match self.contexts.remove(&key) {
+                    None if write_primaries.is_some() => {
+                        ClientRequest::PutWith { key: of, value: Some(written), options }
+                    }
                     None => ClientRequest::Put { key: of, value: written, level },
                     Some(context) => ClientRequest::Write { key: of, value: Some(written), level, context },
                 };
@@ -154,6 +171,7 @@ impl ClientProcess {
             Action::Delete { key } => {
                 let (of, level) = (bytes(&key), write_level);
                 let request = match self.contexts.remove(&key) {
+                    None if write_primaries.is_some() => ClientRequest::PutWith { key: of, value: None, options },
                     None => ClientRequest::Delete { key: of, level },
                     Some(context) => ClientRequest::Write { key: of, value: None, level, context },
                 };
@@ -329,8 +347,32 @@ mod tests {
         value_bytes: 0,
         read_level: Level::Quorum,
         write_level: Level::All,
+        read_primaries: None,
+        write_primaries: None,
         overdue_skip_ms: 100,
     };
+
+    #[test]
+    fn who_asks_for_the_keys_own_replicas_says_so() {
+        let settings =
+            ClientSettings { read_primaries: Some(Level::Two), write_primaries: Some(Level::One), ..SETTINGS };
+        let key = || "k7".to_owned();
+        let actions =
+            [Action::Read { key: key() }, Action::Write { key: key(), value: 3 }, Action::Delete { key: key() }];
+        let operations = actions.into_iter().map(|action| operation(0, action)).collect();
+        let mut client = ClientProcess::new(2, 5, settings, operations);
+        let mut asked = Vec::new();
+        while let Next::Start(call) = client.next(0) {
+            asked.push(match call.request {
+                ClientRequest::GetWith { options, .. } => (options.level, options.primaries, false),
+                ClientRequest::PutWith { options, value, .. } => (options.level, options.primaries, value.is_some()),
+                other => panic!("{other:?}"),
+            });
+            client.complete(Err(CallError::NotSent("it is only asked".to_owned())));
+        }
+        let (read, write) = ((Level::Quorum, Some(Level::Two)), (Level::All, Some(Level::One)));
+        assert_eq!(asked, [(read.0, read.1, false), (write.0, write.1, true), (write.0, write.1, false)]);
+    }
 
     #[test]
     fn a_write_carries_the_context_of_the_clients_last_read_of_the_key() {

@@ -2,6 +2,7 @@
 
 mod bad_links;
 mod clocks_and_leaves;
+mod datagrams;
 mod disks;
 mod links;
 mod marks;

@@ -181,6 +181,8 @@ fn outcome_of_a_write(trouble: impl Fn(&mut World, u64)) -> (EventType, String) 
         value_bytes: 0,
         read_level: Level::One,
         write_level: Level::One,
+        read_primaries: None,
+        write_primaries: None,
         overdue_skip_ms: 10_000,
     };
     let action = |value| Action::Write { key: "k".to_owned(), value };

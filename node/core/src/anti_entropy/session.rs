@@ -172,7 +172,8 @@ impl Session {
                         self.wanted.extend(more.map(|(key, _)| key));
                     }
                     self.wanted.extend(want);
-                    self.take_compared_leaves(spans, resume, counters);
+                    let stops = planted!(host.table_ref().planted(), MerklePageEndSkipped);
+                    self.take_compared_leaves(spans, resume, stops, counters);
                 })
             }
             (SyncMessage::ValuesAck { question }, Some((awaited, Asked::Values))) if question == *awaited => Some(()),
@@ -273,14 +274,20 @@ impl Session {
         }
     }
 
-    fn take_compared_leaves(&mut self, spans: Vec<LeafSpan>, resume: Option<Resume>, counters: &mut SyncCounters) {
+    fn take_compared_leaves(
+        &mut self,
+        spans: Vec<LeafSpan>,
+        resume: Option<Resume>,
+        stops_at_page_end: bool,
+        counters: &mut SyncCounters,
+    ) {
         let resume = resume.unwrap_or(Resume { page: spans.len() as u32, after: None });
         // Backwards, because what is left of them goes to the front.
         for (index, LeafSpan { range, leaf, after, until }) in (0..).zip(spans).collect::<Vec<_>>().into_iter().rev() {
             let after = match index {
                 _ if index > resume.page => after,
                 _ if index == resume.page => resume.after.clone().or(after),
-                _ if until.is_some() => until,
+                _ if until.is_some() && !stops_at_page_end => until,
                 _ => {
                     self.report.leaves_compared += 1;
                     counters.leaves_compared += 1;

@@ -246,7 +246,7 @@ impl CausalStore {
         assert!(self.owns(key), "a dot for a key of a foreign range");
         let mut container = self.get(key);
         let dot = Dot { actor: self.actor, counter: self.clock.base(self.actor) + 1 };
-        let mut seen = context.clone();
+        let mut seen = if planted!(self.planted, ContextIgnored) { VersionVector::default() } else { context.clone() };
         if planted!(self.planted, SiblingsDropped) {
             seen.join(container.vector());
         }

@@ -52,7 +52,10 @@ impl Replica {
     fn begin_read(&mut self, request_id: RequestId, key: Key, options: ReadOptions) -> Result<(), ClientError> {
         let ReadOptions { level, primaries } = options;
         let conditions = Conditions { level, primaries, durable: None, is_write: false };
-        let Admitted { replicas, needed, primaries } = self.admit(&key, conditions)?;
+        let Admitted { replicas, needed, mut primaries } = self.admit(&key, conditions)?;
+        if planted!(self.planted, ReadPrimariesIgnored) {
+            primaries = 0;
+        }
         let own = replicas.contains(&self.identity) && self.is_ready();
         if !own && replicas.contains(&self.identity) {
             self.counters.mark(Mark::OwnCopyLeftOut);

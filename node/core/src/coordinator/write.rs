@@ -170,7 +170,7 @@ impl Replica {
         let unserved: Vec<NodeId> =
             dead.into_iter().filter(|dead| !stand_ins.iter().any(|stand_in| stand_in.owner == *dead)).collect();
         let hinted = self.hint(unserved, &key, &version);
-        if hints_only && hinted == 0 {
+        if hints_only && hinted == 0 && !planted!(self.planted, AnyWithoutHint) {
             // Nothing was stored or sent: as definite as any other refusal.
             self.counters.mark(Mark::WriteUnavailable);
             return Err(self.unavailable(level, "", needed, 0));
@@ -186,15 +186,16 @@ impl Replica {
         }
         let mut own_stand_in = false;
         for (&node, &owner) in &asked {
-            let (key, version) = (key.clone(), version.clone());
             if node != self.identity {
-                self.send_write(id, node, owner, key, version);
+                self.send_write(id, node, owner, key.clone(), version.clone());
             } else if owner != self.identity {
                 own_stand_in = self.keep_for(owner, &key, &version, Kind::StandIn) == Put::Kept;
             }
         }
         let stamp = version.stamp;
-        let kept = (self.config.hints != Hints::None).then(|| version.clone());
+        // The own copy as a replica is acknowledged below, so it alone never needs a hint.
+        let may_be_hinted = asked.iter().any(|(node, owner)| *node != self.identity || owner != node);
+        let kept = (may_be_hinted && self.config.hints != Hints::None).then(|| version.clone());
         if local {
             self.apply(key.clone(), version);
         }
@@ -212,6 +213,7 @@ impl Replica {
         if local || own_stand_in {
             self.on_write_ack(self.identity, id);
         }
+        let hinted = if planted!(self.planted, AnyWithoutHint) && hints_only { 1 } else { hinted };
         if any && hinted > 0 && self.coordinator.operations.contains_key(&id) {
             self.counters.writes_hinted_only += 1;
             self.answer_write(id);
@@ -263,6 +265,9 @@ impl Replica {
     /// The time of a write that was answered is over: hints for those that have not acknowledged it.
     pub(crate) fn on_unacknowledged(&mut self, id: OperationId) {
         let Some(unacknowledged) = self.coordinator.unacknowledged.remove(&id) else { return };
+        if planted!(self.planted, LateNotHinted) {
+            return;
+        }
         let Unacknowledged { key, version, waiting, .. } = unacknowledged;
         self.hint(waiting.into_values().collect::<BTreeSet<_>>(), &key, &version);
     }
@@ -275,7 +280,7 @@ impl Replica {
         let (any, waiting) = (write.any, write.waiting());
         let key = operation.key.clone();
         let hinted = self.hint(waiting.into_values().collect::<BTreeSet<_>>(), &key, &version);
-        if !any || hinted == 0 {
+        if !any || (hinted == 0 && !planted!(self.planted, AnyWithoutHint)) {
             return false;
         }
         self.counters.writes_hinted_only += 1;

@@ -66,6 +66,9 @@ impl Replica {
         if self.config.hints == Hints::None {
             return 0;
         }
+        if planted!(self.planted, DeletesNotHinted) && version.value.is_none() {
+            return 0;
+        }
         let kept = |owner: &NodeId| self.keep_for(*owner, key, version, Kind::Hint) == Put::Kept;
         owners.into_iter().filter(kept).count()
     }

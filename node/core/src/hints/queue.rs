@@ -163,7 +163,8 @@ impl HintQueues {
     ) -> Vec<(Key, Version)> {
         let mut bytes = 0;
         let held = self.queues.get(&owner).into_iter().flat_map(|queue| &queue.held);
-        held.filter(|(_, held)| planted!(self.planted, ExpiredHintSent) || !self.is_expired(held, wall))
+        held.filter(|(_, held)| !self.is_expired(held, wall))
+            .filter(|(_, held)| !(planted!(self.planted, StandInNeverHandsOver) && held.kind == Kind::StandIn))
             .take(records_max)
             .take_while(|(key, held)| {
                 let first = bytes == 0;
@@ -267,6 +268,9 @@ impl HintQueues {
     }
 
     fn is_expired(&self, held: &Held, wall: WallTime) -> bool {
+        if planted!(self.planted, ExpiredHintSent) {
+            return false;
+        }
         let age_ms = wall.0.saturating_sub(held.born.0) / 1_000_000;
         // At the very grace a tombstone may go already.
         age_ms >= held.ttl_ms.min(self.grace_ms)

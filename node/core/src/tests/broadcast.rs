@@ -128,6 +128,33 @@ fn who_was_cut_off_hears_of_it_later() {
 }
 
 #[test]
+fn a_node_reports_its_place_in_the_overlay() {
+    let mut room = Room::new(20, Some(DisseminationConfig::default()));
+    room.wait_ms(5_000);
+    let ClientResponse::Published { id } = room.ask(3, publish("one")) else { panic!("not published") };
+    room.wait_ms(2_000);
+    let mut parents = 0;
+    for node in 1..=20 {
+        let ClientResponse::Overlay(report) = room.ask(node, ClientRequest::Overlay) else { panic!("no report") };
+        assert_eq!(report.node, NodeId(node));
+        assert!((1..=5).contains(&report.active.len()), "{report:?}");
+        assert!(report.active.is_sorted_by_key(|neighbour| neighbour.peer));
+        let broadcast = report.broadcasts.iter().find(|broadcast| broadcast.id == id).expect("it came");
+        assert_eq!(broadcast.from.is_none(), node == 3);
+        assert_eq!(broadcast.hops == 0, node == 3);
+        assert!((1_000_000..=2_000_000).contains(&broadcast.age_us), "{broadcast:?}");
+        parents += usize::from(broadcast.from.is_some_and(|from| {
+            let link = report.active.iter().find(|neighbour| neighbour.peer == from);
+            link.is_some_and(|link| link.eager)
+        }));
+    }
+    // Some links were traded meanwhile.
+    assert!((15..=19).contains(&parents), "the way that news came is an eager link: {parents} of 19");
+    let mut without = Room::new(3, None);
+    assert!(matches!(without.ask(1, ClientRequest::Overlay), ClientResponse::Failed(_)));
+}
+
+#[test]
 fn the_inbox_is_a_window_and_says_what_was_missed() {
     let mut room = Room::new(3, Some(DisseminationConfig::default()));
     for number in 0..5_000 {
