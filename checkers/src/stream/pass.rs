@@ -433,7 +433,7 @@ mod tests {
                 let returned = if kind == EventType::Ok { value } else { asked };
                 let (time, process) = (events.len() as u64 * 10, ProcessId(operation % 5));
                 let (key, node, error) = ("x".to_owned(), None, None);
-                events.push(Event { index: 0, time, kind, process, f, key, value: returned, node, error });
+                events.push(Event { index: 0, time, kind, process, f, key, value: returned, items: None, node, error });
             }
         }
         events
