@@ -4,6 +4,8 @@
 //! having heard of it). Outputs are released in order, each behind its durable part. On every release the cluster checks
 //! *durable first*: what an acknowledgement or a read answer states must be on the disk by then.
 
+mod seen;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -13,7 +15,7 @@ use std::println;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
-use crate::causal::{CausalContent, CausalMessage, CausalStore, Container, ExchangeMessage, Update};
+use crate::causal::{CausalMessage, ExchangeMessage, Update};
 use crate::message::{OperationId, PeerMessage, ReadAnswer};
 use crate::rng::sub_stream;
 use crate::*;
@@ -320,88 +322,6 @@ impl TestCluster {
 
     pub(super) fn set_skew_ms(&mut self, node: NodeId, skew_ms: i64) {
         self.nodes.get_mut(&node).expect("member").skew = skew_ms * MS as i64;
-    }
-
-    pub(super) fn status(&mut self, node: NodeId) -> StatusReport {
-        self.nodes.get_mut(&node).and_then(|state| state.replica.as_mut()).expect("the node runs").status()
-    }
-
-    pub(super) fn counter(&mut self, node: NodeId, name: &str) -> u64 {
-        *self.status(node).counters.get(name).unwrap_or_else(|| panic!("no counter {name}"))
-    }
-
-    /// The same of one of the node's own counters, without making a status.
-    pub(super) fn counter_now(&self, node: NodeId, name: &str) -> u64 {
-        let replica = self.nodes[&node].replica.as_ref().expect("the node runs");
-        *replica.counters.by_name().get(name).unwrap_or_else(|| panic!("no counter {name}"))
-    }
-
-    /// Whom the only read in work at a node has sent repairs to.
-    pub(super) fn repaired_by(&self, node: NodeId) -> Vec<NodeId> {
-        self.nodes[&node].replica.as_ref().expect("the node runs").coordinator.repairs_sent()
-    }
-
-    pub(super) fn now_ms(&self) -> u64 {
-        self.now / MS
-    }
-
-    pub(super) fn events(&self, node: NodeId) -> &[Event] {
-        &self.nodes[&node].events
-    }
-
-    /// What the running node knows of a key, under the policy `dcc`.
-    pub(super) fn container(&self, node: NodeId, key: &Key) -> Option<Container> {
-        Some(self.nodes[&node].replica.as_ref()?.dcc.as_ref()?.store.get(key))
-    }
-
-    /// The whole store of the policy `dcc`.
-    pub(super) fn causal_store(&self, node: NodeId) -> Option<&CausalStore> {
-        Some(&self.nodes[&node].replica.as_ref()?.dcc.as_ref()?.store)
-    }
-
-    /// The whole store on the node's disk.
-    fn causal_disk(&self, node: NodeId) -> CausalContent {
-        let entries = self.nodes[&node].disk.entries.clone().into_iter().collect();
-        store_codec::decode(RecoveredState { entries }, Conflict::Dcc).expect("own entries").causal
-    }
-
-    /// What the running node stores.
-    pub(super) fn stored(&self, node: NodeId, key: &Key) -> Option<Version> {
-        self.nodes[&node].replica.as_ref()?.store.get(key).cloned()
-    }
-
-    pub(super) fn on_disk(&self, node: NodeId, key: &Key) -> Option<Version> {
-        self.nodes[&node].disk.version(key)
-    }
-
-    /// What a node's disk keeps for another.
-    pub(super) fn metadata_on_disk(&self, node: NodeId) -> Vec<(crate::metadata::Name, crate::metadata::Record)> {
-        let entries = self.nodes[&node].disk.entries.iter().filter(|(key, _)| key.first() == Some(&b'g'));
-        let entries = entries.map(|(key, value)| (key.clone(), value.clone())).collect();
-        store_codec::decode(RecoveredState { entries }, Conflict::Lww).expect("own entries").metadata
-    }
-
-    pub(super) fn kept_on_disk(&self, node: NodeId, owner: NodeId, key: &Key) -> Option<Version> {
-        let store_key = store_codec::hint_key(owner, key);
-        let value = self.nodes[&node].disk.entries.get(&store_key)?;
-        let content =
-            store_codec::decode(RecoveredState { entries: alloc::vec![(store_key, value.clone())] }, Conflict::Lww);
-        Some(content.expect("own entry").hints.remove(0).2.version)
-    }
-
-    fn kept_by_anyone(&self, node: NodeId, key: &Key) -> Option<Version> {
-        self.members().into_iter().filter_map(|owner| self.kept_on_disk(node, owner, key)).max()
-    }
-
-    /// Records kept for others, in the memory of the running nodes.
-    pub(super) fn pending(&self) -> u64 {
-        let running = self.nodes.values().filter_map(|state| state.replica.as_ref());
-        running.flat_map(|replica| replica.hints.pending()).map(|(_, records, _)| records).sum()
-    }
-
-    pub(super) fn replicas(&self, key: &Key) -> Vec<NodeId> {
-        let config = &self.config;
-        ring::Ring::new(&config.members, config.vnodes, config.replication).replicas(key).to_vec()
     }
 
     // ---- links

@@ -485,8 +485,9 @@ impl HyParView {
         let stays = |node: &NodeId| members.binary_search(node).is_ok();
         self.contacts.retain(stays);
         self.lost.retain(stays);
+        // Spares first: whoever takes the place of a lost neighbour must be one that stays.
         let gone: Vec<NodeId> =
-            self.views.active().iter().chain(self.views.passive()).copied().filter(|n| !stays(n)).collect();
+            self.views.passive().iter().chain(self.views.active()).copied().filter(|n| !stays(n)).collect();
         for peer in gone {
             self.on_link_down(context, peer);
             self.lost.retain(|lost| *lost != peer);
