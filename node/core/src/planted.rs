@@ -95,8 +95,6 @@ macro_rules! bugs {
 #[cfg(feature = "planted-bugs")]
 const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::ExpiredTombstoneSpread,
-    Bug::NoShortReadProtection,
-    Bug::SiblingsDropped,
     Bug::RumorNeverRemoved,
     Bug::RemovedRumorReturns,
     Bug::PruneNotSent,
@@ -119,6 +117,7 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::OptionTieByArrival,
     Bug::ForeignIncarnation,
     Bug::IncarnationNotDurable,
+    Bug::RootsCountRecords,
 ];
 
 #[cfg(feature = "planted-bugs")]
