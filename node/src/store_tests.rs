@@ -1,3 +1,5 @@
+//! Tests of the store: what is on the disk after crashes, torn writes, damage and full disks.
+
 use hearsay_core::WriteBatch;
 use proptest::prelude::*;
 
