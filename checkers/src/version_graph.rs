@@ -206,8 +206,8 @@ impl<'k> VersionGraph<'k> {
     fn add_visits(&mut self, promise: Promise, real_time_writes: bool, finished: &Finished) {
         let history = self.history;
         let mut operations = history.reads.clone();
-        // Where only sessions order operations, an indeterminate one is still the last of its session.
-        let all_changes = promise.session == SessionPromise::Everything && !promise.real_time;
+        // An indeterminate one is still the last of its session, also where it began the moment the one before it ended.
+        let all_changes = promise.session == SessionPromise::Everything;
         let promise = promise.session;
         if promise != SessionPromise::Reads {
             let changes = history.writes.iter().chain(&history.deletes);
