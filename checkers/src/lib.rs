@@ -62,6 +62,7 @@ mod intervals;
 mod key_history;
 mod lattice;
 mod models;
+mod null_reads;
 mod options;
 mod order;
 mod parallel;
