@@ -30,6 +30,7 @@ pub mod names;
 pub mod node;
 mod release;
 mod store;
+mod table;
 pub mod tls;
 mod transport;
 
