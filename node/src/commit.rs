@@ -223,7 +223,7 @@ impl Shared {
     /// Waits until it is this thread's turn, and takes the group that has gathered by then, or soon after; `None` when there
     /// is none and never will be. The turn is not passed on.
     fn next_group(&self, lane: u64, group: &mut Group) -> Option<u64> {
-        let is_open = |state: &State| !state.failed && !(state.closing && state.group.len() == 0);
+        let is_open = |state: &State| !state.failed && (!state.closing || state.group.len() > 0);
         let waits = |state: &mut State| is_open(state) && state.turn % LANES as u64 != lane;
         let mut state = self.passed.wait_while(lock(&self.state), waits).unwrap_or_else(PoisonError::into_inner);
         let share = (state.group.len() + state.under_way + std::mem::take(&mut state.answered)) / SHARES;

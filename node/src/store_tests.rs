@@ -215,7 +215,7 @@ fn specimen() -> Specimen {
         before = killed.replace((Stored::of(directory.path()), store.ends()[3]));
     }
     let ((killed, end), (before, begin), ends) = (killed.unwrap(), before.unwrap(), store.ends());
-    assert_eq!(lock(&store.laps).sealed.is_some(), true, "two laps are in the journals");
+    assert!(lock(&store.laps).sealed.is_some(), "two laps are in the journals");
     drop(store);
     let closed = Stored::of(directory.path());
     let whole = killed.open().unwrap();
