@@ -9,7 +9,7 @@ fn batch(key: u8) -> WriteBatch {
     WriteBatch { puts: vec![(vec![key], vec![])], deletes: vec![] }
 }
 
-/// A disk that takes each group only when told to, behind a thread that waits for the half of what is in work for so long.
+/// A disk that takes each group only when told to, behind threads that wait for their share of what is in work for so long.
 struct Gated {
     committer: Committer,
     begun: mpsc::Receiver<usize>,
@@ -94,16 +94,16 @@ fn after_a_failure_nothing_becomes_durable() {
 const LONG: Duration = Duration::from_secs(3_600);
 
 #[test]
-fn a_small_group_waits_for_the_half_of_what_is_in_work() {
-    let mut gated = Gated::at_work(LONG, 8, 2);
+fn a_small_group_waits_for_its_share_of_what_is_in_work() {
+    let mut gated = Gated::at_work(LONG, 14, 2);
     gated.allow.send(true).unwrap();
-    while lock(&gated.committer.shared.state).wanted != 5 {
-        assert_eq!(gated.begun.try_recv(), Err(mpsc::TryRecvError::Empty), "it waits for the half of 10");
+    while lock(&gated.committer.shared.state).wanted != 4 {
+        assert_eq!(gated.begun.try_recv(), Err(mpsc::TryRecvError::Empty), "it waits for a quarter of 16");
         std::thread::yield_now();
     }
-    gated.gather(2);
+    gated.gather(1);
     gated.gather(6);
-    assert_eq!(gated.begun.recv(), Ok(10), "not the 2 or the 4 that were there before the half of 10 or more was");
+    assert_eq!(gated.begun.recv(), Ok(9), "not the 2 or the 3 that were there before a quarter or more was");
     // One that writes alone, and writes again once it hears, never waits.
     for _ in 0..2 {
         gated.allow.send(true).unwrap();
@@ -124,15 +124,15 @@ fn a_writer_that_is_alone_never_waits() {
 }
 
 #[test]
-fn the_wait_for_the_half_ends_with_its_time_and_with_the_store() {
-    let gated = Gated::at_work(Duration::ZERO, 8, 2);
+fn the_wait_for_the_share_ends_with_its_time_and_with_the_store() {
+    let gated = Gated::at_work(Duration::ZERO, 14, 2);
     gated.allow.send(true).unwrap();
     assert_eq!(gated.begun.recv(), Ok(2), "those who were answered may write no more");
-    let mut gated = Gated::at_work(LONG, 8, 2);
+    let mut gated = Gated::at_work(LONG, 14, 2);
     gated.allow.send(true).unwrap();
     gated.allow.send(true).unwrap();
     gated.committer.finish().unwrap();
-    assert_eq!(gated.counters.store_batches.count(), 11);
+    assert_eq!(gated.counters.store_batches.count(), 17);
 }
 
 /// A disk that takes two groups at a time and finishes each when told to, by its number.

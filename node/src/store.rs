@@ -49,7 +49,7 @@ pub(crate) const LANES: usize = 2;
 /// Two laps: one takes groups while the other is brought into the table.
 const JOURNALS: usize = 2 * LANES;
 /// Bytes of a journal above which its lap ends: bounds what a boot and a fold hold in memory.
-const JOURNAL_BYTES_MAX: usize = 512 << 10;
+const JOURNAL_BYTES_MAX: usize = 1 << 20;
 
 /// A store that can't be opened, read or written.
 #[derive(Debug, thiserror::Error)]
