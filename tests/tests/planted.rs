@@ -116,7 +116,7 @@ tests! {
 
 /// What is left of its campaign is small, replays, and does not fail without the bug.
 fn shrinks_to_the_bone(bug: Bug) {
-    let budget = Budget { until: None, trials_max: 700 };
+    let budget = Budget { until: None, processor: None, trials_max: 700 };
     let shrunk = shrink_planted(case(bug).expect("a campaign finds it"), FIRST_SEED, 1, budget)
         .expect("the first seed finds it");
     let ShrunkBug { before, after, plan, replays, needs_bug, anomaly, .. } = shrunk;
