@@ -135,10 +135,15 @@ pub fn about(plan: &Plan) -> String {
     // The rest of what a swarm drew stands in the line anyway.
     let drawn = plan.drawn.iter().take(2).map(|drawn| format!("; {drawn}")).collect::<String>();
     let register = plan.workload.load();
+    let spares = match plan.spares {
+        0 => String::new(),
+        spares => format!(" and {spares} spare"),
+    };
     let planted = plan.planted.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
     format!(
-        "{} nodes, {} replicas, read repair {}; {} clients, {} keys, reads at {}, writes at {}; {} operations, {} faults{planted}",
+        "{} nodes{}, {} replicas, read repair {}; {} clients, {} keys, reads at {}, writes at {}; {} operations, {} faults{planted}",
         cluster.members.len(),
+        spares,
         cluster.replication,
         format!("{:?}", cluster.read_repair).to_lowercase(),
         register.clients,
