@@ -1,13 +1,13 @@
 //! The faults of a campaign file.
 
 use super::keys::{
-    CLOCK_KEYS, FAULT_KINDS, FAULTS_KEYS, LEAVE_KEYS, NODES_KEYS, PARTITION_KEYS, RING_KEYS, SLOW_DISK_KEYS, WIPE_KEYS,
+    CLOCK_KEYS, FAULT_KINDS, FAULTS_KEYS, LEAVE_KEYS, NODES_KEYS, PARTITION_KEYS, SLOW_DISK_KEYS, WIPE_KEYS,
 };
 use super::mistakes::{Mistake, Place};
 use super::parse_clock::read_clocks;
 use super::parse_leave::read_leaves;
 use super::parse_links::read_links;
-use super::parse_ring::{SPARES_MAX, check_spares};
+use super::parse_ring::{SPARES_MAX, check_spares, read_change};
 use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
 use super::tree::Node;
 use super::types::{FaultKind, FaultSchedule, SIZES_ALLOWED, Size, Span, Variant};
@@ -128,16 +128,9 @@ fn read_kind(item: &Node, nodes: Option<u16>, reader: &mut Reader) -> Option<Fau
             let quiet_ms = if variants.iter().flatten().any(empties) { WIPE_QUIET_MS } else { 0 };
             finish_kind(&fields, variants, quiet_ms, reader)
         }
-        "join" | "retire" | "replace" => {
-            let fields = reader.fields(parameters, &kind.name, RING_KEYS)?;
-            let variant = match kind.name.as_str() {
-                "join" => Variant::Join,
-                "retire" => Variant::Retire,
-                _ => Variant::Replace,
-            };
-            // Each takes a node for good: none is drawn beyond those that are counted.
-            Some(FaultKind { weight: 0, ..finish_kind(&fields, Some(vec![variant]), 0, reader)? })
-        }
+        "join" => read_change(Variant::Join, parameters, "join", reader),
+        "retire" => read_change(Variant::Retire, parameters, "retire", reader),
+        "replace" => read_change(Variant::Replace, parameters, "replace", reader),
         other => unreachable!("the fault {other} has keys, but no reader"),
     }
 }

@@ -2,13 +2,36 @@
 
 use hearsay_core::{ClusterConfig, Conflict};
 
+use super::keys::RING_KEYS;
 use super::mistakes::Mistake;
-use super::reader::Reader;
+use super::parse_faults::{AT_LEAST_MAX, FAULT_MIN_MS};
+use super::reader::{DURATION_MAX_MS, Reader};
 use super::tree::Node;
-use super::types::{FaultSchedule, Variant};
+use super::types::{FaultKind, FaultSchedule, Variant};
 
 /// Most nodes that wait to become members.
 pub(super) const SPARES_MAX: u64 = 16;
+
+/// A change of the ring. Each takes a node for good, so none is drawn beyond those that are counted.
+pub(super) fn read_change(
+    variant: Variant,
+    parameters: &Node,
+    name: &'static str,
+    reader: &mut Reader,
+) -> Option<FaultKind> {
+    let fields = reader.fields(parameters, name, RING_KEYS)?;
+    let duration = fields.need("for", reader).and_then(|node| reader.span(node, "for", FAULT_MIN_MS..=DURATION_MAX_MS));
+    let quiet_ms = match fields.get("quiet") {
+        Some(node) => reader.duration_ms(node, "quiet", 0..=DURATION_MAX_MS),
+        None => Some(0),
+    };
+    let at_least = match fields.get("at_least") {
+        Some(node) => reader.number(node, "at_least", 0..=AT_LEAST_MAX),
+        None => Some(1),
+    };
+    let (duration, quiet_ms, at_least) = (duration?, quiet_ms?, at_least?);
+    Some(FaultKind { variants: vec![variant], duration, quiet_ms, at_least, weight: 0 })
+}
 
 fn count(schedule: &FaultSchedule, is_counted: impl Fn(&Variant) -> bool) -> u64 {
     let kinds = schedule.kinds.iter().filter(|kind| kind.variants.iter().any(&is_counted));
