@@ -27,6 +27,9 @@ use crate::campaign::NODES_MAX;
 /// How long after its start a spare node gets no requests of clients, milliseconds.
 const START_MS: u64 = 500;
 
+/// How long a node has been left alone before it is told to leave, milliseconds.
+const UP_MS: u64 = 1_500;
+
 /// The members of a moment, as a plan has them.
 #[derive(Clone, Debug)]
 pub(super) struct Members {
@@ -97,10 +100,18 @@ pub(super) fn name_members(faults: &mut Vec<PlannedFault>, founders: u16, spares
         let mut random = stream(seed, "fault-member", index);
         members.forget_before(planned.at_ms);
         let at_ms = planned.at_ms;
-        let in_force = named.iter().filter(|other| other.until_ms() > at_ms);
-        let taken: BTreeSet<NodeId> = in_force.flat_map(|other| other.fault.processes()).collect();
-        let is_founder = |node: &&NodeId| node.0 <= founders && !taken.contains(node);
-        let free: Vec<NodeId> = members.present.iter().filter(is_founder).copied().collect();
+        let until = |margin_ms: u64| -> BTreeSet<NodeId> {
+            let in_force = named.iter().filter(|other| other.until_ms() + margin_ms > at_ms);
+            in_force.flat_map(|other| other.fault.processes()).collect()
+        };
+        let taken = until(0);
+        let free = |margin_ms: u64| -> Vec<NodeId> {
+            let taken = until(margin_ms);
+            let is_founder = |node: &&NodeId| node.0 <= founders && !taken.contains(node);
+            members.present.iter().filter(is_founder).copied().collect()
+        };
+        // A node that has just been started again could not be told to leave.
+        let free = Some(free(UP_MS)).filter(|free| !free.is_empty()).unwrap_or_else(|| free(0));
         match &mut planned.fault {
             Fault::Join { node } => *node = first(&members.spares),
             Fault::Retire { node } => *node = *free.choose(&mut random).expect("other faults leave a member alone"),

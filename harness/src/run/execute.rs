@@ -19,7 +19,7 @@ use crate::disk::DiskKind;
 use crate::faults::firewall::pairs_max;
 use crate::faults::{FirewallKind, Injector};
 use crate::links::BadLinks;
-use crate::plan::{Fault, Phases, Plan, members_at_end};
+use crate::plan::{Fault, Phases, Plan};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::{FaultReport, Problem, ProblemKind, Simulation};
@@ -351,7 +351,7 @@ impl Flow<'_> {
         let cluster = &self.plan.cluster;
         let deadline = Duration::from_millis(self.plan.phases.converge_within_ms);
         self.progress.phase("waiting for convergence", Some(deadline));
-        let at_end = members_at_end(self.plan);
+        let at_end = self.scene.belonging();
         let members = || at_end.iter().copied();
         let mut before = None;
         let (scans, converged_after) = loop {
@@ -399,7 +399,7 @@ impl Flow<'_> {
         if !end_state::is_asked(self.plan) {
             return Vec::new();
         }
-        let at_end = members_at_end(self.plan);
+        let at_end = self.scene.belonging();
         let members = || at_end.iter().copied();
         let mut second = BTreeMap::new();
         for node in members().filter(|_| is_equal && end_state::compares_twice(self.plan)) {

@@ -111,6 +111,11 @@ impl Scene {
         self.members.difference(&absent).copied().collect()
     }
 
+    /// Who belongs to the cluster, as far as the changes of the ring that were made go.
+    pub fn belonging(&self) -> Vec<NodeId> {
+        self.members.difference(lock(&self.outside).nodes()).copied().collect()
+    }
+
     /// Looks at the cluster until nothing is missing.
     ///
     /// # Errors
@@ -274,9 +279,11 @@ impl Nemesis {
             self.progress.fault_ends(&planned.id);
             return self.leave_out(index, report, &left_before(node));
         }
-        lock(&self.scene.outside).begin(&planned.fault);
         if let Fault::Retire { node } = planned.fault {
             self.tell_to_leave(node, &mut evidence).await;
+        }
+        if evidence.bit == Some(true) {
+            lock(&self.scene.outside).begin(&planned.fault);
         }
         if let Some(skew) = skew {
             skew.note_made(&self.scene, &mut evidence).await;

@@ -155,6 +155,11 @@ impl Nemesis {
         present.map(|&node| (node, status(world, node))).collect()
     }
 
+    /// Who belongs to the cluster, as far as the changes of the ring that were made go.
+    pub(super) fn belonging(&self) -> BTreeSet<NodeId> {
+        self.members.difference(self.outside.nodes()).copied().collect()
+    }
+
     /// Carries out the turns that are due, and plans the next.
     pub(super) fn turn(&mut self, world: &mut World, recording: &mut Recording) {
         while self.wipe.is_none() && self.strike.is_none() && self.leaving.is_none() {
@@ -296,7 +301,9 @@ impl Nemesis {
             self.active.remove(&index);
             return self.leave_out(world, recording, index, &left_before(node));
         }
-        self.outside.begin(&planned.fault);
+        if evidence.bit == Some(true) {
+            self.outside.begin(&planned.fault);
+        }
         match &planned.fault {
             Fault::Clock { clocks } => {
                 note_made(&mut evidence, clocks, 0, &before, &self.clocks(world, &planned.fault));
@@ -369,9 +376,7 @@ impl Nemesis {
             note_end(&mut evidence, clocks, world.now() - since, &before, &end);
         }
         if planned.fault.changes_ring() {
-            let members: Vec<NodeId> =
-                self.members.iter().copied().filter(|node| !self.outside.contains(*node)).collect();
-            let known = note_phases(&mut evidence, &planned.fault, &world.rings(members));
+            let known = note_phases(&mut evidence, &planned.fault, &world.rings(self.belonging()));
             evidence.bit = evidence.bit.map(|bit| bit && known);
         }
         self.active.remove(&index);

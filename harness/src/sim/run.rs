@@ -7,7 +7,7 @@ use std::time::Duration;
 use hearsay_checkers::{Case, Event as HistoryEvent, EventType, FinalNode, FinalState, History, Phase};
 use hearsay_core::{ClientRequest, ClientResponse, Event as NodeEvent, LocalEntry, NodeId};
 
-use crate::plan::{Plan, members_at_end};
+use crate::plan::Plan;
 use crate::report::marks::by_name;
 use crate::report::{ProblemKind, RunReport, Simulation};
 use crate::run::client::{entries_of_node, looks_at_node};
@@ -356,7 +356,7 @@ impl Run<'_> {
             return Vec::new();
         }
         let mut second = BTreeMap::new();
-        let members = members_at_end(self.plan);
+        let members = self.nemesis.belonging();
         for &node in members.iter().filter(|_| is_equal && end_state::compares_twice(self.plan)) {
             if self.repair(node).is_some()
                 && let Some(answer) = self.repair(node)
@@ -396,7 +396,7 @@ impl Run<'_> {
     }
 
     fn scans(&mut self) -> Scans {
-        members_at_end(self.plan).into_iter().map(|node| (node, self.scan(node))).collect()
+        self.nemesis.belonging().into_iter().map(|node| (node, self.scan(node))).collect()
     }
 
     fn scan(&mut self, node: NodeId) -> Result<Vec<LocalEntry>, String> {
