@@ -30,6 +30,9 @@ const START_MS: u64 = 500;
 /// How long a node has been left alone before it is told to leave, milliseconds.
 const UP_MS: u64 = 1_500;
 
+/// How long a fault keeps away from a node that another one had, where it was not drawn for it, milliseconds.
+const AGAIN_MS: u64 = 500;
+
 /// The members of a moment, as a plan has them.
 #[derive(Clone, Debug)]
 pub(super) struct Members {
@@ -37,8 +40,8 @@ pub(super) struct Members {
     spares: BTreeSet<NodeId>,
     /// On their way out, and until when.
     leaving: BTreeMap<NodeId, u64>,
-    /// What the latest change is about, and until when.
-    subjects: BTreeMap<NodeId, u64>,
+    /// What changes are about, from when and until when.
+    subjects: BTreeMap<NodeId, (u64, u64)>,
 }
 
 impl Members {
@@ -53,23 +56,24 @@ impl Members {
 
     /// Carries out a change; `None`: it can't be.
     pub(super) fn change(&mut self, planned: &PlannedFault) -> Option<()> {
-        let until_ms = planned.until_ms();
+        let (at_ms, until_ms) = (planned.at_ms, planned.until_ms());
         match planned.fault {
             Fault::Join { node } => {
                 self.spares.remove(&node).then_some(())?;
                 self.present.insert(node);
-                self.subjects.insert(node, until_ms);
+                self.subjects.insert(node, (at_ms, until_ms));
             }
             Fault::Retire { node } => {
                 self.present.remove(&node).then_some(())?;
                 self.leaving.insert(node, until_ms);
-                self.subjects.insert(node, until_ms);
+                // It may be gone soon.
+                self.subjects.insert(node, (at_ms.saturating_sub(START_MS), until_ms));
             }
             Fault::Replace { node, by } => {
                 (self.present.contains(&node) && self.spares.remove(&by)).then_some(())?;
                 self.present.remove(&node);
                 self.present.insert(by);
-                self.subjects.insert(by, until_ms);
+                self.subjects.insert(by, (at_ms, until_ms));
             }
             _ => {}
         }
@@ -88,7 +92,7 @@ impl Members {
 
     fn forget_before(&mut self, at_ms: u64) {
         self.leaving.retain(|_, until_ms| at_ms < *until_ms);
-        self.subjects.retain(|_, until_ms| at_ms < *until_ms);
+        self.subjects.retain(|_, (_, until_ms)| at_ms < *until_ms);
     }
 }
 
@@ -104,7 +108,8 @@ pub(super) fn name_members(faults: &mut Vec<PlannedFault>, founders: u16, spares
             let in_force = named.iter().filter(|other| other.until_ms() + margin_ms > at_ms);
             in_force.flat_map(|other| other.fault.processes()).collect()
         };
-        let taken = until(0);
+        // A node that has just been started again could not be stopped, and is its own again a moment after a fault of it.
+        let taken = until(AGAIN_MS);
         let free = |margin_ms: u64| -> Vec<NodeId> {
             let taken = until(margin_ms);
             let is_founder = |node: &&NodeId| node.0 <= founders && !taken.contains(node);
@@ -138,7 +143,15 @@ pub(super) fn name_members(faults: &mut Vec<PlannedFault>, founders: u16, spares
                 let mut there: Vec<NodeId> =
                     members.present.iter().filter(|node| !taken.contains(node)).copied().collect();
                 let wanted = fault.processes();
-                let subject = members.subjects.keys().find(|node| !taken.contains(node)).copied();
+                if there.len() < wanted.len() {
+                    let now = until(0);
+                    there = members.present.iter().filter(|node| !now.contains(node)).copied().collect();
+                }
+                let subject = members
+                    .subjects
+                    .iter()
+                    .find(|(node, (from_ms, _))| !taken.contains(node) && at_ms >= from_ms + START_MS);
+                let subject = subject.map(|(node, _)| *node);
                 let takes_subject = wanted.len() == 1
                     && matches!(fault, Fault::Crash { .. } | Fault::Pause { .. })
                     && random.random_range(0..2) == 0;
@@ -332,10 +345,9 @@ mod tests {
             let topology = topology_at_end(&plan);
             assert_eq!(topology.natural().members().collect::<Vec<_>>(), members, "seed {seed}");
             assert!(members.contains(&n(6)) && members.contains(&n(7)), "seed {seed}: {members:?}");
-            let spare = |node: &NodeId| node.0 > 5;
-            subjects +=
-                plan.faults.iter().filter(|planned| planned.fault.processes().iter().any(|node| spare(node))).count();
-            let at_spares = plan.operations.iter().filter(|operation| spare(&operation.node)).count();
+            let is_spare = |node: &NodeId| node.0 > 5;
+            subjects += plan.faults.iter().filter(|planned| planned.fault.processes().iter().any(is_spare)).count();
+            let at_spares = plan.operations.iter().filter(|operation| is_spare(&operation.node)).count();
             assert!(at_spares > 100, "seed {seed}: {at_spares} operations at nodes that joined");
         }
         assert!(subjects > 50, "only {subjects} faults took a node that joined");

@@ -278,7 +278,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// From now on every process of this node may end by itself, in order: it was told to leave for good.
+    /// From now on every process of this node may end by itself, though not by a panic or a signal: it was told to leave for good.
     pub fn retire(&self, node: NodeId) -> Result<(), ProcessError> {
         let mut slots = self.shared.lock();
         slots.get_mut(&node).ok_or(ProcessError::Unknown(node))?.retires = true;
@@ -456,7 +456,8 @@ impl Shared {
         drop(slots);
         self.ended.notify_all();
         let as_asked = asked && (matches!(status.signal(), Some(9 | 15)) || status.success());
-        let retired = slot_retires && status.success();
+        // With an error where requests in work found no answer before its time was over, as in the middle of a partition.
+        let retired = slot_retires && status.code().is_some_and(|code| code != PANICKED);
         let as_excused = excused && status.code().is_some_and(|code| code != 0 && code != PANICKED);
         if !as_asked && !as_excused && !retired {
             let died = NodeDied { node, pid, status: status.to_string(), log_tail: log_tail(&log) };
