@@ -156,8 +156,6 @@ const CASES: &[&[(&str, &str)]] = &[
     &[("    - wipe:\n        for: 2s\n", "    - leave: {nodes: [one, minority], join: empty, for: 2s}\n")],
     &[("    - wipe:\n        for: 2s\n", "    - leave: {nodes: one, join: [kept, kept], for: 2s}\n")],
     &[("    - wipe:\n        for: 2s\n", "    - leave: {nodes: one, join: full, for: 2s}\n")],
-    &[("    - wipe:\n        for: 2s\n", "    - join: {for: 2s}\n")],
-    &[("    - wipe:\n        for: 2s\n", "    - retire: {for: 2s, at_least: 3}\n")],
     &[("expect:", "swarm: {nodes: [7, 3], kees: 4}\nexpect:")],
     &[("expect:", "swarm: {nodes: [2, 7]}\nexpect:")],
     &[("replication: 3", "replication: 2"), ("expect:", "swarm: {nodes: [2, 7]}\nexpect:")],
