@@ -36,6 +36,7 @@ const CAMPAIGNS: &[(&str, &str)] = &[
     ("re-creates", include_str!("../campaigns/re-creates.yaml")),
     ("removals", include_str!("../campaigns/removals.yaml")),
     ("removed", include_str!("../campaigns/removed.yaml")),
+    ("ring-changes", include_str!("../campaigns/ring-changes.yaml")),
     ("scans", include_str!("../campaigns/scans.yaml")),
     ("seen-writes", include_str!("../campaigns/seen-writes.yaml")),
     ("sets", include_str!("../campaigns/sets.yaml")),

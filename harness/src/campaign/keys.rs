@@ -185,9 +185,13 @@ pub(super) const FAULTS_KEYS: &[KeyDoc] = &[
     ("between", "from the healing of a fault to the next, such as [1s, 2s]"),
     ("at_once", "faults in force at the same time, of different kinds, 1 to 4 (default 1)"),
     (
+        "spares",
+        "nodes beyond cluster.nodes that are no members at the start, for join and replace, up to 16 (default 0)",
+    ),
+    (
         "kinds",
-        "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, links, clock, leave, each with its \
-         parameters",
+        "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, links, clock, leave, join, retire, \
+         replace, each with its parameters",
     ),
 ];
 
@@ -203,6 +207,9 @@ pub const FAULT_KINDS: &[KeyDoc] = &[
     ("links", "packets are held, lost, duplicated, overtaken, beside all other faults"),
     ("clock", "wall clocks are off and drift; last-write-wins then may drop later writes"),
     ("leave", "nodes end in order (SIGTERM), and join again with their disk or an empty one; the ring stays"),
+    ("join", "the ring changes: a spare node becomes a member"),
+    ("retire", "the ring changes: a member hands over what it has and leaves for good"),
+    ("replace", "the ring changes: a member is killed and its disk lost, and a spare node takes its place"),
 ];
 
 /// `partition`.
@@ -267,6 +274,13 @@ pub(super) const LEAVE_KEYS: &[KeyDoc] = &[
     WEIGHT,
 ];
 
+/// `join`, `retire` and `replace`.
+pub(super) const RING_KEYS: &[KeyDoc] = &[
+    ("for", "until the next of its kind may begin, such as 3s or [2s, 4s]; nothing undoes the change"),
+    QUIET,
+    ("at_least", "so many in every run, and no more (default 1)"),
+];
+
 const FOR: KeyDoc = ("for", "how long, such as 3s or [2s, 4s]");
 const QUIET: KeyDoc = ("quiet", "no other fault for so long before and after (default 0s; 3s where a disk is emptied)");
 const AT_LEAST: KeyDoc = ("at_least", "so many in every run (default: each shape or number of nodes once)");
@@ -316,4 +330,7 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("faults.kinds.links", LINKS_KEYS),
     ("faults.kinds.clock", CLOCK_KEYS),
     ("faults.kinds.leave", LEAVE_KEYS),
+    ("faults.kinds.join", RING_KEYS),
+    ("faults.kinds.retire", RING_KEYS),
+    ("faults.kinds.replace", RING_KEYS),
 ];

@@ -9,7 +9,7 @@ use hearsay_checkers::{DotLog, FinalNode, SecondExchange};
 use hearsay_core::{ClientResponse, Conflict, NodeId, StatusReport};
 
 use super::proof::Statuses;
-use crate::plan::Plan;
+use crate::plan::{Plan, members_at_end};
 
 /// Whether the checkers of this plan ask for anything here.
 pub fn is_asked(plan: &Plan) -> bool {
@@ -57,7 +57,7 @@ pub fn final_nodes(plan: &Plan, statuses: &Statuses, second: &BTreeMap<NodeId, S
             second_exchange: second.get(node).copied(),
         }
     };
-    plan.cluster.members.iter().map(node).collect()
+    members_at_end(plan).iter().map(node).collect()
 }
 
 fn counter(status: &StatusReport, name: &str) -> u64 {

@@ -135,11 +135,15 @@ pub fn about(plan: &Plan) -> String {
     // The rest of what a swarm drew stands in the line anyway.
     let drawn = plan.drawn.iter().take(2).map(|drawn| format!("; {drawn}")).collect::<String>();
     let register = plan.workload.load();
+    let spares = match plan.spares {
+        0 => String::new(),
+        spares => format!(" and {spares} spare"),
+    };
     let planted = plan.planted.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
     // What is left of a plan that was shrunk is often one of a thing.
     let several = |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
     format!(
-        "{}, {}, read repair {}; {}, {}, reads at {}, writes at {}; {}, {}{planted}",
+        "{}{spares}, {}, read repair {}; {}, {}, reads at {}, writes at {}; {}, {}{planted}",
         several(cluster.members.len(), "node"),
         several(cluster.replication.into(), "replica"),
         format!("{:?}", cluster.read_repair).to_lowercase(),

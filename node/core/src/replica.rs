@@ -459,6 +459,9 @@ impl Replica {
         };
         // Who joins is unknown here; who left may have missed it, and may still have requests in work.
         let may_speak = self.topology.phase(from).is_some() || matches!(message, PeerMessage::Ring(_));
+        if !may_speak && self.ring_host.is_stranger(from) {
+            return; // It is linked and has not said yet that it joins: that is on its way.
+        }
         if from == self.identity || !may_speak {
             self.counters.messages_invalid += 1;
             self.counters.mark(Mark::Invalid);
