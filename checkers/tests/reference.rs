@@ -469,9 +469,8 @@ fn acknowledged_writes_agree() {
 /// Only the session says that the second write came after the first: it began the moment the first one ended.
 #[test]
 fn the_last_indeterminate_write_of_a_session_is_newer_than_the_one_before_it() {
-    let history = hearsay_checkers::dsl::history(
-        "p2 r k=2 [2..11]\np1 w k=1 [4..11]\np1 w k=2 [11..] info\np4 r k=1 [12..12]\n",
-    );
+    let history =
+        hearsay_checkers::dsl::history("p2 r k=2 [2..11]\np1 w k=1 [4..11]\np1 w k=2 [11..] info\np4 r k=1 [12..12]\n");
     let history = history.unwrap();
     assert!(!is_linearizable(&history));
     assert!(says_violated("linearizable", &history, true).is_some());
