@@ -158,6 +158,9 @@ impl Plumtree {
     }
 
     fn announce(&mut self, context: &mut Context<'_>, to: NodeId, id: MessageId) {
+        if planted!(context.planted, AnnouncementNotSent) {
+            return;
+        }
         let Some(round) = context.log.held(id).map(|held| held.round) else { return };
         let waiting = self.announcements.entry(to).or_default();
         waiting.push((id, round));
@@ -178,6 +181,9 @@ impl Plumtree {
         }
         for place in 0..self.lazy.len() {
             if Some(self.lazy[place]) != from {
+                if planted!(context.planted, LazyNeighbourPushed) {
+                    context.send_gossip(self.lazy[place], id);
+                }
                 self.announce(context, self.lazy[place], id);
             }
         }
@@ -308,6 +314,7 @@ impl Broadcast for Plumtree {
             }
             DisseminationMessage::Plumtree(PlumtreeMessage::Graft { id }) => {
                 self.make_eager(from);
+                let id = id.filter(|_| !planted!(context.planted, GraftNotAnswered));
                 if id.is_some_and(|id| !context.send_gossip(from, id)) {
                     context.counters.grafts_in_vain += 1;
                 }
