@@ -79,6 +79,11 @@ const OF_TRANSACTIONS: [&str; 15] = [
     "strict-serializable",
 ];
 
+/// Whether it is a model of registers that a history of another system can be judged by.
+pub(crate) fn is_of_registers(model: &str) -> bool {
+    OF_REGISTERS.contains(&model) || model == "monotonic-quorum-reads"
+}
+
 /// Names of the models that a case is about: those of registers where it has a history of them, else those of its recording.
 pub fn models_of(case: &Case) -> Vec<&'static str> {
     match &case.recording {

@@ -11,6 +11,7 @@ mod jsonl;
 
 pub(crate) use events::{Begun, Processes, Said, read_events};
 pub use from_recording::NotRegisters;
+pub(crate) use from_recording::{ZERO_AT_FIRST, begins_as_zero};
 pub use jsonl::registers_from_jsonl;
 pub(crate) use jsonl::registers_of_keys;
 

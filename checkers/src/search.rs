@@ -37,8 +37,9 @@ mod frontier;
 mod judge;
 mod recorded;
 mod register;
+mod touching;
 
 pub use append::{AppendCall, AppendModel};
 pub use frontier::{Called, Effect, Ended, Limits, SequentialModel, linearize};
-pub(crate) use judge::{judge_equal_values, judge_last_two, judge_recording};
+pub(crate) use judge::{confirm, judge_equal_values, judge_last_two, judge_recording};
 pub use register::{CasRegister, LastVersions, RegisterCall};

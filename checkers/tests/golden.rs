@@ -33,10 +33,37 @@ fn judged(model: &str, text: &str) -> String {
     out + "\n"
 }
 
+/// The table of models: a registry without one of them is not whole.
+const MODELS: &str = "read-your-writes monotonic-reads monotonic-writes writes-follow-reads pram monotonic-quorum-reads \
+    causal causal-convergence causal-memory sequential regular safe linearizable two-atomic staleness convergence \
+    acknowledged-writes set set-full counter queue total-queue unique-ids bank long-fork broadcast views availability \
+    read-uncommitted read-committed read-atomic snapshot-isolation serializable strict-serializable";
+
+#[test]
+fn every_model_of_the_table_has_a_checker_and_every_file_of_cases_too() {
+    let known: Vec<&str> = checkers().iter().map(|checker| checker.name).collect();
+    for model in MODELS.split_whitespace() {
+        assert!(known.contains(&model), "{model} has no checker");
+    }
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(known.contains(&name), "{} is of no checker", path.display());
+    }
+    let mut once = known.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), known.len(), "a name is registered twice");
+}
+
 #[test]
 fn every_checker_says_what_its_file_expects() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for checker in checkers() {
+        let is_sentence = |text: &str| text.len() > 20 && text.ends_with('.');
+        let is_source = |text: &str| text.contains("Jepsen") || text.contains("19") || text.contains("20");
+        assert!(is_sentence(checker.meaning), "{}: `{}` is no definition", checker.name, checker.meaning);
+        assert!(is_source(checker.source), "{}: `{}` is no source", checker.name, checker.source);
         let path = folder.join(checker.name).with_extension("txt");
         let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for judgement in ["=> holds", "=> violated", "=> unknown"] {

@@ -62,7 +62,20 @@ where
 type Step = (u8, u32, u32, usize, u64, u64, u8);
 
 fn steps(clients: usize, length: usize) -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec((0..10_u8, 0..3_u32, 0..3_u32, 0..clients, 0..5_u64, 0..14_u64, 0..12_u8), 2..length)
+    let step = (0..10_u8, 0..3_u32, 0..3_u32, 0..clients, 0..5_u64, 0..14_u64, 0..12_u8);
+    (proptest::collection::vec(step, 2..length), 0..4_u8).prop_map(|(mut steps, shape)| {
+        for step in &mut steps {
+            // One of four: next to no time passes, so that ends and beginnings touch.
+            if shape == 1 {
+                (step.4, step.5) = (step.4 / 4, step.5 / 9);
+            }
+            // One of four: a third is indeterminate.
+            if shape == 2 {
+                step.6 = if step.6 < 4 { 0 } else { step.6 };
+            }
+        }
+        steps
+    })
 }
 
 fn calls<C>(steps: &[Step], call: impl Fn(&Step) -> C) -> Vec<Called<C>> {

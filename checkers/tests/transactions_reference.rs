@@ -46,15 +46,16 @@ struct Raw {
     ops: Vec<(usize, bool, u8)>,
 }
 
-fn raws() -> impl Strategy<Value = ([bool; KEYS], Vec<Raw>)> {
+fn raws() -> impl Strategy<Value = ([bool; KEYS], Vec<Raw>, bool)> {
     let op = (0..KEYS, any::<bool>(), any::<u8>());
     let raw = (0..3_u64, 0..3_u64, 0..4_u64, 0..12_u8, prop::collection::vec(op, 1..4))
         .prop_map(|(process, delay, length, outcome, ops)| Raw { process, delay, length, outcome, ops });
-    (any::<[bool; KEYS]>(), prop::collection::vec(raw, 2..6))
+    (any::<[bool; KEYS]>(), prop::collection::vec(raw, 2..6), any::<bool>())
 }
 
-/// Most reads are those of an execution in the order drawn; the others return something else that was or will be there.
-fn small(lists: [bool; KEYS], raws: &[Raw], honest: u8) -> Small {
+/// Most reads are those of an execution in the order drawn; the others return something else that was or will be there. With
+/// `touching`, many transactions begin the moment another one ends, also one of their own session.
+fn small(lists: [bool; KEYS], raws: &[Raw], honest: u8, touching: bool) -> Small {
     let mut value = 0;
     let mut txns: Vec<Txn> = Vec::new();
     let (mut ends, mut now) = ([0; 3], 0);
@@ -64,7 +65,7 @@ fn small(lists: [bool; KEYS], raws: &[Raw], honest: u8) -> Small {
         now += raw.delay;
         let invoked = now.max(ends[raw.process as usize]);
         let completed = invoked + raw.length;
-        ends[raw.process as usize] = completed + 1;
+        ends[raw.process as usize] = if touching { completed } else { completed + 1 };
         let outcome = match raw.outcome {
             0 => Outcome::Fail,
             1 => Outcome::Info,
@@ -82,8 +83,8 @@ fn small(lists: [bool; KEYS], raws: &[Raw], honest: u8) -> Small {
         }
         txns.push(Txn {
             process: raw.process,
-            invoked: invoked * 64 + at,
-            completed: completed * 64 + 32 + at,
+            invoked: if touching { invoked } else { invoked * 64 + at },
+            completed: if touching { completed } else { completed * 64 + 32 + at },
             outcome,
             ops,
         });
@@ -163,10 +164,12 @@ impl Small {
     fn before(&self, order: Order, a: usize, b: usize) -> bool {
         let (one, other) = (&self.txns[a], &self.txns[b]);
         let ended = one.outcome == Outcome::Ok && one.completed < other.invoked;
+        // A session is sequential, also where its times touch.
+        let in_session = one.outcome == Outcome::Ok && one.process == other.process && a < b;
         match order {
             Order::Free => false,
-            Order::Sessions => ended && one.process == other.process,
-            Order::RealTime => ended,
+            Order::Sessions => in_session,
+            Order::RealTime => ended || in_session,
         }
     }
 
@@ -508,8 +511,8 @@ fn compare(small: &Small) -> Result<[u64; 3], TestCaseError> {
 fn check(cases: u32, honest: u8) {
     let totals = std::cell::Cell::new([0_u64; 3]);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases, ..ProptestConfig::default() });
-    let result = runner.run(&raws(), |(lists, raws)| {
-        let counts = compare(&small(lists, &raws, honest))?;
+    let result = runner.run(&raws(), |(lists, raws, touching)| {
+        let counts = compare(&small(lists, &raws, honest, touching))?;
         let mut all = totals.get();
         all.iter_mut().zip(counts).for_each(|(all, count)| *all += count);
         totals.set(all);

@@ -4,13 +4,13 @@
 //! |---|---|---|
 //! | `store.redb`, table `replica` | the replica's key | checksum; its value |
 //! | `store.redb`, table `meta` | `next` | checksum; number of the first group that is not in the table |
+//! | `store.redb`, table `meta` | `lap` | checksum; number of the journal's lap, whose groups begin with that one |
 //! | `store.journal` | number of the group, counting up | what the group changes, in order (see [`crate::group`]) |
 //!
 //! A group goes to the end of the journal: one write and one sync, where a commit of redb costs three to four times the
 //! processor time (measured with groups of 8 and 32 writes) and one page per key. When the journal is full, it and the group
-//! are folded into the table with one commit, the last change of each key only, and the journal is emptied. What is stored is
-//! the table, and over it the journal in its order. Groups that are in both, because the power went between the two, are
-//! known by their numbers.
+//! are folded into the table with one commit, the last change of each key only, and with that very commit the journal begins
+//! anew. What is stored is the table, and over it the journal in its order.
 //!
 //! redb notices a commit that is half on the disk, and goes back to the one before; the journal ([`crate::journal`]) cuts off
 //! a group that is half there. What has changed on the disk since is noticed at boot, by the checksums and by counting: a
@@ -41,6 +41,8 @@ const TABLE: TableDefinition<'static, &[u8], (Checksum, &[u8])> = TableDefinitio
 const META: TableDefinition<'static, &str, (Checksum, u64)> = TableDefinition::new("meta");
 /// Key in [`META`].
 const NEXT: &str = "next";
+/// Key in [`META`].
+const LAP: &str = "lap";
 /// Bytes of the journal above which it is folded: bounds what a boot and a fold hold in memory.
 const JOURNAL_BYTES_MAX: usize = 1 << 20;
 /// Bytes of redb's page cache. Written pages stay in it until the commit, so it also carries a group of writes.
@@ -72,6 +74,8 @@ pub(crate) struct Store {
     path: PathBuf,
     database: Database,
     journal: Journal,
+    /// Number of the journal's lap.
+    lap: u64,
     /// Nothing was ever written.
     is_new: bool,
     /// It was read, and no write has failed since.
@@ -125,6 +129,46 @@ fn replay<'a>(number: u64, group: &'a [u8], mut take: impl FnMut(Change<'a>)) ->
     Ok(())
 }
 
+type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What redb's file says.
+#[derive(Default)]
+struct Table {
+    entries: Entries,
+    /// The first group that is not in it.
+    next: u64,
+    /// The journal's lap.
+    lap: u64,
+}
+
+/// Reads all of the table; `None`: nothing was ever written.
+fn read_table(database: &Database) -> Result<Option<Table>, redb::Error> {
+    let reading = database.begin_read()?;
+    if reading.list_tables()?.next().is_none() {
+        return Ok(None);
+    }
+    let mut entries = BTreeMap::new();
+    let table = reading.open_table(TABLE).map_err(not_there)?;
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let (key, (sum, value)) = (key.value(), value.value());
+        if sum != entry_checksum(key, value) {
+            return Err(damaged(format_args!("the checksum of entry {} does not fit", entries.len())));
+        }
+        entries.insert(key.to_vec(), value.to_vec());
+    }
+    if entries.len() as u64 != table.len()? {
+        return Err(damaged(format_args!("{} entries of {}", entries.len(), table.len()?)));
+    }
+    let meta = reading.open_table(META).map_err(not_there)?;
+    let number = |name, what| match meta.get(name)?.map(|entry| entry.value()) {
+        Some((sum, number)) if sum == checksum(&number.to_le_bytes()) => Ok(number),
+        Some(_) => Err(damaged(format_args!("the checksum of its {what} does not fit"))),
+        None => Err(damaged(format_args!("it does not say its {what}"))),
+    };
+    Ok(Some(Table { entries, next: number(NEXT, "next group")?, lap: number(LAP, "journal's lap")? }))
+}
+
 impl Store {
     /// Opens, or makes, `store.redb` and `store.journal` in `directory` and reads all of them.
     ///
@@ -146,69 +190,40 @@ impl Store {
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path)),
             Err(error) => return Err(refusal(path, "opened", error.into())),
         };
+        let table = read_table(&database).map_err(|error| refusal(path.clone(), "read", error))?;
+        let is_new = table.is_none();
+        let Table { entries, next, lap } = table.unwrap_or_default();
         // Behind the lock that the database has: another process's journal is not touched.
-        let journal = match Journal::open(&journal_path, journal_bytes_max) {
+        let journal = match Journal::open(&journal_path, lap, journal_bytes_max) {
             Ok(journal) => journal,
             Err(error) => return Err(refusal(path, "opened", redb::Error::Io(error))),
         };
-        let mut store = Store { path, database, journal, is_new: true, is_well: false, next: 0, journal_bytes_max };
-        let recovered = store.read_all().map_err(|error| refusal(store.path.clone(), "read", error))?;
+        let mut store = Store { path, database, journal, lap, is_new, is_well: false, next, journal_bytes_max };
+        let entries = store.read_journal(entries).map_err(|error| refusal(store.path.clone(), "read", error))?;
         store.is_well = true;
-        Ok((store, recovered))
+        Ok((store, RecoveredState { entries: entries.into_iter().collect() }))
     }
 
-    fn read_all(&mut self) -> Result<RecoveredState, redb::Error> {
-        let reading = self.database.begin_read()?;
-        if reading.list_tables()?.next().is_none() {
-            let groups_alone = |number, _: &[u8]| Err(damaged(format_args!("group {number} has no table")));
-            self.journal.read(groups_alone)?;
-            return Ok(RecoveredState::default());
+    /// What is stored: the table's entries, and over them the journal's.
+    fn read_journal(&mut self, mut entries: Entries) -> Result<Entries, redb::Error> {
+        if !self.is_new && !self.journal.has_begun() {
+            return Err(damaged(format_args!("the journal is gone, or does not begin as one")));
         }
-        let mut stored = BTreeMap::new();
-        let table = reading.open_table(TABLE).map_err(not_there)?;
-        for entry in table.iter()? {
-            let (key, value) = entry?;
-            let (key, (sum, value)) = (key.value(), value.value());
-            if sum != entry_checksum(key, value) {
-                return Err(damaged(format_args!("the checksum of entry {} does not fit", stored.len())));
-            }
-            stored.insert(key.to_vec(), value.to_vec());
-        }
-        if stored.len() as u64 != table.len()? {
-            return Err(damaged(format_args!("{} entries of {}", stored.len(), table.len()?)));
-        }
-        let meta = reading.open_table(META).map_err(not_there)?;
-        let unfolded = match meta.get(NEXT)?.map(|entry| entry.value()) {
-            Some((sum, next)) if sum == checksum(&next.to_le_bytes()) => next,
-            Some(_) => return Err(damaged(format_args!("the checksum of its next group does not fit"))),
-            None => return Err(damaged(format_args!("it does not say its next group"))),
-        };
-        if !self.journal.has_begun() {
-            return Err(damaged(format_args!("the journal is gone")));
-        }
-        let mut last = None;
+        let (is_new, next) = (self.is_new, &mut self.next);
         self.journal.read(|number, group| {
-            let follows = last.map_or(number <= unfolded, |last| number == last + 1);
-            // A journal that was folded is emptied before another group goes into it.
-            let is_one = last.is_none_or(|last| (last < unfolded) == (number < unfolded));
-            if !(follows && is_one) {
+            if is_new {
+                return Err(damaged(format_args!("group {number} has no table")));
+            }
+            if number != *next {
                 return Err(damaged(format_args!("group {number} is not the one that belongs there")));
             }
-            last = Some(number);
-            if number < unfolded {
-                return Ok(());
-            }
+            *next += 1;
             replay(number, group, |(key, value)| match value {
-                Some(value) => drop(stored.insert(key.to_vec(), value.to_vec())),
-                None => drop(stored.remove(key)),
+                Some(value) => drop(entries.insert(key.to_vec(), value.to_vec())),
+                None => drop(entries.remove(key)),
             })
         })?;
-        self.next = last.map_or(unfolded, |last| unfolded.max(last + 1));
-        if last.is_some_and(|last| last < unfolded) {
-            self.journal.clear()?;
-        }
-        self.is_new = false;
-        Ok(RecoveredState { entries: stored.into_iter().collect() })
+        Ok(entries)
     }
 
     /// Makes a group of batches durable, in order, all or nothing.
@@ -231,7 +246,7 @@ impl Store {
         self.fold(encoded, self.next + 1)
     }
 
-    /// Brings the journal and a group behind it into the table and empties the journal; the next group has the number `next`.
+    /// Brings the journal and a group behind it into the table and begins the journal anew; the next group has the number `next`.
     fn fold(&mut self, group: &[u8], next: u64) -> Result<(), redb::Error> {
         let mut latest = BTreeMap::<Vec<u8>, Option<Vec<u8>>>::new();
         let mut add = |(key, value): Change<'_>| drop(latest.insert(key.to_vec(), value.map(<[u8]>::to_vec)));
@@ -250,10 +265,15 @@ impl Store {
             }
         }
         drop(table);
-        writing.open_table(META)?.insert(NEXT, (checksum(&next.to_le_bytes()), next))?;
+        let lap = self.lap + 1;
+        let mut meta = writing.open_table(META)?;
+        for (name, number) in [(NEXT, next), (LAP, lap)] {
+            meta.insert(name, (checksum(&number.to_le_bytes()), number))?;
+        }
+        drop(meta);
         writing.commit()?;
-        self.journal.clear()?;
-        self.next = next;
+        self.journal.begin_lap(lap)?;
+        (self.next, self.lap) = (next, lap);
         self.is_new = false;
         Ok(())
     }

@@ -4,6 +4,7 @@ use hearsay_core::WriteBatch;
 use proptest::prelude::*;
 
 use super::*;
+use crate::journal::LOG_AT;
 
 fn put(key: &str, value: &str) -> WriteBatch {
     WriteBatch { puts: vec![(key.into(), value.into())], deletes: vec![] }
@@ -132,19 +133,26 @@ struct Specimen {
     closed: Files,
     killed: Files,
     whole: RecoveredState,
-    /// The killed one without its last group, and where in the journal that begins.
+    /// The killed one without its last group, its journal then, and where in the file that group begins and ends.
     but_last: RecoveredState,
-    last_at: usize,
+    before: Vec<u8>,
+    last: std::ops::Range<usize>,
+}
+
+/// Where the next group goes in the journal's file.
+fn end_of(store: &Store) -> usize {
+    LOG_AT + store.journal.bytes()
 }
 
 fn specimen() -> Specimen {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open_with(directory.path(), 4_000).unwrap();
-    let mut before = Files::of(directory.path());
+    let (mut before, mut last) = (Files::of(directory.path()), 0..0);
     for number in 0..60_u32 {
-        before = Files::of(directory.path());
+        (before, last.start) = (Files::of(directory.path()), end_of(&store));
         let value = "v".repeat(200 + number as usize);
         store.apply(&group(&[put(&format!("key-{:03}", number * 7 % 50), &value)])).unwrap();
+        last.end = end_of(&store);
     }
     let killed = Files::of(directory.path());
     drop(store);
@@ -154,9 +162,10 @@ fn specimen() -> Specimen {
     assert_eq!(closed.open().unwrap().entries, whole.entries);
     let but_last = before.open().unwrap();
     assert_ne!(but_last.entries, whole.entries);
-    let last_at = before.0[1].len();
-    assert!(1_000 < last_at && last_at < killed.0[1].len(), "it is not the one that folds");
-    Specimen { closed, killed, whole, but_last, last_at }
+    assert!(1_000 < last.start && last.start < last.end, "it is not the one that folds");
+    assert!(last.end + 500 < killed.0[1].len(), "there is something of the lap before behind it");
+    let [_, before] = before.0;
+    Specimen { closed, killed, whole, but_last, before, last }
 }
 
 /// Opens what a flipped byte leaves. redb itself panics over some damage, which ends the node as loudly.
@@ -185,17 +194,25 @@ fn a_flipped_byte_is_never_served() {
 #[test]
 fn a_flipped_byte_of_the_journal_is_refused_but_for_the_last_group() {
     let specimen = specimen();
-    for at in (0..specimen.closed.0[1].len()).chain((0..specimen.killed.0[1].len()).step_by(61)) {
-        let files = if at < specimen.closed.0[1].len() { &specimen.closed } else { &specimen.killed };
+    let closed = (0..specimen.closed.0[1].len()).step_by(31).map(|at| (&specimen.closed, at));
+    let killed = (0..specimen.killed.0[1].len()).step_by(61).map(|at| (&specimen.killed, at));
+    for (files, at) in closed.chain(killed) {
+        let is_title = at < LOG_AT;
         match flipped(files, 1, at).expect("only redb panics") {
+            Err(error) => {
+                let is_needed = std::ptr::eq(files, &specimen.killed) && at < specimen.last.start;
+                assert!(is_title || is_needed, "byte {at}: {error}");
+                assert!(matches!(error, StoreError::Damaged(..)), "byte {at}: {error}");
+            }
             // It can't be told from one that a power cut has met.
-            Ok(recovered) => {
-                assert!(at >= specimen.last_at, "byte {at}");
+            Ok(recovered) if std::ptr::eq(files, &specimen.killed) && at < specimen.last.end => {
+                assert!(specimen.last.contains(&at), "byte {at}");
                 assert_eq!(recovered.entries, specimen.but_last.entries, "byte {at}");
             }
-            Err(error) => {
-                assert!(at < specimen.last_at, "byte {at}: {error}");
-                assert!(matches!(error, StoreError::Damaged(..)), "byte {at}: {error}");
+            // Nothing is left there but what the laps before have written.
+            Ok(recovered) => {
+                assert!(!is_title);
+                assert_eq!(recovered.entries, specimen.whole.entries, "byte {at}");
             }
         }
     }
@@ -222,14 +239,16 @@ fn a_damaged_store_is_refused_with_the_mend() {
 
 #[test]
 fn a_group_that_is_half_on_the_disk_is_cut_off_and_the_store_goes_on() {
-    let Specimen { killed, but_last, last_at, .. } = specimen();
+    let Specimen { killed, but_last, before, last, .. } = specimen();
     let directory = tempfile::tempdir().unwrap();
-    for length in (last_at..killed.0[1].len()).step_by(23) {
+    for length in last.step_by(23) {
         for filler in [0, 0xa5] {
             let mut torn = killed.clone();
             torn.0[1][length..].fill(filler);
             let cut = Files([killed.0[0].clone(), killed.0[1][..length].to_vec()]);
-            for files in [torn, cut] {
+            let over_the_lap_before =
+                Files([killed.0[0].clone(), [&killed.0[1][..length], &before[length..]].concat()]);
+            for files in [torn, cut, over_the_lap_before] {
                 files.lay_into(directory.path());
                 let (mut store, recovered) = Store::open(directory.path()).unwrap();
                 assert_eq!(recovered.entries, but_last.entries, "after {length} bytes");
@@ -242,32 +261,30 @@ fn a_group_that_is_half_on_the_disk_is_cut_off_and_the_store_goes_on() {
     }
 }
 
-/// The power may go after the table has the groups and before the journal is empty.
+/// The power may go right after the table has the groups, with the journal as it was.
 #[test]
-fn groups_that_are_in_the_table_and_in_the_journal_count_once() {
+fn groups_of_a_lap_that_the_table_has_are_noise_to_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open_with(directory.path(), 1_000).unwrap();
     store.apply(&group(&[put("made", "first")])).unwrap();
     store.apply(&group(&[put("a", "old"), put("gone", "1")])).unwrap();
+    store.apply(&group(&[put("b", "old")])).unwrap();
     let journal = Files::of(directory.path()).0[1].clone();
     let deletes = WriteBatch { puts: vec![("a".into(), vec![b'n'; 1_000])], deletes: vec!["gone".into()] };
     store.apply(&group(&[deletes])).unwrap();
     assert!(store.journal.is_empty(), "it was folded");
-    let table = Files::of(directory.path()).0[0].clone();
-    drop(store);
-    let both = Files([table, journal.clone()]);
-    let expected = [("a".into(), vec![b'n'; 1_000]), ("made".into(), "first".into())];
-    assert_eq!(both.open().unwrap().entries, expected);
+    let files = Files::of(directory.path());
+    assert_eq!(files.0[1], journal, "nothing is erased");
+    let expected = [("a".into(), vec![b'n'; 1_000]), ("b".into(), "old".into()), ("made".into(), "first".into())];
+    assert_eq!(files.open().unwrap().entries, expected);
 
-    both.lay_into(directory.path());
-    let (mut store, _) = Store::open(directory.path()).unwrap();
-    store.apply(&group(&[put("b", "next")])).unwrap();
+    // As long as the first group of the lap before: the second one of it stands right behind.
+    store.apply(&group(&[put("c", "new"), put("gone", "2")])).unwrap();
     let after = Files::of(directory.path());
-    assert_eq!(after.open().unwrap().entries.len(), 3);
-    // A journal that was folded and groups that were not do not go together.
-    let groups = &after.0[1][8 + "hearsay journal 1".len()..];
-    let mixed = Files([after.0[0].clone(), [&journal[..], groups].concat()]).refused();
-    assert!(mixed.contains("is not the one that belongs there"), "{mixed}");
+    assert!(after.0[1].len() == journal.len() && after.0[1][end_of(&store)..] == journal[end_of(&store)..]);
+    assert_eq!(after.open().unwrap().entries.len(), 5);
+    store.apply(&group(&[put("b", "new")])).unwrap();
+    assert_eq!(Files::of(directory.path()).open().unwrap().entries[1], ("b".into(), "new".into()));
 }
 
 #[test]
@@ -276,9 +293,11 @@ fn a_journal_with_a_group_missing_or_without_its_table_is_refused() {
     let (mut store, _) = Store::open(directory.path()).unwrap();
     let mut ends = Vec::new();
     for number in 0..4 {
-        store.apply(&group(&[put("key", &number.to_string())])).unwrap();
-        ends.push(store.journal.bytes());
+        // Records of 64 bytes, as long as the mask: what is behind a missing one is not noise.
+        store.apply(&group(&[put("key", &format!("{number:037}"))])).unwrap();
+        ends.push(end_of(&store));
     }
+    assert_eq!(ends, [0, 1, 2, 3].map(|records| LOG_AT + 64 * records), "the first makes the table");
     let files = Files::of(directory.path());
     let journal = &files.0[1];
     let without = |from: usize, to: usize| [&journal[..from], &journal[to..]].concat();
@@ -289,11 +308,11 @@ fn a_journal_with_a_group_missing_or_without_its_table_is_refused() {
     let new = tempfile::tempdir().unwrap();
     drop(Store::open(new.path()).unwrap());
     let empty = Files::of(new.path());
-    let reason = Files([empty.0[0].clone(), journal.clone()]).refused();
-    assert!(reason.contains("has no table"), "{reason}");
-    // Only its first record was written when the power went.
-    let begun = Files([empty.0[0].clone(), journal[..ends[0]].to_vec()]);
-    assert!(begun.open().unwrap().entries.is_empty());
+    // Only its title, or less, was written when the power went.
+    for bytes in [0, LOG_AT / 2, LOG_AT] {
+        let begun = Files([empty.0[0].clone(), journal[..bytes].to_vec()]);
+        assert!(begun.open().unwrap().entries.is_empty());
+    }
 }
 
 #[test]
@@ -308,6 +327,14 @@ fn another_log_and_a_number_that_was_not_written_are_refused() {
     let _at = another.append_and_sync(b"another's log").unwrap();
     let reason = Files([files.0[0].clone(), std::fs::read(&path).unwrap()]).refused();
     assert!(reason.contains("does not begin as one"), "{reason}");
+    // A group that has no table: of a lap that nobody has begun.
+    let mut journal = Journal::open(&path, 0, 1_000).unwrap();
+    journal.begin().unwrap();
+    journal.append(0, b"").unwrap();
+    let new = tempfile::tempdir().unwrap();
+    drop(Store::open(new.path()).unwrap());
+    let reason = Files([Files::of(new.path()).0[0].clone(), std::fs::read(&path).unwrap()]).refused();
+    assert!(reason.contains("has no table"), "{reason}");
 
     let database = Database::create(directory.path().join("store.redb")).unwrap();
     let writing = database.begin_write().unwrap();

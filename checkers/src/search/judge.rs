@@ -2,9 +2,10 @@
 
 use super::append::AppendModel;
 use super::core::{Core, core};
-use super::frontier::{Called, Effect, Ended, Limits, SequentialModel, linearize};
+use super::frontier::{Called, Effect, Ended, Limits, SequentialModel};
 use super::recorded::{Calls, Object, Told, objects, objects_of_history};
 use super::register::{CasRegister, LastVersions, RegisterCall};
+use super::touching::{Touched, Touching, linearize_touching};
 use crate::explain::{counted, sentence};
 use crate::parallel;
 use crate::record::{Datum, Recording};
@@ -12,6 +13,8 @@ use crate::{Budget, CheckOptions, History, Judgement, Verdict};
 
 /// States that are few enough to begin from any of them.
 const ANY_STATE_MAX: usize = 64;
+/// What the reason begins with where there is no evidence.
+const NOTHING_SEEN: &str = "No operation could have returned anything else";
 /// Operations that an explanation names.
 const NAMED_MAX: usize = 8;
 
@@ -33,15 +36,19 @@ pub(crate) fn judge_object<M: SequentialModel>(
     initial: &[M::State],
     any: Option<&[M::State]>,
     calls: &[Called<M::Call>],
+    touching: Option<&Touching>,
     budget: &Budget,
 ) -> Judged
 where
     M::Call: Clone,
 {
-    match linearize(model, initial, calls, Limits { budget }) {
-        Ended::Linearizable => Judged::Holds,
-        Ended::Impossible(failed) => Judged::Violated { failed, core: core(model, initial, any, calls, failed) },
-        Ended::Unknown(reason) => Judged::Unknown(reason),
+    match linearize_touching(model, initial, calls, touching, Limits { budget }) {
+        Touched::Ended(Ended::Linearizable) => Judged::Holds,
+        Touched::Ended(Ended::Impossible(failed)) => {
+            Judged::Violated { failed, core: core(model, initial, any, calls, failed) }
+        }
+        Touched::Ended(Ended::Unknown(reason)) => Judged::Unknown(reason),
+        Touched::Impossible { failed, core } => Judged::Violated { failed, core },
     }
 }
 
@@ -74,30 +81,54 @@ pub(crate) fn judge_equal_values(history: &History, options: &CheckOptions, othe
     verdict
 }
 
+/// Orders the operations on keys whose versions show no violation. What contradicts the verdict on them, or can't be found
+/// out, replaces it; the evidence stays.
+pub(crate) fn confirm(history: &History, options: &CheckOptions, verdict: Verdict) -> Verdict {
+    let objects = objects_of_history(history);
+    let begun = Verdict { assumptions: verdict.assumptions.clone(), ..Verdict::new(&verdict.checker) };
+    let found = judge_objects(&objects, options, begun);
+    match found.judgement {
+        Judgement::Violated => Verdict { evidence: verdict.evidence, ..found },
+        // That nothing was seen after a change says nothing about the order.
+        Judgement::Unknown if !found.explanation.iter().any(|reason| reason.starts_with(NOTHING_SEEN)) => {
+            Verdict { explanation: Vec::new(), ..verdict }.because(Judgement::Unknown, found.explanation.join(" "))
+        }
+        Judgement::Unknown | Judgement::Holds => verdict,
+    }
+}
+
 /// Judges whether each read of a history may be of one of the last two versions.
 pub(crate) fn judge_last_two(checker: &str, history: &History, options: &CheckOptions) -> Verdict {
     let objects = objects_of_history(history);
     let mut verdict = Verdict::new(checker);
     verdict.assumptions.push("All clients take their times from one clock.".to_owned());
     judge_each(&objects, verdict, options, "not-2-atomic", |object| match &object.calls {
-        Calls::Register { calls, .. } => {
-            let evidence = count_observations(&CasRegister, calls);
+        Calls::Register { calls, touching, .. } => {
+            let (evidence, touching) = (count_observations(&CasRegister, calls), touching.as_ref());
             // What one version explains, two do.
-            let limits = Limits { budget: &options.budget };
-            if linearize(&CasRegister, &[0], calls, limits) == Ended::Linearizable {
+            let one = linearize_touching(&CasRegister, &[0], calls, touching, Limits { budget: &options.budget });
+            if matches!(one, Touched::Ended(Ended::Linearizable)) {
                 return (Judged::Holds, evidence, None);
             }
-            (judge_object(&LastVersions { versions: 2 }, &[vec![0]], None, calls, &options.budget), evidence, None)
+            let two = LastVersions { versions: 2 };
+            (judge_object(&two, &[vec![0]], None, calls, touching, &options.budget), evidence, None)
         }
         Calls::Text(_) => (Judged::Unknown("It is no register.".to_owned()), 0, None),
     })
 }
 
 fn judge_objects(objects: &[Object], options: &CheckOptions, verdict: Verdict) -> Verdict {
+    let saw_nil = |call: &Called<RegisterCall>| call.call == RegisterCall::Read(0);
+    let any_nil = objects.iter().any(|object| match &object.calls {
+        Calls::Register { calls, .. } => calls.iter().any(saw_nil),
+        Calls::Text(_) => false,
+    });
     judge_each(objects, verdict, options, "not-linearizable", |object| match &object.calls {
-        Calls::Register { calls, values } => judge_register(calls, values, &options.budget),
+        Calls::Register { calls, values, touching } => {
+            judge_register(calls, values, touching.as_ref(), any_nil, &options.budget)
+        }
         Calls::Text(calls) => {
-            let judged = judge_object(&AppendModel, &["".into()], None, calls, &options.budget);
+            let judged = judge_object(&AppendModel, &["".into()], None, calls, None, &options.budget);
             (judged, count_observations(&AppendModel, calls), None)
         }
     })
@@ -159,7 +190,7 @@ fn judge_each(
     }
     if observations == 0 {
         let reason = format!(
-            "No operation could have returned anything else: of {}, none saw the object after a change of it.",
+            "{NOTHING_SEEN}: of {}, none saw the object after a change of it.",
             counted(operations, "operation")
         );
         return verdict.because(Judgement::Unknown, reason);
@@ -172,19 +203,25 @@ fn judge_each(
     verdict.because(Judgement::Holds, sentence)
 }
 
-/// A register begins as nil; if that can't be and nobody ever read nil, as 0 where 0 is one of its values, as systems under
-/// test often do.
-fn judge_register(calls: &[Called<RegisterCall>], values: &[Datum], budget: &Budget) -> OfObject {
+/// A register begins as nil; if that can't be and nobody ever read nil of any (`any_nil`), as 0 where 0 is one of its
+/// values, as systems under test often do.
+fn judge_register(
+    calls: &[Called<RegisterCall>],
+    values: &[Datum],
+    touching: Option<&Touching>,
+    any_nil: bool,
+    budget: &Budget,
+) -> OfObject {
     let evidence = count_observations(&CasRegister, calls);
     let any: Option<Vec<u32>> = (values.len() <= ANY_STATE_MAX).then(|| (0..values.len() as u32).collect());
-    let saw_nil = calls.iter().any(|call| call.call == RegisterCall::Read(0));
-    let zero = values.iter().position(|value| *value == Datum::Int(0)).filter(|_| !saw_nil);
-    match linearize(&CasRegister, &[0], calls, Limits { budget }) {
-        Ended::Linearizable => (Judged::Holds, evidence, None),
-        Ended::Unknown(reason) => (Judged::Unknown(reason), evidence, None),
-        Ended::Impossible(_) => {
+    let zero = values.iter().position(|value| *value == Datum::Int(0)).filter(|_| !any_nil);
+    match linearize_touching(&CasRegister, &[0], calls, touching, Limits { budget }) {
+        Touched::Ended(Ended::Linearizable) => (Judged::Holds, evidence, None),
+        Touched::Ended(Ended::Unknown(reason)) => (Judged::Unknown(reason), evidence, None),
+        Touched::Impossible { failed, core } if zero.is_none() => (Judged::Violated { failed, core }, evidence, None),
+        Touched::Ended(Ended::Impossible(_)) | Touched::Impossible { .. } => {
             let initial = zero.map_or(0, |zero| zero as u32);
-            let judged = judge_object(&CasRegister, &[initial], any.as_deref(), calls, budget);
+            let judged = judge_object(&CasRegister, &[initial], any.as_deref(), calls, touching, budget);
             (judged, evidence, zero.map(|_| "The register held 0 at the beginning."))
         }
     }

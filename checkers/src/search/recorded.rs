@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::append::AppendCall;
 use super::frontier::Called;
 use super::register::RegisterCall;
+use super::touching::Touching;
 use crate::record::{Datum, RecordedOperation, Recording};
 use crate::{Function, History, OpIndex, Operation, Outcome};
 
@@ -34,6 +35,8 @@ pub(crate) enum Calls {
     Register {
         calls: Vec<Called<RegisterCall>>,
         values: Vec<Datum>,
+        /// Where the times of a session touch; positions in a recording never do.
+        touching: Option<Touching>,
     },
     Text(Vec<Called<AppendCall>>),
 }
@@ -48,6 +51,10 @@ pub(crate) fn objects(recording: &Recording) -> Result<Vec<Object>, String> {
     by_key.into_iter().map(|(key, operations)| object(key, &operations)).collect()
 }
 
+fn is_read(operation: &Operation) -> bool {
+    operation.f == Function::Read && operation.outcome == Outcome::Ok
+}
+
 /// The registers of a history, key by key.
 pub(crate) fn objects_of_history(history: &History) -> Vec<Object> {
     let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
@@ -60,8 +67,14 @@ pub(crate) fn objects_of_history(history: &History) -> Vec<Object> {
         values.sort_unstable();
         values.dedup();
         let number = |value: Option<u64>| values.binary_search(&value).expect("every value is in") as u32;
-        let (mut calls, mut told) = (Vec::new(), Vec::new());
+        let (mut calls, mut told, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut read: Vec<Option<u64>> = operations.iter().filter(|op| is_read(op)).map(|op| op.value).collect();
+        read.sort_unstable();
         for operation in operations {
+            // What may not have happened and nobody saw need not have happened.
+            if operation.outcome == Outcome::Info && read.binary_search(&operation.value).is_err() {
+                continue;
+            }
             let call = match (operation.f, operation.outcome) {
                 (_, Outcome::Fail) | (Function::Read, Outcome::Info) => continue,
                 (Function::Read, _) => RegisterCall::Read(number(operation.value)),
@@ -76,10 +89,12 @@ pub(crate) fn objects_of_history(history: &History) -> Vec<Object> {
             };
             told.push(Told { index: operation.index, process: operation.process.to_string(), did });
             calls.push(Called { call, began: operation.invoked, ended: operation.completed, optional: false });
+            sessions.push((operation.process.0, operation.invoked, operation.completed));
         }
         let values =
             values.into_iter().map(|value| value.map_or(Datum::Nil, |value| Datum::Exact(value.to_string().into())));
-        Object { key: Some(key.to_owned()), calls: Calls::Register { calls, values: values.collect() }, told }
+        let touching = Touching::new(&sessions);
+        Object { key: Some(key.to_owned()), calls: Calls::Register { calls, values: values.collect(), touching }, told }
     };
     by_key.into_iter().map(object).collect()
 }
@@ -162,6 +177,6 @@ fn object(key: Option<&Datum>, operations: &[&RecordedOperation<'_>]) -> Result<
             }
         }
     }
-    let calls = if is_text { Calls::Text(text) } else { Calls::Register { calls: register, values } };
+    let calls = if is_text { Calls::Text(text) } else { Calls::Register { calls: register, values, touching: None } };
     Ok(Object { key: key.map(ToString::to_string), calls, told })
 }

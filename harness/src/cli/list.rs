@@ -20,8 +20,9 @@ fn text() -> String {
         let about = parse(name, text).map(|campaign| campaign.about);
         (name.to_owned(), about.unwrap_or_else(|mistakes| mistakes.to_string()))
     });
-    let checkers =
-        hearsay_checkers::checkers().iter().map(|checker| (checker.name.to_owned(), checker.meaning.to_owned()));
+    let checkers = hearsay_checkers::checkers()
+        .iter()
+        .map(|checker| (checker.name.to_owned(), format!("{}\n{:27}[{}]", checker.meaning, "", checker.source)));
     let faults = SECTIONS.iter().filter(|(section, _)| *section == "faults.kinds").flat_map(|(_, kinds)| kinds.iter());
     let shapes = PartitionShape::ALL.map(|shape| shape.to_string()).join(", ");
     let scopes = LinkScope::ALL.map(|scope| scope.to_string()).join(", ");
@@ -60,6 +61,9 @@ mod tests {
             ["quickstart", "stale-reads", "monotonic-reads", "convergence", "partition", "wipe", "links", "register"]
         {
             assert!(text.contains(&format!("\n  {name} ")), "{name} is missing in:\n{text}");
+        }
+        for checker in hearsay_checkers::checkers() {
+            assert!(text.contains(checker.meaning) && text.contains(checker.source), "{} has no source", checker.name);
         }
         assert!(!text.contains("mend:"), "a campaign that ships has mistakes:\n{text}");
     }

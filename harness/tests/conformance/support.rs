@@ -67,6 +67,7 @@ pub(crate) struct Shape {
     /// 0: nothing repairs what a write did not bring.
     pub(crate) merkle_interval_ms: u64,
     pub(crate) faults_ms: u64,
+    pub(crate) clients: u32,
 }
 
 /// How long a coordinator works for a request.
@@ -86,6 +87,7 @@ impl Default for Shape {
             heartbeat_timeout_ms: 1_500,
             merkle_interval_ms: 0,
             faults_ms: 3_000,
+            clients: 8,
         }
     }
 }
@@ -93,13 +95,13 @@ impl Default for Shape {
 /// Three nodes that each hold every key.
 pub(crate) fn plan(shape: &Shape, faults: Vec<PlannedFault>, operations: Vec<PlannedOperation>) -> Plan {
     let Shape { read_level, write_level, client_timeout_ms, heartbeat_interval_ms, .. } = shape;
-    let Shape { heartbeat_timeout_ms, merkle_interval_ms, faults_ms, .. } = shape;
+    let Shape { heartbeat_timeout_ms, merkle_interval_ms, faults_ms, clients, .. } = shape;
     let text = format!(
         "campaign: conformance\nabout: what both worlds must do\n\
          cluster: {{nodes: 3, replication: 3, read_repair: none, \
          merkle_interval: {merkle_interval_ms}ms, request_timeout: {REQUEST_TIMEOUT_MS}ms, \
          heartbeat_interval: {heartbeat_interval_ms}ms, heartbeat_timeout: {heartbeat_timeout_ms}ms}}\n\
-         workload:\n  register: {{keys: 1, clients: 8, rate: 8, mix: {{read: 1}}, read_level: {read_level}, \
+         workload:\n  register: {{keys: 1, clients: {clients}, rate: 8, mix: {{read: 1}}, read_level: {read_level}, \
          write_level: {write_level}, client_timeout: {client_timeout_ms}ms, overdue_skip: 10s}}\n\
          phases: {{warmup: {WARMUP_MS}ms, faults: {faults_ms}ms, healed: 500ms, converge_within: 500ms}}\n\
          faults: {{between: 100ms, kinds: [{{pause: {{nodes: one, for: 100ms, at_least: 0}}}}]}}\n\

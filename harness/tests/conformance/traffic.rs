@@ -27,9 +27,14 @@ fn latencies(observed: &Observed, prefix: &str, load_ms: u64) -> Vec<u64> {
 /// n3 lost its disk and fetches everything over lines of 2 Mbit/s, in frames of a quarter of a megabyte, each a second long.
 /// Writes that need its acknowledgement meanwhile take the time of an idle line, and of what is on the line already: one part of
 /// a frame, or the packets that wait at the line for a tenth of a second at most. Heartbeats come as they should.
+///
+/// The writes take three quarters of the line from n1. A link that sends first what came first keeps them waiting, and so does one
+/// that gives each lane its turn: half of the line is not enough for them.
 pub(crate) fn lane_order(world: &dyn World) {
     const KEYS: u64 = 1_600;
     const CLIENTS: u64 = 8;
+    /// Of these writes a hundred and eighty begin in a second, a kilobyte each. As many clients: none of them waits for another.
+    const HEAVY: u64 = 360;
     const NARROW: LinkConditions = LinkConditions {
         latency_ms: 0,
         jitter_ms: 0,
@@ -48,6 +53,7 @@ pub(crate) fn lane_order(world: &dyn World) {
         merkle_interval_ms: 200,
         faults_ms: 15_000,
         client_timeout_ms: 2_000,
+        clients: u32::try_from(CLIENTS + HEAVY).expect("few clients"),
         ..Shape::default()
     };
     let filling = (0..KEYS).map(|at| {
@@ -55,8 +61,14 @@ pub(crate) fn lane_order(world: &dyn World) {
         let key = format!("{at:0>1000}");
         write(200 + at / CLIENTS * 15, (at % CLIENTS) as u32, (at % 2 + 1) as u16, &key, at + 1)
     });
+    let busy_for_ms = BUSY_MS.end - BUSY_MS.start;
+    let heavy = (0..HEAVY).map(|at| {
+        let key = format!("heavy{at:0>995}");
+        write(BUSY_MS.start + at * busy_for_ms / HEAVY, (CLIENTS + at) as u32, 1, &key, 200_000 + at)
+    });
     let probe = |prefix: &str, at_ms: u64| write(at_ms, 0, 1, &format!("{prefix}{at_ms}"), 100_000 + at_ms);
     let mut operations: Vec<PlannedOperation> = filling.collect();
+    operations.extend(heavy);
     operations.extend(BUSY_MS.step_by(100).map(|at_ms| probe("busy", at_ms)));
     operations.extend((13_500..14_500).step_by(100).map(|at_ms| probe("idle", at_ms)));
     let wipe = fault(4_300, 4_500, Fault::Wipe { node: n(3) });
@@ -77,6 +89,10 @@ pub(crate) fn lane_order(world: &dyn World) {
         let due = 2 * (ms(last) - ms(first)) / shape.heartbeat_interval_ms;
         assert!(heard >= due / 2, "{heard} of about {due} heartbeats came while the line was full");
     }
+    let of_load = observed.operations.iter().filter(|seen| seen.begun.time < load_ms * 1_000_000);
+    let came =
+        of_load.filter(|seen| seen.begun.key.starts_with("heavy") && seen.kind() == EventType::Ok).count() as u64;
+    assert!(came >= HEAVY * 9 / 10, "{came} of {HEAVY} writes came through beside bulk");
     let (busy, idle) = (latencies(&observed, "busy", load_ms), latencies(&observed, "idle", load_ms));
     let half = |took: &[u64]| took[took.len() / 2];
     let (half_busy, half_idle) = (half(&busy), half(&idle));
