@@ -119,7 +119,8 @@ mod tests {
             incarnations_percent: percent,
             left_percent: percent,
         };
-        let much: [(&str, fn(&mut Gossip)); 6] = [
+        type Change = fn(&mut Gossip);
+        let much: [(&str, Change); 6] = [
             ("too-many-duplicates", |g| g.duplicates = 100),
             ("too-many-grafts", |g| g.grafts = 100),
             ("too-many-control", |g| g.control = 100),
