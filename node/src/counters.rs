@@ -44,6 +44,8 @@ counters! {
     store_batches,
     /// Times the driver stopped taking inputs because too many outputs waited for the disk.
     store_backpressure,
+    /// Times a group waited because two laps of the journals were full and the first was not in the table yet.
+    store_fold_waits,
     /// Connections accepted whose handshake failed: no certificate, one of another authority, no common protocol, silence.
     transport_handshakes_failed,
     /// Connections refused because of the name in their certificate: another cluster, another role, not a member.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! streams, links, timers -> inbox -> Replica::handle -> Output -> durable? -> sends, replies
-//!                                                          \-> commit thread -/
+//!                                                          \-> commit threads /
 //! ```
 //!
 //! Invariants:

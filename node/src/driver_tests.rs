@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::certificates::Authority;
+use crate::commit::InTurn;
 use crate::group::Group;
 use crate::logs::Brake;
 use crate::tls;
@@ -50,13 +51,17 @@ impl Rig {
         });
         let (disk, allowed) = std_mpsc::channel();
         let (began, groups) = std_mpsc::channel();
-        let committer = Committer::start_with(Arc::clone(&counters), Duration::ZERO, move |group: &Group| {
-            let _ = began.send(group.len());
-            match allowed.recv() {
-                Ok(true) => Ok(()),
-                _ => Err(StoreError::Directory("disk".into(), std::io::ErrorKind::StorageFull.into())),
-            }
-        });
+        let committer = Committer::start_with(
+            Arc::clone(&counters),
+            Duration::ZERO,
+            InTurn::new(move |group: &Group| {
+                let _ = began.send(group.len());
+                match allowed.recv() {
+                    Ok(true) => Ok(()),
+                    _ => Err(StoreError::Directory("disk".into(), std::io::ErrorKind::StorageFull.into())),
+                }
+            }),
+        );
         let now = Now::default();
         let (replica, booted) = Replica::boot(config, node, 1, RecoveredState::default(), [7; 32], now).unwrap();
         let links = Links::new(node, &BTreeMap::new(), Arc::clone(&counters));

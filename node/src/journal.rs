@@ -1,8 +1,9 @@
-//! The store's journal: groups of changes, one behind the other in a file, each durable before the next is written.
+//! One of the store's journals: groups of changes, one behind the other in a file, each durable before the next is written.
 //!
 //! The file is a title and behind it a log of the crate `wal-db`: every record carries a checksum, and is the number of a
-//! group (8 bytes, small end first) and the group's bytes; see [`crate::group`]. A group costs one write and one sync, where a
-//! commit of redb writes seven pages or more and frees as many.
+//! group, the number before which all groups were durable when it was written (8 bytes each, small end first), and the
+//! group's bytes; see [`crate::group`]. A group costs one write and one sync, where a commit of redb writes seven pages or
+//! more and frees as many.
 //!
 //! The file is never cut: a journal whose groups are in the table begins a new *lap* and overwrites the one before. A sync of
 //! bytes that were there already changes no metadata, so the file system has nothing of its own to commit (measured: two
@@ -30,8 +31,8 @@ use wal_db::{OpenPolicy, Wal, WalConfig, WalError, WalStore};
 const TITLE: &[u8; 32] = b"hearsay journal 2: groups behind";
 /// Where the log begins.
 pub(crate) const LOG_AT: usize = TITLE.len();
-/// Bytes of a group's number.
-const NUMBER_BYTES: usize = 8;
+/// Bytes of the two numbers before a group.
+const NUMBERS_BYTES: usize = 16;
 /// What the log adds to each record: a checksum and its length.
 const RECORD_HEAD_BYTES: usize = 8;
 
@@ -45,12 +46,12 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens, or makes, the file; cuts off a group that is half there. `group_bytes_max`: no group is longer.
+    /// Opens, or makes, the file; cuts off a group that is half there. `bytes_max`: no record of [`record_bytes`] is longer.
     ///
     /// # Errors
     /// The disk refuses, or the file is damaged.
-    pub(crate) fn open(path: &Path, lap: u64, group_bytes_max: usize) -> Result<Journal> {
-        let bytes_max = u32::try_from(NUMBER_BYTES + group_bytes_max).expect("far below 4 GiB");
+    pub(crate) fn open(path: &Path, lap: u64, bytes_max: usize) -> Result<Journal> {
+        let bytes_max = u32::try_from(bytes_max).expect("far below 4 GiB");
         let config = WalConfig::new().with_max_record_size(bytes_max).with_open_policy(OpenPolicy::Strict);
         let file = Arc::new(File::options().read(true).write(true).create(true).truncate(false).open(path)?);
         let mut title = [0; LOG_AT];
@@ -82,32 +83,36 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes a group durable.
+    /// Makes a group durable. All groups before `settled` are.
     ///
     /// # Errors
     /// The disk refuses; the group may be there or not.
-    pub(crate) fn append(&mut self, number: u64, group: &[u8]) -> Result<()> {
+    pub(crate) fn append(&mut self, number: u64, settled: u64, group: &[u8]) -> Result<()> {
         assert!(self.has_begun, "the title goes before any group");
-        let mut record = Vec::with_capacity(NUMBER_BYTES + group.len());
+        let mut record = Vec::with_capacity(NUMBERS_BYTES + group.len());
         record.extend_from_slice(&number.to_le_bytes());
+        record.extend_from_slice(&settled.to_le_bytes());
         record.extend_from_slice(group);
         self.wal.append_and_sync(&record).map(|_at| ()).map_err(said)
     }
 
-    /// Hands on every group with its number, in order.
+    /// Hands on every group with its two numbers, in order.
     ///
     /// # Errors
     /// The disk refuses, a record is not what was written, or what `take` says.
     pub(crate) fn read<E: From<Error>>(
         &self,
-        mut take: impl FnMut(u64, &[u8]) -> std::result::Result<(), E>,
+        mut take: impl FnMut(u64, u64, &[u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         for record in self.wal.iter().map_err(said)? {
             let record = record.map_err(said)?;
-            let number = record.data().split_first_chunk();
-            let (number, group) =
-                number.ok_or_else(|| Error::new(ErrorKind::InvalidData, "a record of the journal has no number"))?;
-            take(u64::from_le_bytes(*number), group)?;
+            let numbers = record.data().split_first_chunk().and_then(|(number, rest)| {
+                let (settled, group) = rest.split_first_chunk()?;
+                Some((u64::from_le_bytes(*number), u64::from_le_bytes(*settled), group))
+            });
+            let (number, settled, group) =
+                numbers.ok_or_else(|| Error::new(ErrorKind::InvalidData, "a record of the journal has no numbers"))?;
+            take(number, settled, group)?;
         }
         Ok(())
     }
@@ -121,20 +126,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Bytes of the lap with another group.
-    pub(crate) fn bytes_with(&self, group: &[u8]) -> usize {
-        self.bytes() + RECORD_HEAD_BYTES + NUMBER_BYTES + group.len()
-    }
-
     /// Bytes of the lap.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         usize::try_from(self.wal.len()).expect("the store keeps it small")
     }
+}
 
-    /// Whether there is no group in the lap.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.wal.is_empty()
-    }
+/// Bytes that a group adds to a lap.
+pub(crate) fn record_bytes(group: &[u8]) -> usize {
+    RECORD_HEAD_BYTES + NUMBERS_BYTES + group.len()
 }
 
 /// The file behind its title, as the log of one lap sees it.

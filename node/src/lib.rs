@@ -12,7 +12,7 @@
 //! - *Durable first*: nothing that states a fact leaves before that fact is on the disk (`driver`, `commit`, `release`).
 //! - Who speaks is proven by its certificate, and refused before it can open a stream (`tls`, `names`, `transport`).
 //! - Everything that waits has a bound, and everything dropped or refused has a counter.
-//! - One current-thread runtime and one commit thread.
+//! - One current-thread runtime and two commit threads, and now and then one that brings a full journal into the table.
 
 pub mod certificates;
 pub mod cli;
@@ -30,6 +30,7 @@ pub mod names;
 pub mod node;
 mod release;
 mod store;
+mod table;
 pub mod tls;
 mod transport;
 

@@ -1,52 +1,55 @@
-//! The store on disk: a redb file with the table, and a journal in front of it.
+//! The store on disk: a table, and four journals in front of it.
 //!
-//! | where | key | value |
-//! |---|---|---|
-//! | `store.redb`, table `replica` | the replica's key | checksum; its value |
-//! | `store.redb`, table `meta` | `next` | checksum; number of the first group that is not in the table |
-//! | `store.redb`, table `meta` | `lap` | checksum; number of the journal's lap, whose groups begin with that one |
-//! | `store.journal` | number of the group, counting up | what the group changes, in order (see [`crate::group`]) |
+//! A group of changes (`store.journal-0` to `-3`, see [`crate::journal`] and [`crate::group`]) costs one write and one sync,
+//! where a commit of the table (`store.redb`, see [`crate::table`]) costs three to four times the processor time (measured
+//! with groups of 8 and 32 writes) and one page per key.
 //!
-//! A group goes to the end of the journal: one write and one sync, where a commit of redb costs three to four times the
-//! processor time (measured with groups of 8 and 32 writes) and one page per key. When the journal is full, it and the group
-//! are folded into the table with one commit, the last change of each key only, and with that very commit the journal begins
-//! anew. What is stored is the table, and over it the journal in its order.
+//! *Two groups at a time*: groups have numbers; even ones go into one journal, odd ones into another, so that one is written
+//! and synced while the one before still is. A group is placed only after the last but one before it is durable, and says
+//! whether the one before it was, too. So after a power cut at most the last two groups can be half there or behind a hole,
+//! and neither was acknowledged: groups are acknowledged in their order. More than one group behind a hole, or one that
+//! knew the missing one durable, is damage.
 //!
-//! redb notices a commit that is half on the disk, and goes back to the one before; the journal ([`crate::journal`]) cuts off
-//! a group that is half there. What has changed on the disk since is noticed at boot, by the checksums and by counting: a
-//! damaged store is refused, never served.
+//! *Laps*: when a journal is full, the groups go on in the other two, and a thread brings those of the full pair into the table
+//! with one commit, the last change of each key only. That very commit counts up the lap, so the pair's journals begin anew:
+//! what is in them counts for nothing under another lap. Lap `l` is in pair `l % 2`; the table says which lap its next group
+//! is in, and the other pair holds the lap behind it, or nothing. A lap begins only when the last but one before it is in
+//! the table: writers wait for that, and a counter says so.
+//!
+//! What is stored is the table, and over it the groups of its lap and the next, in the order of their numbers. A store that
+//! was not closed is brought into its table when it is opened.
+//!
+//! What has changed on the disk since it was written is noticed at boot: a damaged store is refused, never served. Left out:
+//! a bit that rots in the last group of all, or in the last two where they were under way together, can't be told from a power
+//! cut.
 //!
 //! Invariants: one process at a time has it open; a group of batches is applied as a whole or not at all and is durable when
-//! [`Store::apply`] returns; a file's first byte is written after its name is durable; the journal has its first record
-//! before the table is made, so one without the other tells of damage. All of it is read at boot; afterwards the replica's
-//! memory is what reads are answered from, so the cache is small.
+//! [`Store::write`] returns; a file's first byte is written after its name is durable; the journals have their titles before
+//! the table is made, so one without the other tells of damage; a lap is overwritten only after a durable commit of the
+//! table that has its groups. All of it is read at boot; afterwards the replica's memory is what reads are answered from.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use hearsay_core::RecoveredState;
-use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    TableError,
-};
+use redb::DatabaseError;
 
-use crate::group::{Change, Group, decode, encode};
-use crate::journal::Journal;
+use crate::commit::{Disk, Place};
+use crate::counters::Counters;
+use crate::group::{Change, Group, decode};
+use crate::journal::{Journal, record_bytes};
+use crate::table::{Entries, Latest, Table, damaged};
 
-/// The first 8 bytes of [`checksum`].
-type Checksum = u64;
-const TABLE: TableDefinition<'static, &[u8], (Checksum, &[u8])> = TableDefinition::new("replica");
-const META: TableDefinition<'static, &str, (Checksum, u64)> = TableDefinition::new("meta");
-/// Key in [`META`].
-const NEXT: &str = "next";
-/// Key in [`META`].
-const LAP: &str = "lap";
-/// Bytes of the journal above which it is folded: bounds what a boot and a fold hold in memory.
+/// Groups that may be under way at once, each in a journal of its own.
+pub(crate) const LANES: usize = 2;
+/// Two laps: one takes groups while the other is brought into the table.
+const JOURNALS: usize = 2 * LANES;
+/// Bytes of a journal above which its lap ends: bounds what a boot and a fold hold in memory.
 const JOURNAL_BYTES_MAX: usize = 1 << 20;
-/// Bytes of redb's page cache. Written pages stay in it until the commit, so it also carries a group of writes.
-const CACHE_BYTES: usize = 2 << 20;
 
 /// A store that can't be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -68,26 +71,9 @@ pub enum StoreError {
     Failed(PathBuf, &'static str, Box<redb::Error>),
 }
 
-/// The open store.
-#[derive(Debug)]
-pub(crate) struct Store {
-    path: PathBuf,
-    database: Database,
-    journal: Journal,
-    /// Number of the journal's lap.
-    lap: u64,
-    /// Nothing was ever written.
-    is_new: bool,
-    /// It was read, and no write has failed since.
-    is_well: bool,
-    /// Number of the next group.
-    next: u64,
-    journal_bytes_max: usize,
-}
-
 /// Makes the directory and empty files in it, and has their names on the disk before anything that is acknowledged goes into
 /// a file: files are synced alone, and a power cut may take a name that was never synced, with all that is behind it.
-fn make(directory: &Path, files: [&Path; 2]) -> std::io::Result<()> {
+fn make(directory: &Path, files: impl IntoIterator<Item = PathBuf>) -> std::io::Result<()> {
     let there = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new(""));
     std::fs::create_dir_all(directory)?;
     for file in files {
@@ -103,19 +89,6 @@ fn make(directory: &Path, files: [&Path; 2]) -> std::io::Result<()> {
     Ok(())
 }
 
-fn checksum(encoded: &[u8]) -> Checksum {
-    let hash = blake3::hash(encoded);
-    let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash is longer");
-    Checksum::from_le_bytes(*first)
-}
-
-/// Of an entry of the table.
-fn entry_checksum(key: &[u8], value: &[u8]) -> Checksum {
-    let mut encoded = Vec::new();
-    encode((key, Some(value)), &mut encoded);
-    checksum(&encoded)
-}
-
 /// Hands on every change of a group in the journal.
 fn replay<'a>(number: u64, group: &'a [u8], mut take: impl FnMut(Change<'a>)) -> Result<(), redb::Error> {
     let mut rest = group;
@@ -129,48 +102,53 @@ fn replay<'a>(number: u64, group: &'a [u8], mut take: impl FnMut(Change<'a>)) ->
     Ok(())
 }
 
-type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// What redb's file says.
-#[derive(Default)]
-struct Table {
-    entries: Entries,
-    /// The first group that is not in it.
-    next: u64,
-    /// The journal's lap.
-    lap: u64,
+/// The journal of a group.
+fn journal_of(lap: u64, number: u64) -> usize {
+    (lap % 2) as usize * LANES + (number % LANES as u64) as usize
 }
 
-/// Reads all of the table; `None`: nothing was ever written.
-fn read_table(database: &Database) -> Result<Option<Table>, redb::Error> {
-    let reading = database.begin_read()?;
-    if reading.list_tables()?.next().is_none() {
-        return Ok(None);
-    }
-    let mut entries = BTreeMap::new();
-    let table = reading.open_table(TABLE).map_err(not_there)?;
-    for entry in table.iter()? {
-        let (key, value) = entry?;
-        let (key, (sum, value)) = (key.value(), value.value());
-        if sum != entry_checksum(key, value) {
-            return Err(damaged(format_args!("the checksum of entry {} does not fit", entries.len())));
-        }
-        entries.insert(key.to_vec(), value.to_vec());
-    }
-    if entries.len() as u64 != table.len()? {
-        return Err(damaged(format_args!("{} entries of {}", entries.len(), table.len()?)));
-    }
-    let meta = reading.open_table(META).map_err(not_there)?;
-    let number = |name, what| match meta.get(name)?.map(|entry| entry.value()) {
-        Some((sum, number)) if sum == checksum(&number.to_le_bytes()) => Ok(number),
-        Some(_) => Err(damaged(format_args!("the checksum of its {what} does not fit"))),
-        None => Err(damaged(format_args!("it does not say its {what}"))),
-    };
-    Ok(Some(Table { entries, next: number(NEXT, "next group")?, lap: number(LAP, "journal's lap")? }))
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The open store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    files: Arc<Files>,
+    laps: Mutex<Laps>,
+    /// No write has failed.
+    is_well: AtomicBool,
+    journal_bytes_max: usize,
+}
+
+/// What the threads share that write groups and that bring them into the table.
+#[derive(Debug)]
+struct Files {
+    path: PathBuf,
+    table: Table,
+    journals: [Mutex<Journal>; JOURNALS],
+}
+
+#[derive(Debug)]
+struct Laps {
+    /// Something was written, ever.
+    has_table: bool,
+    /// The lap that takes groups.
+    lap: u64,
+    /// Bytes in its journals, those of groups under way included.
+    used: [usize; LANES],
+    /// The next group.
+    next: u64,
+    /// All groups before it are durable.
+    settled: u64,
+    /// The first group of this lap, until the lap before is durable and is being brought into the table.
+    sealed: Option<u64>,
+    /// Brings the lap before into the table.
+    folding: Option<JoinHandle<Result<(), redb::Error>>>,
 }
 
 impl Store {
-    /// Opens, or makes, `store.redb` and `store.journal` in `directory` and reads all of them.
+    /// Opens, or makes, the files in `directory` and reads all of them.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -180,114 +158,259 @@ impl Store {
 
     fn open_with(directory: &Path, journal_bytes_max: usize) -> Result<(Store, RecoveredState), StoreError> {
         let path = directory.join("store.redb");
-        let journal_path = directory.join("store.journal");
+        let journal_path = |index| directory.join(format!("store.journal-{index}"));
         if !path.exists() {
-            make(directory, [&journal_path, &path])
+            make(directory, (0..JOURNALS).map(journal_path).chain([path.clone()]))
                 .map_err(|error| StoreError::Directory(directory.to_owned(), error))?;
         }
-        let database = match Database::builder().set_cache_size(CACHE_BYTES).create(&path) {
-            Ok(database) => database,
+        let table = match Table::open(&path) {
+            Ok(table) => table,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path)),
             Err(error) => return Err(refusal(path, "opened", error.into())),
         };
-        let table = read_table(&database).map_err(|error| refusal(path.clone(), "read", error))?;
-        let is_new = table.is_none();
-        let Table { entries, next, lap } = table.unwrap_or_default();
-        // Behind the lock that the database has: another process's journal is not touched.
-        let journal = match Journal::open(&journal_path, lap, journal_bytes_max) {
-            Ok(journal) => journal,
-            Err(error) => return Err(refusal(path, "opened", redb::Error::Io(error))),
+        let contents = table.read().map_err(|error| refusal(path.clone(), "read", error))?;
+        let has_table = contents.is_some();
+        let mut contents = contents.unwrap_or_default();
+        // Behind the lock that the table has: another process's journals are not touched.
+        let open = |pair: u64, lane: u64| {
+            let lap = contents.lap + (contents.lap + pair) % 2;
+            let journal = Journal::open(&journal_path(journal_of(lap, lane)), lap, journal_bytes_max);
+            journal.map(Mutex::new).map_err(|error| refusal(path.clone(), "opened", redb::Error::Io(error)))
         };
-        let mut store = Store { path, database, journal, lap, is_new, is_well: false, next, journal_bytes_max };
-        let entries = store.read_journal(entries).map_err(|error| refusal(store.path.clone(), "read", error))?;
-        store.is_well = true;
-        Ok((store, RecoveredState { entries: entries.into_iter().collect() }))
+        let journals = [open(0, 0)?, open(0, 1)?, open(1, 0)?, open(1, 1)?];
+        let files = Files { path, table, journals };
+        let recovered = if has_table {
+            files.recover(&mut contents.entries, contents.next)
+        } else {
+            files.expect_no_group().map(|()| Recovered::default())
+        };
+        let Recovered { latest, next, has_groups } =
+            recovered.map_err(|error| refusal(files.path.clone(), "read", error))?;
+        let (mut lap, next) = (contents.lap, if has_table { next } else { 0 });
+        if has_groups {
+            // What was left behind a hole must never be read as what will be written under its number.
+            lap += 2;
+            let begun = files.table.commit(&latest, next, lap).and_then(|()| files.begin_laps([lap, lap + 1]));
+            begun.map_err(|error| refusal(files.path.clone(), "written", error))?;
+        }
+        let laps = Laps { has_table, lap, used: [0; LANES], next, settled: next, sealed: None, folding: None };
+        let store =
+            Store { files: Arc::new(files), laps: Mutex::new(laps), is_well: AtomicBool::new(true), journal_bytes_max };
+        Ok((store, RecoveredState { entries: contents.entries.into_iter().collect() }))
     }
 
-    /// What is stored: the table's entries, and over them the journal's.
-    fn read_journal(&mut self, mut entries: Entries) -> Result<Entries, redb::Error> {
-        if !self.is_new && !self.journal.has_begun() {
-            return Err(damaged(format_args!("the journal is gone, or does not begin as one")));
+    /// Waits until the lap before is in the table. All its groups are durable.
+    fn wait_for_fold(&self, laps: &mut Laps) -> Result<(), StoreError> {
+        if let Some(folding) = laps.folding.take() {
+            self.written(folding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))?;
         }
-        let (is_new, next) = (self.is_new, &mut self.next);
-        self.journal.read(|number, group| {
-            if is_new {
-                return Err(damaged(format_args!("group {number} has no table")));
+        match laps.sealed.take() {
+            Some(first) => {
+                assert!(first <= laps.settled, "the lap before group {first} is folded before it is durable");
+                self.written(self.files.fold(laps.lap - 1, first, None))
             }
-            if number != *next {
-                return Err(damaged(format_args!("group {number} is not the one that belongs there")));
-            }
-            *next += 1;
-            replay(number, group, |(key, value)| match value {
-                Some(value) => drop(entries.insert(key.to_vec(), value.to_vec())),
-                None => drop(entries.remove(key)),
-            })
-        })?;
-        Ok(entries)
+            None => Ok(()),
+        }
     }
 
-    /// Makes a group of batches durable, in order, all or nothing.
-    ///
-    /// # Errors
-    /// The disk refused; nothing of the group may be taken for durable.
-    pub(crate) fn apply(&mut self, group: &Group) -> Result<(), StoreError> {
-        let written = self.write(group.encoded());
-        self.is_well &= written.is_ok();
-        written.map_err(|error| refusal(self.path.clone(), "written", error))
+    /// Takes note of a write that has failed.
+    fn written(&self, result: Result<(), redb::Error>) -> Result<(), StoreError> {
+        self.is_well.fetch_and(result.is_ok(), Ordering::AcqRel);
+        result.map_err(|error| refusal(self.files.path.clone(), "written", error))
     }
 
-    fn write(&mut self, encoded: &[u8]) -> Result<(), redb::Error> {
-        if !self.is_new && self.journal.bytes_with(encoded) <= self.journal_bytes_max {
-            self.journal.append(self.next, encoded)?;
-            self.next += 1;
-            return Ok(());
+    /// Brings a group into the table, and with it all before, which are durable.
+    fn write_through(&self, number: u64, group: &[u8]) -> Result<(), StoreError> {
+        self.settled(number);
+        let mut laps = lock(&self.laps);
+        self.wait_for_fold(&mut laps)?;
+        if !laps.has_table {
+            self.written(self.files.begin())?;
         }
-        self.journal.begin()?;
-        self.fold(encoded, self.next + 1)
-    }
-
-    /// Brings the journal and a group behind it into the table and begins the journal anew; the next group has the number `next`.
-    fn fold(&mut self, group: &[u8], next: u64) -> Result<(), redb::Error> {
-        let mut latest = BTreeMap::<Vec<u8>, Option<Vec<u8>>>::new();
-        let mut add = |(key, value): Change<'_>| drop(latest.insert(key.to_vec(), value.map(<[u8]>::to_vec)));
-        self.journal.read(|number, group| replay(number, group, &mut add))?;
-        replay(self.next, group, add)?;
-        let mut writing = self.database.begin_write()?;
-        writing.set_durability(Durability::Immediate)?;
-        let mut table = writing.open_table(TABLE)?;
-        for (key, value) in &latest {
-            match value {
-                Some(value) => {
-                    let sum = entry_checksum(key, value);
-                    table.insert(key.as_slice(), (sum, value.as_slice()))?;
-                }
-                None => drop(table.remove(key.as_slice())?),
-            }
-        }
-        drop(table);
-        let lap = self.lap + 1;
-        let mut meta = writing.open_table(META)?;
-        for (name, number) in [(NEXT, next), (LAP, lap)] {
-            meta.insert(name, (checksum(&number.to_le_bytes()), number))?;
-        }
-        drop(meta);
-        writing.commit()?;
-        self.journal.begin_lap(lap)?;
-        (self.next, self.lap) = (next, lap);
-        self.is_new = false;
+        self.written(self.files.fold(laps.lap, number + 1, Some((number, group))))?;
+        laps.has_table = true;
+        laps.lap += 1;
+        laps.used = [0; LANES];
         Ok(())
+    }
+}
+
+impl Disk for Store {
+    fn next(&self) -> u64 {
+        lock(&self.laps).next
+    }
+
+    fn place(&self, number: u64, group: &Group, counters: &Counters) -> Result<Place, StoreError> {
+        let mut laps = lock(&self.laps);
+        assert!(laps.next == number, "group {number} is placed where {} belongs", laps.next);
+        laps.next += 1;
+        let is_folded = laps.folding.as_ref().is_none_or(JoinHandle::is_finished);
+        if is_folded && laps.sealed.is_none() {
+            // A fold that failed is heard of now, not when the lap is full.
+            self.wait_for_fold(&mut laps)?;
+        }
+        let bytes = record_bytes(group.encoded());
+        if !laps.has_table || bytes > self.journal_bytes_max {
+            return Ok(Place::Alone);
+        }
+        let lane = (number % LANES as u64) as usize;
+        if laps.used[lane] + bytes > self.journal_bytes_max {
+            if !is_folded {
+                counters.store_fold_waits.one();
+            }
+            self.wait_for_fold(&mut laps)?;
+            laps.sealed = Some(number);
+            laps.lap += 1;
+            laps.used = [0; LANES];
+        }
+        laps.used[lane] += bytes;
+        Ok(Place::Lap(laps.lap))
+    }
+
+    fn write(&self, number: u64, settled: u64, place: Place, group: &Group) -> Result<(), StoreError> {
+        match place {
+            Place::Lap(lap) => {
+                let mut journal = lock(&self.files.journals[journal_of(lap, number)]);
+                self.written(journal.append(number, settled, group.encoded()).map_err(redb::Error::Io))
+            }
+            Place::Alone => {
+                assert!(settled == number, "group {number} goes alone, and all before {settled} alone are durable");
+                self.write_through(number, group.encoded())
+            }
+        }
+    }
+
+    fn settled(&self, settled: u64) {
+        let mut laps = lock(&self.laps);
+        laps.settled = laps.settled.max(settled);
+        if let Some(first) = laps.sealed.filter(|first| *first <= laps.settled) {
+            let (files, lap) = (Arc::clone(&self.files), laps.lap - 1);
+            let fold = std::thread::Builder::new().name("fold".into()).stack_size(512 << 10);
+            // Without a thread the next group tries again, or whoever has to wait does it.
+            if let Ok(folding) = fold.spawn(move || files.fold(lap, first, None)) {
+                laps.sealed = None;
+                laps.folding = Some(folding);
+            }
+        }
     }
 }
 
 impl Drop for Store {
     /// The table notices more damage than a journal can; see there.
     fn drop(&mut self) {
-        if !self.is_well || self.journal.is_empty() {
+        if !self.is_well.load(Ordering::Acquire) {
             return;
         }
-        if let Err(error) = self.fold(&[], self.next) {
+        if let Err(error) = self.close() {
             tracing::warn!("the store was not tidied up, nothing of it is lost: {error}");
         }
+    }
+}
+
+impl Store {
+    /// Brings all groups into the table. All are durable.
+    fn close(&self) -> Result<(), StoreError> {
+        let next = lock(&self.laps).next;
+        self.settled(next);
+        let mut laps = lock(&self.laps);
+        self.wait_for_fold(&mut laps)?;
+        if laps.used == [0; LANES] {
+            return Ok(());
+        }
+        self.written(self.files.fold(laps.lap, next, None))
+    }
+}
+
+/// What the journals say.
+#[derive(Default)]
+struct Recovered {
+    latest: Latest,
+    /// The group behind the last one that counts.
+    next: u64,
+    /// There are groups, be it such that do not count.
+    has_groups: bool,
+}
+
+impl Files {
+    /// Brings the groups of a lap, and one behind them, into the table; the next is `next`, in the lap behind. Begins the lap
+    /// after that one.
+    fn fold(&self, lap: u64, next: u64, last: Option<(u64, &[u8])>) -> Result<(), redb::Error> {
+        let mut groups = BTreeMap::new();
+        for lane in 0..LANES as u64 {
+            lock(&self.journals[journal_of(lap, lane)]).read(|number, _, group| {
+                groups.insert(number, group.to_vec());
+                Ok::<_, redb::Error>(())
+            })?;
+        }
+        groups.extend(last.map(|(number, group)| (number, group.to_vec())));
+        let mut latest = Latest::new();
+        for (number, group) in &groups {
+            assert!(*number < next, "group {number} in a lap that ends before {next}");
+            replay(*number, group, |(key, value)| drop(latest.insert(key.to_vec(), value.map(<[u8]>::to_vec))))?;
+        }
+        drop(groups);
+        self.table.commit(&latest, next, lap + 1)?;
+        self.begin_laps([lap + 2])
+    }
+
+    fn begin_laps(&self, laps: impl IntoIterator<Item = u64>) -> Result<(), redb::Error> {
+        for lap in laps {
+            for lane in 0..LANES as u64 {
+                lock(&self.journals[journal_of(lap, lane)]).begin_lap(lap).map_err(redb::Error::Io)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the journals' titles.
+    fn begin(&self) -> Result<(), redb::Error> {
+        self.journals.iter().try_for_each(|journal| lock(journal).begin()).map_err(redb::Error::Io)
+    }
+
+    fn expect_no_group(&self) -> Result<(), redb::Error> {
+        let group_alone = |number, _, _: &[u8]| Err(damaged(format_args!("group {number} has no table")));
+        self.journals.iter().try_for_each(|journal| lock(journal).read(group_alone))
+    }
+
+    /// Reads the journals of a table whose next group is `next`, and brings their changes into `entries`.
+    fn recover(&self, entries: &mut Entries, mut next: u64) -> Result<Recovered, redb::Error> {
+        let mut groups = BTreeMap::new();
+        for (index, journal) in self.journals.iter().enumerate() {
+            let journal = lock(journal);
+            if !journal.has_begun() {
+                return Err(damaged(format_args!("the journal {index} is gone, or does not begin as one")));
+            }
+            journal.read(|number, settled, group| {
+                let is_here = number % LANES as u64 == (index % LANES) as u64;
+                if !is_here || groups.insert(number, (settled, group.to_vec())).is_some() {
+                    return Err(damaged(format_args!("group {number} is not the one that belongs there")));
+                }
+                Ok(())
+            })?;
+        }
+        let mut recovered = Recovered { has_groups: !groups.is_empty(), ..Recovered::default() };
+        for (number, (settled, group)) in &groups {
+            if *number != next {
+                // The power went while the two were under way: neither was acknowledged.
+                let is_hole = *number == next + 1
+                    && *settled == next
+                    && groups.last_key_value().is_some_and(|(last, _)| last == number);
+                if is_hole {
+                    break;
+                }
+                return Err(damaged(format_args!("group {number} is not the one that belongs there, {next} is")));
+            }
+            next += 1;
+            replay(*number, group, |(key, value)| {
+                match value {
+                    Some(value) => drop(entries.insert(key.to_vec(), value.to_vec())),
+                    None => drop(entries.remove(key)),
+                }
+                recovered.latest.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+            })?;
+        }
+        recovered.next = next;
+        Ok(recovered)
     }
 }
 
@@ -303,18 +426,6 @@ fn refusal(path: PathBuf, doing: &'static str, error: redb::Error) -> StoreError
             StoreError::Damaged(path, error.to_string())
         }
         error => StoreError::Failed(path, doing, Box::new(error)),
-    }
-}
-
-fn damaged(what: fmt::Arguments<'_>) -> redb::Error {
-    redb::Error::Corrupted(what.to_string())
-}
-
-/// The tables are made together: one alone tells of damage.
-fn not_there(error: TableError) -> redb::Error {
-    match error {
-        TableError::TableDoesNotExist(table) => damaged(format_args!("there is no table {table}")),
-        error => error.into(),
     }
 }
 
