@@ -112,6 +112,17 @@ tests! {
     deletes_not_hinted = DeletesNotHinted,
     late_not_hinted = LateNotHinted,
     stand_in_never_hands_over = StandInNeverHandsOver,
+    walk_never_ends = WalkNeverEnds,
+    lost_neighbour_stays_eager = LostNeighbourStaysEager,
+    rejoin_on_each_loss = RejoinOnEachLoss,
+    rumor_never_removed = RumorNeverRemoved,
+    removed_rumor_returns = RemovedRumorReturns,
+    failure_mark_outlives = FailureMarkOutlives,
+    option_tie_by_arrival = OptionTieByArrival,
+    roots_count_records = RootsCountRecords,
+    graft_not_answered = GraftNotAnswered,
+    announcement_not_sent = AnnouncementNotSent,
+    lazy_neighbour_pushed = LazyNeighbourPushed,
 }
 
 /// What is left of its campaign is small, replays, and does not fail without the bug.

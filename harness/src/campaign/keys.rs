@@ -61,6 +61,7 @@ pub(super) const BROADCAST_KEYS: &[KeyDoc] = &[
     ("clients", "how many publishers"),
     ("rate", "broadcasts per second of all publishers together"),
     ("sticky", "how many of the publishers keep to one node; the others roam (default 0)"),
+    ("at_most", "what broadcasts may cost, judged by gossip-cost (default: nothing is judged)"),
     ("client_timeout", "after which an operation's outcome is unknown (default twice cluster.request_timeout)"),
 ];
 
@@ -70,7 +71,18 @@ pub(super) const OPTIONS_KEYS: &[KeyDoc] = &[
     ("rate", "changes per second of all clients together; a run may have 500 in all"),
     ("sticky", "how many of the clients keep to one node; the others roam (default 0)"),
     ("shared", "of a hundred changes so many are of a few options that all clients share, 0 to 99 (default 0)"),
+    ("at_most", "what broadcasts may cost, judged by gossip-cost (default: nothing is judged)"),
     ("client_timeout", "after which an operation's outcome is unknown (default twice cluster.request_timeout)"),
+];
+
+/// `workload.broadcast.at_most` and `workload.options.at_most`, each a share of the deliveries of all nodes, such as 20%.
+pub(super) const AT_MOST_KEYS: &[KeyDoc] = &[
+    ("duplicates", "payloads received that were known"),
+    ("grafts", "broadcasts asked for that the tree did not bring"),
+    ("control", "messages without a payload"),
+    ("evictions", "neighbours put out for others"),
+    ("incarnations", "incarnations raised because of what others said"),
+    ("left", "entries in tables at the end"),
 ];
 
 /// `workload`.
@@ -316,6 +328,7 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("workload.scan.mix", SCAN_MIX_KEYS),
     ("workload.broadcast", BROADCAST_KEYS),
     ("workload.options", OPTIONS_KEYS),
+    ("workload.options.at_most", AT_MOST_KEYS),
     ("phases", PHASES_KEYS),
     ("swarm", SWARM_KEYS),
     ("faults", FAULTS_KEYS),

@@ -48,6 +48,7 @@ pub fn options_of(plan: &Plan, ended: u64, checker: &str) -> CheckOptions {
         real_time_writes: clocks_agree || ABOUT_REAL_TIME.contains(&checker),
         tombstones_collected: tombstones_collected(plan, ended),
         availability: availability(plan),
+        gossip: plan.workload.gossip_bounds(),
         ..CheckOptions::default()
     }
 }

@@ -490,7 +490,13 @@ impl Replica {
             PeerMessage::InView { .. } => {} // Refused above.
             PeerMessage::Ring(message) => self.on_ring(from, message),
             PeerMessage::Causal(message) => self.on_causal(from, message),
-            PeerMessage::Heartbeat => self.counters.heartbeats_received += 1,
+            PeerMessage::Heartbeat => {
+                self.counters.heartbeats_received += 1;
+                if self.detector.answers_heartbeat(from, self.now.time) {
+                    self.counters.heartbeats_sent += 1;
+                    self.send(from, Lane::Control, PeerMessage::Heartbeat);
+                }
+            }
             PeerMessage::Write { operation, key, version } => self.on_write(from, operation, key, version),
             PeerMessage::WriteAck { operation } => self.on_write_ack(from, operation),
             PeerMessage::Read { operation, key, digest_only } => self.on_read(from, operation, &key, digest_only),
