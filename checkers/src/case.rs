@@ -127,6 +127,31 @@ pub struct FinalNode {
     pub dot_log: Option<DotLog>,
     /// What it found when it compared itself with its neighbours twice in a row; `None`: it did not, or not to the end.
     pub second_exchange: Option<SecondExchange>,
+    /// What broadcasts cost it, where nodes spread news.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gossip: Option<Gossip>,
+}
+
+/// What a node counted of the broadcasts it took part in, since its process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gossip {
+    /// Broadcasts delivered, own ones included.
+    pub delivered: u64,
+    /// Payloads received that were known.
+    pub duplicates: u64,
+    /// Broadcasts it asked for, because the tree did not bring them.
+    pub grafts: u64,
+    /// Messages sent without a payload.
+    pub control: u64,
+    /// Neighbours put out for others.
+    pub evictions: u64,
+    /// Times it raised its incarnation because of what others said of it.
+    pub incarnations: u64,
+    /// Entries in its tables at the end, beside views and the archive of broadcasts.
+    pub left: u64,
+    /// Whether its tables contradict each other.
+    pub flawed: bool,
 }
 
 /// The log of dots that other replicas may lack.

@@ -38,7 +38,15 @@ pub(crate) fn has_one_order(graph: &Graph<'_>) -> bool {
     if graph.registers.clock == Clock::Nothing || graph.doubled.is_some() || !graph.impossible.is_empty() {
         return false;
     }
-    // Times that touch are taken as an order here, which sessions are: what fits that fits less.
+    // Times that touch are taken as an order here, which sessions are: what fits that fits less. So a read must not end the
+    // moment its write begins.
+    let touches_its_write = |(at, node): (usize, &crate::causal::Node)| {
+        let is_of_write = node.is_read && node.version != INITIAL && node.version != UNKNOWN;
+        is_of_write && graph.op(node.version).invoked >= graph.op(at as u32).completed
+    };
+    if graph.nodes.iter().enumerate().any(touches_its_write) {
+        return false;
+    }
     let zones = zones_by_key(graph.registers, &graph.nodes, &graph.impossible);
     zones.iter().all(|zones| zones.is_strictly_atomic())
 }

@@ -62,6 +62,7 @@ mod intervals;
 mod key_history;
 mod lattice;
 mod models;
+mod null_reads;
 mod options;
 mod order;
 mod parallel;
@@ -80,13 +81,13 @@ mod version_story;
 mod zones;
 
 pub use applicable::{applicable, models_of};
-pub use case::{Case, DotLog, FaultWindow, FinalEntry, FinalNode, FinalState, Phase, SecondExchange};
+pub use case::{Case, DotLog, FaultWindow, FinalEntry, FinalNode, FinalState, Gossip, Phase, SecondExchange};
 pub use history::{
     Event, EventType, Function, History, HistoryBuilder, HistoryError, Items, OpIndex, Operation, Outcome, ProcessId,
     ReadError, read_jsonl,
 };
 pub use lattice::{Lattice, Standing, strongest};
-pub use options::{AvailabilityBounds, Budget, CheckOptions, DataOptions, Stop, StopFn};
+pub use options::{AvailabilityBounds, Budget, CheckOptions, DataOptions, GossipBounds, Stop, StopFn};
 pub use picture::{timeline_svg, violation_svg};
 pub use registers::registers_from_jsonl;
 pub use registry::{Checker, UnknownChecker, checkers, find, judge};

@@ -10,6 +10,7 @@ pub(crate) mod causal_memory;
 pub(crate) mod convergence;
 pub(crate) mod counter;
 pub(crate) mod dot_log_bounded;
+pub(crate) mod gossip_cost;
 pub(crate) mod hints_drained;
 pub(crate) mod linearizable;
 pub(crate) mod long_fork;

@@ -18,6 +18,8 @@ pub struct CheckOptions {
     pub availability: AvailabilityBounds,
     /// What is expected of other data types than registers.
     pub data: DataOptions,
+    /// What broadcasts may cost.
+    pub gossip: GossipBounds,
     /// Longest staleness that is allowed, milliseconds; `None`: it is measured only.
     pub staleness_ms_max: Option<f64>,
     /// How much work a model may do whose work can explode; beyond it the verdict is `unknown`, with the reason.
@@ -36,6 +38,7 @@ impl Default for CheckOptions {
             fault_aftermath: 2_000_000_000,
             availability: AvailabilityBounds::default(),
             data: DataOptions::default(),
+            gossip: GossipBounds::default(),
             staleness_ms_max: None,
             budget: Budget::default(),
             threads: 1,
@@ -146,5 +149,36 @@ impl Default for DataOptions {
             view_active_max: 5,
             view_passive_max: 30,
         }
+    }
+}
+
+/// What broadcasts may cost, in percent of the deliveries of all nodes; `None`: it is counted, not judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GossipBounds {
+    /// Payloads received that were known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicates_percent: Option<u32>,
+    /// Broadcasts asked for that the tree did not bring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grafts_percent: Option<u32>,
+    /// Messages without a payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_percent: Option<u32>,
+    /// Neighbours put out for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evictions_percent: Option<u32>,
+    /// Incarnations that members raised because of what others said of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incarnations_percent: Option<u32>,
+    /// Entries in tables at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_percent: Option<u32>,
+}
+
+impl GossipBounds {
+    /// Whether nothing is bounded.
+    pub fn is_none(&self) -> bool {
+        *self == GossipBounds::default()
     }
 }

@@ -55,6 +55,32 @@ pub(crate) fn find_cycle(nodes: usize, families: &[Vec<Member>], hints: &[u32]) 
     Some(shortest)
 }
 
+/// An order of all nodes that fits the families, if there is one: of the nodes that may come next always the one whose
+/// `first` is lowest.
+pub(crate) fn some_order(nodes: usize, families: &[Vec<Member>], first: &[u64]) -> Option<Vec<u32>> {
+    let mut order = Order::new(nodes, families);
+    let mut waiting: std::collections::BTreeSet<(u64, u32)> = (0..nodes as u32)
+        .filter(|node| order.held_by[*node as usize] == 0)
+        .map(|node| (first[node as usize], node))
+        .collect();
+    let mut free = Vec::new();
+    for family in 0..order.families.len() {
+        order.free_members(family, &mut free);
+    }
+    let mut placed = Vec::with_capacity(nodes);
+    loop {
+        waiting.extend(free.drain(..).map(|node| (first[node as usize], node)));
+        let Some((_, node)) = waiting.pop_first() else { break };
+        placed.push(node);
+        order.removed[node as usize] = true;
+        for at in 0..order.memberships[node as usize].len() {
+            let family = order.memberships[node as usize][at].family;
+            order.free_members(family as usize, &mut free);
+        }
+    }
+    (placed.len() == nodes).then_some(placed)
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Membership {
     family: u32,

@@ -5,9 +5,10 @@ use thiserror::Error;
 use crate::applicable::is_of_registers;
 use crate::models::{
     acknowledged_writes, availability, bank, broadcast, causal, causal_convergence, causal_memory, convergence,
-    counter, dot_log_bounded, hints_drained, linearizable, long_fork, monotonic_quorum_reads, monotonic_reads,
-    monotonic_writes, pram, queue, read_your_writes, regular, removals, safe, scans, second_exchange_empty, sequential,
-    set, set_full, staleness, total_queue, two_atomic, unique_ids, views, writes_follow_reads,
+    counter, dot_log_bounded, gossip_cost, hints_drained, linearizable, long_fork, monotonic_quorum_reads,
+    monotonic_reads, monotonic_writes, pram, queue, read_your_writes, regular, removals, safe, scans,
+    second_exchange_empty, sequential, set, set_full, staleness, total_queue, two_atomic, unique_ids, views,
+    writes_follow_reads,
 };
 use crate::record::Recording;
 use crate::registers::{ZERO_AT_FIRST, begins_as_zero};
@@ -147,6 +148,12 @@ const CHECKERS: &[Checker] = &[
         meaning: "At the end next to nothing is left in the dot logs: they are pruned by what others are known to have.",
         source: "Goncalves et al., DottedDB, 2017 (bitmap version vectors)",
         check: dot_log_bounded::check,
+    },
+    Checker {
+        name: gossip_cost::NAME,
+        meaning: "Broadcasts cost no more than the campaign states: duplicates, requests, control messages, what tables keep.",
+        source: "Leitão et al., Epidemic broadcast trees, 2007; Demers et al., Epidemic algorithms, 1987",
+        check: gossip_cost::check,
     },
     Checker {
         name: second_exchange_empty::NAME,

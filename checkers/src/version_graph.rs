@@ -15,7 +15,8 @@
 //! write no value of their own, so a read of `null` does not say which one it saw. Such a read is *the initial version*
 //! while no delete had begun before it ended; *one delete* when only that one is possible; else *some delete*, a version
 //! of its own, which takes part in the order but is not identified with any delete. That keeps every violation certain,
-//! and may miss violations that follow only from several such reads together.
+//! and may miss violations that follow only from several such reads together: whether there is an order of the versions in
+//! which each of them saw a delete is looked for apart ([`crate::null_reads`]).
 //!
 //! A delete is possible for a read of `null` when it began before the read ended and is not certainly older than what the
 //! session had seen (in real time, what any operation over before had seen).
@@ -57,7 +58,7 @@ pub(crate) enum SessionPromise {
 
 impl SessionPromise {
     /// Whether a read (or else an acknowledged write or delete) binds what comes after it.
-    fn binds(self, is_read: bool) -> bool {
+    pub(crate) fn binds(self, is_read: bool) -> bool {
         match self {
             SessionPromise::Reads => is_read,
             SessionPromise::OwnWrites => !is_read,
@@ -284,8 +285,19 @@ impl<'k> VersionGraph<'k> {
                 if possible.is_empty() || deletes.begun_min_from[from] > done {
                     return self.wrong(Finding::Vanished { read, seen });
                 }
-                let mut begun = possible.iter().take(CANDIDATES_MAX + 1).filter(|delete| delete.begun <= done);
-                if let (Some(only), None, true) = (begun.next(), begun.next(), possible.len() <= CANDIDATES_MAX) {
+                // A session can't have read what it deleted later, which times that touch do not show.
+                let reader = self.history.operation(read);
+                let is_own_later = |delete: &Delete| {
+                    let delete = self.history.operation(self.history.deletes[delete.number as usize]);
+                    delete.process == reader.process && delete.index > reader.index
+                };
+                let may_be = |delete: &&Delete| delete.begun <= done && !is_own_later(delete);
+                let mut begun = possible.iter().take(CANDIDATES_MAX + 1).filter(may_be);
+                let (first, second, are_all) = (begun.next(), begun.next(), possible.len() <= CANDIDATES_MAX);
+                if first.is_none() && are_all {
+                    return self.wrong(Finding::Vanished { read, seen });
+                }
+                if let (Some(only), None, true) = (first, second, are_all) {
                     let node = self.first_delete_node() + only.number;
                     let known = &mut self.nodes[node as usize];
                     if done < known.settled {

@@ -5,6 +5,7 @@
 
 use crate::explain::{NO_EVIDENCE, counted};
 use crate::key_history::{KeyHistory, by_key};
+use crate::null_reads::are_explained;
 use crate::order::find_cycle;
 use crate::parallel;
 use crate::version_graph::{Promise, SessionPromise, VersionGraph};
@@ -57,7 +58,7 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
     let judged =
         parallel::map(&keys, options.threads, |key| judge_key(key, promise, options.real_time_writes, &near_faults));
     for key in judged {
-        let OfKey { counts: of_key, violations, kinds, clearest: told } = match key {
+        let OfKey { counts: of_key, violations, kinds, clearest: told, unsure } = match key {
             Ok(of_key) => of_key,
             Err(doubled) => {
                 not_judged.push(doubled);
@@ -65,6 +66,7 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
             }
         };
         counts.add(&of_key);
+        not_judged.extend(unsure);
         verdict.violations += violations;
         found.extend(kinds);
         if let Some((length, kind, story)) = told
@@ -115,6 +117,8 @@ struct OfKey {
     kinds: Vec<(&'static str, u64)>,
     /// Length, kind and words of its clearest contradiction.
     clearest: Option<(usize, &'static str, Story)>,
+    /// Why it may not hold although nothing contradicts it, as a sentence.
+    unsure: Option<String>,
 }
 
 /// Judges one key; an error says why it can't be judged.
@@ -147,7 +151,19 @@ fn judge_key(
         }
         (None, None) => None,
     };
-    Ok(OfKey { counts: Counts::of(&graph, near_faults), violations, kinds, clearest })
+    let counts = Counts::of(&graph, near_faults);
+    // Where all operations are put in order the search decides that.
+    let is_searched = promise.session == SessionPromise::Everything && promise.real_time;
+    let is_sure = clearest.is_some() || is_searched || are_explained(&graph, promise, real_time_writes);
+    let unsure = (!is_sure).then(|| {
+        format!(
+            "Key {}: {} of null could each be of several deletes. Nothing contradicts the model, but no order of the \
+             versions was found in which each of them saw one.",
+            key.key,
+            counted(counts.some_delete, "read"),
+        )
+    });
+    Ok(OfKey { counts, violations, kinds, clearest, unsure })
 }
 
 #[derive(Clone, Copy, Debug, Default)]

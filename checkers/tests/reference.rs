@@ -2,7 +2,7 @@
 //!
 //! The reference shares nothing with the checkers but the types. It is exponential, so histories have at most six writes
 //! and deletes. Where nothing is deleted both must agree, and for linearizability always; with deletes the checkers of
-//! sessions may miss a violation (which delete a `null` came from is not always known) but may never invent one.
+//! sessions may not know (which delete a `null` came from is not always known), but never say what is not so.
 
 use std::collections::BTreeSet;
 
@@ -292,6 +292,14 @@ fn says_violated(model: &str, history: &History, real_time: bool) -> Option<Vec<
     (verdict.judgement == Judgement::Violated).then_some(verdict.operations)
 }
 
+/// Whether nothing contradicts the model, and no order of the versions was found either.
+fn is_unsure(model: &str, history: &History, real_time: bool) -> bool {
+    let case = Case { history: history.clone(), ..Case::default() };
+    let options = CheckOptions { real_time_writes: real_time, ..CheckOptions::default() };
+    let verdict = judge(&case, &[model], &options).unwrap().remove(0);
+    verdict.judgement == Judgement::Unknown && verdict.explanation.iter().any(|said| said.contains("several deletes"))
+}
+
 /// Runs a property over many histories; proptest prints the failing one shrunk.
 fn for_histories(
     cases: u32,
@@ -328,7 +336,7 @@ fn agrees_without_deletes(model: &str) {
 }
 
 fn is_sound_with_deletes(model: &str) {
-    let (mut found, mut missed) = (0_u32, 0_u32);
+    let (mut found, mut missed, mut unsure) = (0_u32, 0_u32, 0_u32);
     for_histories(6_000, 14, true, |history| {
         for real_time in real_times(model).iter().copied() {
             let holds = model_holds(model, history, real_time);
@@ -340,13 +348,18 @@ fn is_sound_with_deletes(model: &str) {
                     named.operations.retain(|op| op.f != Function::Read || operations.contains(&op.index));
                     prop_assert!(!model_holds(model, &named, real_time), "{:?} of \n{}", operations, text(history));
                 }
-                None => missed += u32::from(!holds),
+                // What is not found is not known: never `holds`.
+                None if is_unsure(model, history, real_time) => {
+                    unsure += u32::from(holds);
+                    missed += u32::from(!holds);
+                }
+                None => prop_assert!(holds, "real time {}: \n{}", real_time, text(history)),
             }
         }
         Ok(())
     });
-    println!("{model}: {found} violations found, {missed} missed");
-    assert!(found > 1_000 && missed * 50 < found, "{found} found, {missed} missed");
+    println!("{model}: {found} violations found, {missed} not known, and {unsure} that hold not known");
+    assert!(found > 1_000 && (missed + unsure) * 20 < found, "{found} found, {missed} and {unsure} not known");
     assert!(missed == 0 || model != "linearizable", "all are found where operations are put in order: {missed} missed");
 }
 

@@ -564,3 +564,15 @@ fn a_register_of_one_copy_fits_every_model_and_mutations_that_break_one_are_foun
     println!("broken by mutations: {broken:?}");
     assert!(broken.iter().all(|count| *count > 100), "mutations must often break each model: {broken:?}");
 }
+
+/// Each register by itself can be put in order where the read of 3 ends the moment its write begins; both together can't.
+#[test]
+fn a_read_that_ends_when_its_write_begins_may_close_a_cycle_over_two_registers() {
+    let history =
+        "p1 w x=1 [0..1]\np2 r x=3 [0..0]\np2 w y=2 [0..1]\np0 r y=2 [0..0]\np0 w x=3 [0..0]\np1 r x=1 [1..1]";
+    let history = hearsay_checkers::dsl::history(history).unwrap();
+    for model in ["causal", "causal-convergence", "causal-memory"] {
+        assert!(!model_holds(model, &history), "{model}");
+        assert_eq!(judged(model, &history).judgement, Judgement::Violated, "{model}");
+    }
+}

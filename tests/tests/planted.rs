@@ -112,11 +112,22 @@ tests! {
     deletes_not_hinted = DeletesNotHinted,
     late_not_hinted = LateNotHinted,
     stand_in_never_hands_over = StandInNeverHandsOver,
+    walk_never_ends = WalkNeverEnds,
+    lost_neighbour_stays_eager = LostNeighbourStaysEager,
+    rejoin_on_each_loss = RejoinOnEachLoss,
+    rumor_never_removed = RumorNeverRemoved,
+    removed_rumor_returns = RemovedRumorReturns,
+    failure_mark_outlives = FailureMarkOutlives,
+    option_tie_by_arrival = OptionTieByArrival,
+    roots_count_records = RootsCountRecords,
+    graft_not_answered = GraftNotAnswered,
+    announcement_not_sent = AnnouncementNotSent,
+    lazy_neighbour_pushed = LazyNeighbourPushed,
 }
 
 /// What is left of its campaign is small, replays, and does not fail without the bug.
 fn shrinks_to_the_bone(bug: Bug) {
-    let budget = Budget { until: None, trials_max: 700 };
+    let budget = Budget { until: None, processor: None, trials_max: 700 };
     let shrunk = shrink_planted(case(bug).expect("a campaign finds it"), FIRST_SEED, 1, budget)
         .expect("the first seed finds it");
     let ShrunkBug { before, after, plan, replays, needs_bug, anomaly, .. } = shrunk;

@@ -7,6 +7,7 @@
 //!
 //! Load and coordinators are those of a register workload. One publisher: one client that keeps to one node.
 
+use hearsay_checkers::GossipBounds;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct NewsSpec {
     pub load: RegisterSpec,
     /// Of a hundred changes of options so many are of shared ones; 0 for broadcasts.
     pub shared_percent: u32,
+    /// What broadcasts may cost; the checker `gossip-cost` judges it.
+    #[serde(default, skip_serializing_if = "GossipBounds::is_none")]
+    pub at_most: GossipBounds,
 }
 
 impl NewsSpec {
@@ -75,7 +79,7 @@ mod tests {
             client_timeout_ms: 2_000,
             overdue_skip_ms: 1_000,
         };
-        NewsSpec { load, shared_percent }
+        NewsSpec { load, shared_percent, at_most: GossipBounds::default() }
     }
 
     #[test]

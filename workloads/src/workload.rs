@@ -1,5 +1,6 @@
 //! Every workload there is. A new one is a file with its parameters and generator, and one line per function here.
 
+use hearsay_checkers::GossipBounds;
 use serde::{Deserialize, Serialize};
 
 use crate::{Action, CounterSpec, Level, NewsSpec, RegisterSpec, ScanSpec, SetSpec};
@@ -26,7 +27,7 @@ pub enum WorkloadSpec {
 }
 
 /// Checkers of what the nodes say of themselves at the end, whatever the workload. Nothing is asked where none is expected.
-pub const END_CHECKERS: &[&str] = &["hints-drained", "dot-log-bounded", "second-exchange-empty"];
+pub const END_CHECKERS: &[&str] = &["hints-drained", "dot-log-bounded", "second-exchange-empty", "gossip-cost"];
 
 /// What is kept under a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +110,14 @@ impl WorkloadSpec {
             WorkloadSpec::Counter(counter) => &mut counter.load,
             WorkloadSpec::Scan(scan) => &mut scan.load,
             WorkloadSpec::Broadcast(news) | WorkloadSpec::Options(news) => &mut news.load,
+        }
+    }
+
+    /// What its broadcasts may cost; nothing is bounded where there are none.
+    pub fn gossip_bounds(&self) -> GossipBounds {
+        match self {
+            WorkloadSpec::Broadcast(news) | WorkloadSpec::Options(news) => news.at_most,
+            _ => GossipBounds::default(),
         }
     }
 

@@ -127,6 +127,9 @@ fn draw_plot(out: &mut String, plot: &Plot) {
     }
 }
 
+/// Up to so many nodes stand on a circle, with their names.
+const FEW: usize = 30;
+
 /// One moment of an overlay.
 #[derive(Clone, Debug)]
 pub struct Moment {
@@ -174,7 +177,12 @@ pub fn moment_of(views: &Views, title: &str) -> Moment {
     let links: Vec<_> = links.into_iter().map(|((a, b), (eager, alive))| (a, b, eager, alive)).collect();
     let parts = numbers.iter().flatten().max().map_or(0, |last| last + 1);
     let dead = links.iter().filter(|link| !link.3).count();
-    let note = format!("{} nodes, {} links, {dead} dead, {parts} component(s)", component.len(), links.len() - dead);
+    let note = format!(
+        "{} nodes, {} links, {dead} dead, {parts} component{}",
+        component.len(),
+        links.len() - dead,
+        if parts == 1 { "" } else { "s" }
+    );
     Moment { title: title.to_owned(), note, component, links }
 }
 
@@ -186,7 +194,13 @@ pub fn places(world: &World, id: MessageId) -> BTreeMap<NodeId, (f64, f64)> {
 }
 
 /// The same for a broadcast that came to each node from another: `None`: not at all; `Some(None)`: it is the origin.
+///
+/// Few nodes stand on one circle, in the order of the tree: on rings three of them would often lie on a line, and their links on
+/// each other.
 pub fn places_of(ways: &BTreeMap<NodeId, Option<Option<NodeId>>>, origin: NodeId) -> BTreeMap<NodeId, (f64, f64)> {
+    if ways.len() <= FEW {
+        return on_a_circle(ways, origin);
+    }
     let mut children: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
     let mut outside = Vec::new();
     for (node, way) in ways {
@@ -231,11 +245,33 @@ pub fn places_of(ways: &BTreeMap<NodeId, Option<Option<NodeId>>>, origin: NodeId
     near.chain(far).collect()
 }
 
+/// Nodes on a circle, each beside those that heard of the broadcast from it.
+fn on_a_circle(ways: &BTreeMap<NodeId, Option<Option<NodeId>>>, origin: NodeId) -> BTreeMap<NodeId, (f64, f64)> {
+    let mut order = Vec::new();
+    let mut open = vec![origin];
+    while let Some(node) = open.pop() {
+        if !ways.contains_key(&node) || order.contains(&node) {
+            continue;
+        }
+        order.push(node);
+        open.extend(ways.iter().rev().filter(|(_, way)| **way == Some(Some(node))).map(|(child, _)| *child));
+    }
+    let rest: Vec<NodeId> = ways.keys().copied().filter(|node| !order.contains(node)).collect();
+    order.extend(rest);
+    let count = order.len().max(1) as f64;
+    let place = |(number, node): (usize, NodeId)| {
+        let angle = TAU * (number as f64 / count - 0.25);
+        (node, (0.92 * angle.cos(), 0.92 * angle.sin()))
+    };
+    order.into_iter().enumerate().map(place).collect()
+}
+
 /// Moments side by side: nodes coloured by component, dead ones as crosses; links of the broadcast tree strong, the others thin,
 /// dead ones dashed in red.
 pub fn strip(moments: &[Moment], places: &BTreeMap<NodeId, (f64, f64)>) -> String {
     const SIDE: f64 = 460.0;
     let mut out = String::new();
+    let few = places.len() <= FEW;
     begin(&mut out, SIDE * moments.len() as f64, SIDE + 70.0);
     for (number, moment) in moments.iter().enumerate() {
         let (middle_x, middle_y) = (SIDE * (number as f64 + 0.5), 34.0 + SIDE / 2.0);
@@ -254,12 +290,18 @@ pub fn strip(moments: &[Moment], places: &BTreeMap<NodeId, (f64, f64)>) -> Strin
             let style = match (alive, eager) {
                 (false, _) => "stroke=\"#d00000\" stroke-width=\"1\" stroke-dasharray=\"3 3\"",
                 (true, true) => "stroke=\"#333\" stroke-width=\"1.6\"",
+                (true, false) if few => "stroke=\"#999\" stroke-width=\"1\"",
                 (true, false) => "stroke=\"#ccc\" stroke-width=\"0.6\"",
             };
             let _ = writeln!(out, "<path d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\" {style}/>");
         }
         for node in places.keys() {
             let (x, y) = at(*node);
+            if few {
+                // Outside of the circle, where no link runs.
+                let (far_x, far_y) = (middle_x + (x - middle_x) * 1.06, middle_y + (y - middle_y) * 1.06);
+                text(&mut out, far_x, far_y + 4.0, "middle", &node.to_string());
+            }
             match moment.component.get(node) {
                 Some(component) => {
                     let colour = COLOURS[component % COLOURS.len()];
@@ -303,6 +345,25 @@ mod tests {
         assert_eq!(picture.matches("<circle").count(), 30 + 24);
         assert_eq!(picture.matches(", dead</title>").count(), 6);
         assert!(picture.contains("stroke-dasharray") && picture.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn few_nodes_stand_apart_on_a_circle_with_their_names() {
+        let node = NodeId;
+        // A line of five, and two that heard of nothing.
+        let mut ways: BTreeMap<NodeId, Option<Option<NodeId>>> =
+            (2..=5).map(|n| (node(n), Some(Some(node(n - 1))))).collect();
+        ways.extend([(node(1), Some(None)), (node(6), None), (node(7), None)]);
+        let places = places_of(&ways, node(1));
+        assert_eq!(places.len(), 7);
+        let all: Vec<(f64, f64)> = places.values().copied().collect();
+        for (one, (x1, y1)) in all.iter().enumerate() {
+            assert!((x1.hypot(*y1) - 0.92).abs() < 1e-9, "on the circle");
+            assert!(all[..one].iter().all(|(x, y)| (x - x1).hypot(y - y1) > 0.3), "apart");
+        }
+        let views = ways.keys().map(|node| (*node, Vec::new())).collect();
+        let picture = strip(&[moment_of(&views, "now")], &places);
+        assert!((1..=7).all(|n| picture.contains(&format!(">n{n}</text>"))), "{picture}");
     }
 
     #[test]

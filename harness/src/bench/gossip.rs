@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use hearsay_core::dissemination::{BroadcastKind, DisseminationConfig, MembershipKind, MessageId};
+use hearsay_core::dissemination::{DisseminationConfig, MessageId};
 use hearsay_core::{ClientRequest, ClientResponse, NodeId, OverlayReport, Value};
 use hearsay_node::client::ClientConnection;
 use hearsay_overlay::components_of;
@@ -34,6 +34,8 @@ const WARM: usize = 5;
 const APART: Duration = Duration::from_millis(400);
 /// Longest wait for the overlay to be one.
 const FORMED_WITHIN: Duration = Duration::from_secs(120);
+/// Without a payload for so long it is quiet.
+const STILL: Duration = Duration::from_secs(3);
 /// How long the idle cluster is watched.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long halves are parted; a silent peer is given up after a few seconds.
@@ -70,6 +72,10 @@ pub struct Gossiped {
     pub origin_sent: f64,
     /// Payloads that all sent.
     pub sent: f64,
+    /// Of one more broadcast: until the last node heard of it, milliseconds.
+    pub informed_ms: f64,
+    /// Until nobody sent a payload any more; looked at every few milliseconds, and as late as the looking takes.
+    pub quiet_ms: f64,
     /// Processor time of an idle node, milliseconds in each second, mean.
     pub idle_cpu_ms: f64,
     /// Memory of an idle node, MiB, median.
@@ -86,21 +92,25 @@ pub struct Gossiped {
     pub missed_after: usize,
 }
 
-/// The configuration of a way to spread news.
+/// Ways to spread news, each with the campaign that says how its cluster is set.
+pub(crate) const WAYS: [(&str, &str); 5] = [
+    ("direct", "claims/02-notification"),
+    ("periodic", "claims/03-three-ways"),
+    ("rumor", "claims/15-quiet"),
+    ("tree", "claims/16-spanning-tree"),
+    ("plumtree", "claims/18-hyparview"),
+];
+
+/// The configuration of a way to spread news, as its campaign has it.
 ///
 /// # Errors
-/// There is no such way.
-fn configuration(way: &str) -> Result<DisseminationConfig> {
-    let protocol = match way {
-        "direct" => BroadcastKind::Direct,
-        "periodic" => BroadcastKind::Periodic,
-        "rumor" => BroadcastKind::Rumor,
-        "tree" => BroadcastKind::Tree,
-        "plumtree" => BroadcastKind::Plumtree,
-        other => bail!("there is no protocol {other}: choose direct, periodic, rumor, tree or plumtree"),
+/// There is no such way, or its campaign is damaged.
+pub(crate) fn configuration(way: &str) -> Result<DisseminationConfig> {
+    let Some((_, name)) = WAYS.iter().find(|(known, _)| *known == way) else {
+        bail!("there is no protocol {way}: choose direct, periodic, rumor, tree or plumtree");
     };
-    let membership = if protocol == BroadcastKind::Plumtree { MembershipKind::HyParView } else { MembershipKind::Full };
-    Ok(DisseminationConfig { protocol, membership, ..DisseminationConfig::default() })
+    let campaign = campaign::load(name)?;
+    campaign.cluster.dissemination.with_context(|| format!("the campaign {name} spreads no news"))
 }
 
 /// Measures a cluster of that many nodes that spreads news in that way, in a sandbox and a process of its own.
@@ -297,6 +307,7 @@ pub(super) async fn measure(sandbox: &Sandbox, nodes: u16, way: &str, halves: bo
     let mut result =
         Gossiped { nodes, formed_s: begun.elapsed().as_secs_f64(), formed_cpu_s: room.cpu_s()?, ..Gossiped::default() };
     broadcasts(&mut room, &mut result).await?;
+    until_quiet(&mut room, &mut result).await?;
     idle(&room, &mut result).await?;
     if halves {
         part_and_heal(&mut room, &mut result).await?;
@@ -356,6 +367,29 @@ async fn broadcasts(room: &mut Room, result: &mut Gossiped) -> Result<()> {
     Ok(())
 }
 
+/// One more broadcast, watched until nothing is sent any more.
+async fn until_quiet(room: &mut Room, result: &mut Gossiped) -> Result<()> {
+    let (origin, all) = (room.members[0], room.members.clone());
+    let (id, begun) = room.publish(origin).await?;
+    let (mut sent, mut changed) = (0.0, Instant::now());
+    while changed.elapsed() < STILL {
+        let looked = Instant::now();
+        let now = room.counter(&all, "dissemination_payloads_sent").await?;
+        if now > sent {
+            (sent, changed) = (now, Instant::now());
+            result.quiet_ms = looked.duration_since(begun).as_secs_f64() * 1e3;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (report, at) in room.reports().await.into_values() {
+        let broadcast = report.broadcasts.iter().find(|broadcast| broadcast.id == id);
+        let heard = broadcast.and_then(|broadcast| at.checked_sub(Duration::from_micros(broadcast.age_us)));
+        let ms = heard.map_or(0.0, |at| at.saturating_duration_since(begun).as_secs_f64() * 1e3);
+        result.informed_ms = result.informed_ms.max(ms);
+    }
+    Ok(())
+}
+
 async fn idle(room: &Room, result: &mut Gossiped) -> Result<()> {
     let all = &room.members;
     let said = (
@@ -402,5 +436,35 @@ async fn part_and_heal(room: &mut Room, result: &mut Gossiped) -> Result<()> {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hearsay_core::dissemination::{BroadcastKind, MembershipKind};
+
+    use super::*;
+    use crate::campaign::Variant;
+
+    #[test]
+    fn the_campaigns_of_the_claims_say_how_simulated_and_real_clusters_spread_news() {
+        for way in hearsay_overlay::ways::WAYS {
+            let config = configuration(way.name).expect("each way has its campaign");
+            assert_eq!(config.protocol, way.protocol, "{}", way.name);
+            let small = config.membership == MembershipKind::HyParView;
+            assert_eq!(small, way.protocol == BroadcastKind::Plumtree, "{}", way.name);
+        }
+        assert!(configuration("carrier-pigeon").is_err());
+        let world = hearsay_overlay::WorldConfig::default();
+        for (_, name) in WAYS {
+            let faults = campaign::load(name).expect("it ships").faults.expect("links are bad there");
+            let links = faults.kinds.iter().flat_map(|kind| &kind.variants).find_map(|variant| match variant {
+                Variant::Links(_, ranges) => {
+                    Some((ranges.latency.min_ms, ranges.latency.max_ms + ranges.jitter.max_ms))
+                }
+                _ => None,
+            });
+            assert_eq!(links, Some((world.latency_min_ms, world.latency_max_ms)), "{name}");
+        }
     }
 }

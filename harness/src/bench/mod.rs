@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox::Sandbox;
 
+pub(crate) use gossip::configuration;
 pub use gossip::{Gossiped, gossiped};
 pub use local_cluster::{EchoServerArgs, serve_echo};
 pub use simulator::{BenchSimulatedArgs, measure_size};

@@ -61,6 +61,7 @@ pub(super) const BROADCAST_KEYS: &[KeyDoc] = &[
     ("clients", "how many publishers"),
     ("rate", "broadcasts per second of all publishers together"),
     ("sticky", "how many of the publishers keep to one node; the others roam (default 0)"),
+    ("at_most", "what broadcasts may cost, judged by gossip-cost (default: nothing is judged)"),
     ("client_timeout", "after which an operation's outcome is unknown (default twice cluster.request_timeout)"),
 ];
 
@@ -70,7 +71,18 @@ pub(super) const OPTIONS_KEYS: &[KeyDoc] = &[
     ("rate", "changes per second of all clients together; a run may have 500 in all"),
     ("sticky", "how many of the clients keep to one node; the others roam (default 0)"),
     ("shared", "of a hundred changes so many are of a few options that all clients share, 0 to 99 (default 0)"),
+    ("at_most", "what broadcasts may cost, judged by gossip-cost (default: nothing is judged)"),
     ("client_timeout", "after which an operation's outcome is unknown (default twice cluster.request_timeout)"),
+];
+
+/// `workload.broadcast.at_most` and `workload.options.at_most`, each a share of the deliveries of all nodes, such as 20%.
+pub(super) const AT_MOST_KEYS: &[KeyDoc] = &[
+    ("duplicates", "payloads received that were known"),
+    ("grafts", "broadcasts asked for that the tree did not bring"),
+    ("control", "messages without a payload"),
+    ("evictions", "neighbours put out for others"),
+    ("incarnations", "incarnations raised because of what others said"),
+    ("left", "entries in tables at the end"),
 ];
 
 /// `workload`.
@@ -185,9 +197,13 @@ pub(super) const FAULTS_KEYS: &[KeyDoc] = &[
     ("between", "from the healing of a fault to the next, such as [1s, 2s]"),
     ("at_once", "faults in force at the same time, of different kinds, 1 to 4 (default 1)"),
     (
+        "spares",
+        "nodes beyond cluster.nodes that are no members at the start, for join and replace, up to 16 (default 0)",
+    ),
+    (
         "kinds",
-        "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, links, clock, leave, each with its \
-         parameters",
+        "a list of partition, crash, pause, wipe, power-cut, slow-disk, failing-disk, links, clock, leave, join, retire, \
+         replace, each with its parameters",
     ),
 ];
 
@@ -203,6 +219,9 @@ pub const FAULT_KINDS: &[KeyDoc] = &[
     ("links", "packets are held, lost, duplicated, overtaken, beside all other faults"),
     ("clock", "wall clocks are off and drift; last-write-wins then may drop later writes"),
     ("leave", "nodes end in order (SIGTERM), and join again with their disk or an empty one; the ring stays"),
+    ("join", "the ring changes: a spare node becomes a member"),
+    ("retire", "the ring changes: a member hands over what it has and leaves for good"),
+    ("replace", "the ring changes: a member is killed and its disk lost, and a spare node takes its place"),
 ];
 
 /// `partition`.
@@ -267,6 +286,13 @@ pub(super) const LEAVE_KEYS: &[KeyDoc] = &[
     WEIGHT,
 ];
 
+/// `join`, `retire` and `replace`.
+pub(super) const RING_KEYS: &[KeyDoc] = &[
+    ("for", "until the next of its kind may begin, such as 3s or [2s, 4s]; nothing undoes the change"),
+    QUIET,
+    ("at_least", "so many in every run, and no more (default 1)"),
+];
+
 const FOR: KeyDoc = ("for", "how long, such as 3s or [2s, 4s]");
 const QUIET: KeyDoc = ("quiet", "no other fault for so long before and after (default 0s; 3s where a disk is emptied)");
 const AT_LEAST: KeyDoc = ("at_least", "so many in every run (default: each shape or number of nodes once)");
@@ -302,6 +328,7 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("workload.scan.mix", SCAN_MIX_KEYS),
     ("workload.broadcast", BROADCAST_KEYS),
     ("workload.options", OPTIONS_KEYS),
+    ("workload.options.at_most", AT_MOST_KEYS),
     ("phases", PHASES_KEYS),
     ("swarm", SWARM_KEYS),
     ("faults", FAULTS_KEYS),
@@ -316,4 +343,7 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     ("faults.kinds.links", LINKS_KEYS),
     ("faults.kinds.clock", CLOCK_KEYS),
     ("faults.kinds.leave", LEAVE_KEYS),
+    ("faults.kinds.join", RING_KEYS),
+    ("faults.kinds.retire", RING_KEYS),
+    ("faults.kinds.replace", RING_KEYS),
 ];

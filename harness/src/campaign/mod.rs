@@ -12,6 +12,7 @@ mod parse_faults;
 mod parse_leave;
 mod parse_links;
 mod parse_news;
+mod parse_ring;
 mod parse_swarm;
 mod parse_workload;
 mod reader;

@@ -9,6 +9,7 @@ use super::keys::{CAMPAIGN_KEYS, CLUSTER_KEYS, PHASES_KEYS};
 use super::mistakes::{Mistake, Mistakes, Place};
 use super::parse_faults::read_faults;
 use super::parse_news::read_dissemination;
+use super::parse_ring::check_ring;
 use super::parse_swarm::{Around, read_swarm};
 use super::parse_workload::read_workload;
 use super::reader::{DURATION_MAX_MS, Reader, join, show_ms};
@@ -58,7 +59,11 @@ fn read_campaign(root: &Node, reader: &mut Reader) -> Option<Campaign> {
         Some(node) => {
             let nodes = config.and_then(|config| u16::try_from(config.members.len()).ok());
             let phase = phases.as_ref().map(|(phases, place)| (phases.faults_ms, *place));
-            read_faults(node, nodes, phase, reader).map(Some)
+            let schedule = read_faults(node, nodes, phase, reader);
+            if let (Some(schedule), Some(config)) = (&schedule, config) {
+                check_ring(schedule, config, fields.get("swarm"), node, reader);
+            }
+            schedule.map(Some)
         }
         None => Some(None),
     };

@@ -7,6 +7,7 @@ use super::mistakes::{Mistake, Place};
 use super::parse_clock::read_clocks;
 use super::parse_leave::read_leaves;
 use super::parse_links::read_links;
+use super::parse_ring::{SPARES_MAX, check_spares, read_change};
 use super::reader::{DURATION_MAX_MS, Fields, Reader, join, show_ms};
 use super::tree::Node;
 use super::types::{FaultKind, FaultSchedule, SIZES_ALLOWED, Size, Span, Variant};
@@ -39,7 +40,12 @@ pub(super) fn read_faults(
     let items = fields.need("kinds", reader).and_then(|node| reader.list(node, "kinds", KINDS_EXAMPLE));
     let kinds: Vec<FaultKind> =
         items.unwrap_or_default().iter().filter_map(|item| read_kind(item, nodes, reader)).collect();
-    let schedule = FaultSchedule { between: between?, at_once: at_once?, kinds };
+    let spares = match fields.get("spares") {
+        Some(node) => reader.number(node, "spares", 0..=SPARES_MAX),
+        None => Some(0),
+    };
+    let schedule = FaultSchedule { between: between?, at_once: at_once?, spares: spares?, kinds };
+    check_spares(&schedule, node, reader);
     if reader.mistakes.len() > noted_before {
         return None;
     }
@@ -122,6 +128,9 @@ fn read_kind(item: &Node, nodes: Option<u16>, reader: &mut Reader) -> Option<Fau
             let quiet_ms = if variants.iter().flatten().any(empties) { WIPE_QUIET_MS } else { 0 };
             finish_kind(&fields, variants, quiet_ms, reader)
         }
+        "join" => read_change(Variant::Join, parameters, "join", reader),
+        "retire" => read_change(Variant::Retire, parameters, "retire", reader),
+        "replace" => read_change(Variant::Replace, parameters, "replace", reader),
         other => unreachable!("the fault {other} has keys, but no reader"),
     }
 }

@@ -1,10 +1,11 @@
 //! What campaigns say of dissemination: `cluster.dissemination`, and the workloads `broadcast` and `options`.
 
+use hearsay_checkers::GossipBounds;
 use hearsay_core::ClusterConfig;
 use hearsay_core::dissemination::{BroadcastKind, DisseminationConfig, MembershipKind};
 use hearsay_workloads::{KeyChoice, Level, Mix, NewsSpec, RegisterSpec, WorkloadSpec};
 
-use super::keys::{BROADCAST_KEYS, DISSEMINATION_KEYS, OPTIONS_KEYS};
+use super::keys::{AT_MOST_KEYS, BROADCAST_KEYS, DISSEMINATION_KEYS, OPTIONS_KEYS};
 use super::mistakes::Mistake;
 use super::parse_workload::ReadWorkload;
 use super::reader::{DURATION_MAX_MS, Reader};
@@ -80,6 +81,10 @@ pub(super) fn read_news(
         Some(node) => reader.number(node, "shared", 0..=99),
         None => Some(0),
     };
+    let at_most = match fields.get("at_most") {
+        Some(node) => read_at_most(node, reader),
+        None => Some(GossipBounds::default()),
+    };
     let timeout_default_ms = cluster.map_or(1, |cluster| cluster.request_timeout_ms.saturating_mul(2));
     let client_timeout_ms = match fields.get("client_timeout") {
         Some(node) => reader.duration_ms(node, "client_timeout", 1..=DURATION_MAX_MS),
@@ -122,7 +127,31 @@ pub(super) fn read_news(
         client_timeout_ms: client_timeout_ms?,
         overdue_skip_ms: OVERDUE_SKIP_DEFAULT_MS,
     };
-    let spec = NewsSpec { load, shared_percent: shared_percent? };
+    let spec = NewsSpec { load, shared_percent: shared_percent?, at_most: at_most? };
     let spec = if name == "options" { WorkloadSpec::Options(spec) } else { WorkloadSpec::Broadcast(spec) };
     Some(ReadWorkload { spec, rate_place })
+}
+
+/// Reads `at_most`: shares of the deliveries, which may be several times as many as these.
+fn read_at_most(node: &Node, reader: &mut Reader) -> Option<GossipBounds> {
+    let fields = reader.fields(node, "at_most", AT_MOST_KEYS)?;
+    let mut bounds = GossipBounds::default();
+    let mut good = true;
+    for (key, target) in [
+        ("duplicates", &mut bounds.duplicates_percent),
+        ("grafts", &mut bounds.grafts_percent),
+        ("control", &mut bounds.control_percent),
+        ("evictions", &mut bounds.evictions_percent),
+        ("incarnations", &mut bounds.incarnations_percent),
+        ("left", &mut bounds.left_percent),
+    ] {
+        if let Some(node) = fields.get(key) {
+            let share = "a share of the deliveries in percent, 0% to 10000%";
+            let percent = reader.word(node, key, share, |text| {
+                text.strip_suffix('%')?.parse().ok().filter(|percent| *percent <= 10_000)
+            });
+            good &= percent.map(|percent| *target = Some(percent)).is_some();
+        }
+    }
+    good.then_some(bounds)
 }

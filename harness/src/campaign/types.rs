@@ -82,6 +82,8 @@ pub struct FaultSchedule {
     pub between: Span,
     /// Faults in force at the same time, at most. Those are of different kinds.
     pub at_once: u32,
+    /// Nodes that are no members at the start, and join or take the place of another.
+    pub spares: u16,
     /// What is drawn.
     pub kinds: Vec<FaultKind>,
 }
@@ -131,6 +133,12 @@ pub enum Variant {
     },
     /// So many nodes leave in order, and join again with this disk.
     Leave(Size, Disk),
+    /// A spare node becomes a member.
+    Join,
+    /// A member leaves for good.
+    Retire,
+    /// A member dies for good, and a spare node takes its place.
+    Replace,
 }
 
 /// What is drawn for bad links, and what is fixed.

@@ -12,6 +12,7 @@ mod digest_reads;
 mod hinted_handoff;
 mod hyparview;
 mod lanes;
+mod lanes_real;
 mod merge_listener;
 mod merkle;
 mod monotonic_reads;

@@ -25,7 +25,7 @@ pub(super) struct ClaimsArgs {
     /// Draw how rumors spread, against cycles, nodes and fan-out (claim 14).
     #[arg(long)]
     svg: Option<PathBuf>,
-    /// On real processes instead of in the simulator (claims 2 to 13, 16 and 18; of broadcasts 100 nodes, or --nodes up to 200).
+    /// On real processes instead of in the simulator (claims 1 to 13, 15, 16 and 18; of broadcasts 100 nodes, or --nodes up to 200).
     #[arg(long)]
     real: bool,
     /// Seed of the first run of each variant (claims 4, 6 and 11).

@@ -33,7 +33,7 @@ pub(super) struct PlantedArgs {
     /// Shrink each failing plan instead, one core each, and show what is left of it
     #[arg(long)]
     shrink: bool,
-    /// With --shrink: try no further plan of a bug after this time
+    /// With --shrink: try no further plan of a bug after this much processor time
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration, requires = "shrink")]
     budget: Duration,
     /// With --shrink: save each smaller plan as DIR/BUG.yaml

@@ -2,17 +2,20 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
+use indicatif::ProgressStyle;
 use serde::Serialize;
 
+use crate::exit::Outcome;
 use crate::planted::{Case, ShrunkBug, hunt, shrink_planted};
-use crate::shrink::{Anomaly, Budget, PlanSize};
+use crate::shrink::{Anomaly, Budget, PlanSize, processor_time};
 
+use super::sim::{progress_bar, watch_signals};
 use super::{failed, print, print_json};
 
 /// A shrunk plan is to have so many faults at most.
@@ -25,6 +28,8 @@ const OPERATIONS_GOAL: usize = 20;
 struct Summary {
     exit_code: u8,
     bugs: Vec<Line>,
+    /// Bugs that were asked for; with fewer lines than these it was interrupted.
+    asked: usize,
     seconds: f64,
 }
 
@@ -39,6 +44,7 @@ struct Line {
     before: Option<PlanSize>,
     after: Option<PlanSize>,
     tried: u64,
+    /// Of processor time, without the hunt.
     seconds: f64,
     /// The smaller plan, saved and read again, shows the same twice with equal hashes.
     replays: bool,
@@ -56,19 +62,29 @@ pub(super) fn run(cases: &[&'static Case], jobs: usize, budget: Duration, out: O
     {
         return failed(&format!("can't make {}: {error}; give a place that can be written with --out", out.display()));
     }
+    let stop = Arc::new(AtomicBool::new(false));
+    let interrupted = match watch_signals(Arc::clone(&stop)) {
+        Ok(interrupted) => interrupted,
+        Err(error) => return failed(&format!("signals can't be blocked: {error}")),
+    };
+    let bar = progress_bar(Some(cases.len() as u64));
+    bar.set_style(ProgressStyle::with_template("{spinner} {pos} of {len} bugs, {msg}").expect("a constant template"));
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..jobs.min(cases.len()) {
             scope.spawn(|| {
-                loop {
+                while !stop.load(Ordering::Relaxed) {
                     let place = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(place) else { return };
+                    bar.set_message(case.bug.name());
                     let line = shrink_one(case, budget, out);
                     done.lock().expect("nobody panics while holding it").push((place, line));
+                    bar.inc(1);
                 }
             });
         }
     });
+    bar.finish_and_clear();
     let mut done = done.into_inner().expect("nobody panicked while holding it");
     done.sort_by_key(|(place, _)| *place);
     let lines: Result<Vec<Line>, String> = done.into_iter().map(|(_, line)| line).collect();
@@ -76,8 +92,14 @@ pub(super) fn run(cases: &[&'static Case], jobs: usize, budget: Duration, out: O
         Ok(bugs) => bugs,
         Err(error) => return failed(&error),
     };
-    let exit_code = u8::from(!bugs.iter().all(|line| line.good));
-    let summary = Summary { exit_code, bugs, seconds: began.elapsed().as_secs_f64() };
+    // Interrupted: nothing is known of the rest.
+    let outcome = match interrupted.load(Ordering::Relaxed) {
+        _ if !bugs.iter().all(|line| line.good) => Outcome::Violation,
+        true => Outcome::Unknown,
+        false => Outcome::AsExpected,
+    };
+    let exit_code = outcome.exit_code();
+    let summary = Summary { exit_code, bugs, asked: cases.len(), seconds: began.elapsed().as_secs_f64() };
     if json {
         print_json(&summary);
     } else {
@@ -102,10 +124,10 @@ fn shrink_one(case: &'static Case, budget: Duration, out: Option<&Path>) -> Resu
         good: false,
     };
     let Some(seed) = line.seed else { return Ok(line) };
-    let began = Instant::now();
-    let budget = Budget { until: began.checked_add(budget), trials_max: u64::MAX };
+    let began = processor_time();
+    let budget = Budget { until: None, processor: Some(budget), trials_max: u64::MAX };
     let shrunk = shrink_planted(case, seed, 1, budget).map_err(|error| error.to_string())?;
-    line.seconds = began.elapsed().as_secs_f64();
+    line.seconds = processor_time().saturating_sub(began).as_secs_f64();
     let ShrunkBug { anomaly, before, after, tried, plan, replays, needs_bug, ended: _ } = shrunk;
     line.good = replays && needs_bug && after.faults <= FAULTS_GOAL && after.operations <= OPERATIONS_GOAL;
     (line.anomaly, line.before, line.after) = (Some(anomaly), Some(before), Some(after));
@@ -129,7 +151,7 @@ fn text(summary: &Summary) -> String {
         "nodes",
         "virtual s",
         "tried",
-        "seconds",
+        "cpu s",
         "replays",
     ]);
     let yes = |line: &Line| match (line.replays, line.needs_bug) {
@@ -158,9 +180,10 @@ fn text(summary: &Summary) -> String {
     }
     let text: String = table.lines().map(|line| format!("{}\n", line.trim())).collect();
     let good = summary.bugs.iter().filter(|line| line.good).count();
-    let (all, seconds, exit_code) = (summary.bugs.len(), summary.seconds, summary.exit_code);
+    let (all, asked, seconds, exit_code) = (summary.bugs.len(), summary.asked, summary.seconds, summary.exit_code);
+    let short = if all < asked { format!("interrupted after {all} of {asked} bugs\n") } else { String::new() };
     text + &format!(
-        "\n{good} of {all} shrunk to at most {FAULTS_GOAL} faults and {OPERATIONS_GOAL} operations that replay, and only with \
+        "\n{short}{good} of {all} shrunk to at most {FAULTS_GOAL} faults and {OPERATIONS_GOAL} operations that replay, and only with \
          the bug; {seconds:.1} s (exit code {exit_code})\n"
     )
 }

@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use crate::report::{RunReport, header, render};
 use crate::run::execute::execute;
 use crate::run::judge::{about, report_of, shell_word};
+use crate::run::ring::all_nodes;
 use crate::sandbox::doctor::{Needs, examine};
 use crate::sandbox::{self, Sandbox};
 use crate::store::{RunDirectory, write_json, write_whole};
@@ -164,8 +165,7 @@ pub(super) fn run(args: &RunArgs, inside: Option<Sandbox>) -> ExitCode {
     match inside {
         Some(sandbox) => run_inside(args, &plan, &sandbox),
         None => {
-            let missing =
-                examine(Needs { nodes: plan.cluster.members.len(), firewall: args.firewall, disks: args.disks });
+            let missing = examine(Needs { nodes: all_nodes(&plan).len(), firewall: args.firewall, disks: args.disks });
             let missing: Vec<_> = missing.iter().filter(|check| check.hinders()).map(ToString::to_string).collect();
             if !missing.is_empty() {
                 return failed(&format!("this machine can't run it, nothing was started:\n{}", missing.join("\n")));
@@ -217,7 +217,7 @@ impl RunArgs {
 
 /// Whether there are few enough nodes for a process each.
 fn fits_processes(plan: &Plan) -> Result<(), String> {
-    let nodes = plan.cluster.members.len();
+    let nodes = all_nodes(plan).len();
     if nodes <= usize::from(PROCESSES_MAX) {
         return Ok(());
     }

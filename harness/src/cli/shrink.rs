@@ -3,6 +3,8 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ use crate::shrink::{Anomaly, Budget, Choice, Ended, PlanSize, Search, Shrunk, Si
 use crate::sim::simulate;
 use crate::store::{RunDirectory, load_json, write_json, write_whole};
 
+use super::sim::watch_signals;
 use super::{failed, misused, print, print_json, shrink_real};
 
 /// What to shrink, and for how long.
@@ -116,16 +119,22 @@ pub(super) struct Found {
 }
 
 fn shrink_simulated(args: &ShrinkArgs, subject: &Subject, simulator: &Simulator, began: Instant) -> ExitCode {
+    // Before the first thread is there: what was found so far is kept when somebody has no more patience.
+    let stop = Arc::new(AtomicBool::new(false));
+    if let Err(error) = watch_signals(Arc::clone(&stop)) {
+        return failed(&format!("signals can't be blocked: {error}"));
+    }
     let progress = Progress::new(&subject.plan);
     let on_kept = |plan: &Plan, tried: u64| progress.kept(plan, tried);
     let until = began.checked_add(args.budget.unwrap_or(SIMULATED_BUDGET));
-    let budget = Budget { until, trials_max: u64::MAX };
+    let budget = Budget { until, processor: None, trials_max: u64::MAX };
     let (jobs, anomaly) = (args.jobs(), &subject.anomaly);
     let search = Search::begin(simulator, anomaly, &subject.plan, (jobs, args.seeds), budget, &on_kept);
     let Some(mut search) = search else {
         progress.clear();
         return not_shown(args, subject);
     };
+    search.end_on(stop);
     search.run();
     progress.clear();
     let (tried, kept) = (search.tried(), search.kept());

@@ -66,7 +66,7 @@ fn kept_in_the_simulator(
         kept.lock().expect("nobody panics while holding it").push(plan.clone());
         on_kept(plan, tried);
     };
-    let budget = Budget { until, trials_max: u64::MAX };
+    let budget = Budget { until, processor: None, trials_max: u64::MAX };
     let jobs = (args.jobs(), args.seeds);
     let mut tried = 0;
     if let Some(mut search) = Search::begin(simulator, &subject.anomaly, &subject.plan, jobs, budget, &note) {
@@ -95,7 +95,7 @@ fn try_real(
     let program = std::env::current_exe().map_err(|error| internal(format!("can't find this program: {error}")))?;
     let counts = (args.repeats, args.needed);
     let real = RealProcesses::new(program.clone(), counts, until, folder.path().to_owned());
-    let (anomaly, budget) = (&subject.anomaly, Budget { until, trials_max: u64::MAX });
+    let (anomaly, budget) = (&subject.anomaly, Budget { until, processor: None, trials_max: u64::MAX });
     let mut tried = 0;
     for plan in &beginnings(subject, simulated) {
         tried += 1;

@@ -318,8 +318,9 @@ fn block_signals() -> nix::Result<SigSet> {
     Ok(signals)
 }
 
-/// The first signal lets the runs under way come to their end; the second ends everything.
-fn watch_signals(stop: Arc<AtomicBool>) -> nix::Result<Arc<AtomicBool>> {
+/// The first signal sets `stop`, so that what is under way comes to its end; the second ends everything. Threads that are there
+/// already are not covered.
+pub(super) fn watch_signals(stop: Arc<AtomicBool>) -> nix::Result<Arc<AtomicBool>> {
     let signals = block_signals()?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&interrupted);
@@ -342,7 +343,7 @@ fn watch_signals(stop: Arc<AtomicBool>) -> nix::Result<Arc<AtomicBool>> {
 }
 
 /// On stderr when that is a terminal, hidden elsewhere.
-fn progress_bar(count: Option<u64>) -> ProgressBar {
+pub(super) fn progress_bar(count: Option<u64>) -> ProgressBar {
     let target =
         if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let template = if count.is_some() { "{spinner} {pos} of {len} runs, {msg}" } else { "{spinner} {pos} runs, {msg}" };

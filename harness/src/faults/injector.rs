@@ -14,6 +14,7 @@
 //! | wipe | signal 9, and the disk was empty afterwards and until the new start | a new process runs |
 //! | clock | the nodes say that their clocks are off as planned, asked by the run | the correction is gone |
 //! | leave | exit code 0 within the time for it; where it joins empty, an empty disk as with a wipe | a new process runs |
+//! | join, retire, replace | started, told or killed; nodes know of it at the planned end | every node knows it as done, who left has ended |
 //!
 //! Faults of the disks themselves are in [`super::disk_faults`].
 //!
@@ -31,6 +32,7 @@ use hearsay_core::NodeId;
 
 mod clocks;
 mod leave;
+mod ring;
 
 use super::disk_faults::DiskFault;
 use super::evidence::{Evidence, Step, micros};
@@ -124,6 +126,7 @@ enum InForce {
     Disk(DiskFault),
     Clock { nodes: Vec<NodeId> },
     Leave { nodes: Vec<NodeId>, join: Disk, bit: bool },
+    Ring { fault: Fault, bit: bool },
 }
 
 /// A node at the moment all its threads stood still.
@@ -203,9 +206,22 @@ impl Injector {
             }
             Fault::Clock { clocks } => self.inject_clocks(&mut evidence, clocks)?,
             Fault::Leave { nodes, join } => self.inject_leave(&mut evidence, nodes, *join)?,
+            fault @ (Fault::Join { .. } | Fault::Retire { .. } | Fault::Replace { .. }) => {
+                self.inject_ring(&mut evidence, fault)?
+            }
         };
         self.in_force.insert(planned.id.clone(), state);
         Ok(evidence)
+    }
+
+    /// Forgets a fault that came to nothing.
+    pub fn forget(&mut self, id: &str) {
+        self.in_force.remove(id);
+    }
+
+    /// Whether a process of this node runs.
+    pub fn runs(&self, node: NodeId) -> bool {
+        self.nodes.pid(node).is_some()
     }
 
     /// Heals a fault that was made.
@@ -233,6 +249,11 @@ impl Injector {
             InForce::Disk(fault) => self.heal_disk_fault(&mut evidence, fault)?,
             InForce::Clock { nodes } => self.heal_clocks(&mut evidence, &nodes)?,
             InForce::Leave { nodes, join, bit } => self.heal_leave(&mut evidence, &nodes, join, bit)?,
+            InForce::Ring { bit, .. } => {
+                evidence.bit = Some(bit);
+                evidence.healed = Some(true);
+                evidence.say("Nothing is to be undone.");
+            }
         }
         Ok(evidence)
     }
@@ -331,7 +352,8 @@ impl Injector {
             | InForce::Links
             | InForce::Disk(_)
             | InForce::Clock { .. }
-            | InForce::Leave { .. } => None,
+            | InForce::Leave { .. }
+            | InForce::Ring { .. } => None,
         });
         partitions.flatten().copied().collect()
     }
@@ -538,7 +560,8 @@ impl InForce {
     fn down(&self) -> Vec<NodeId> {
         match self {
             InForce::Crash { nodes, .. } | InForce::Leave { nodes, .. } => nodes.clone(),
-            InForce::Wipe { node, .. } => vec![*node],
+            InForce::Wipe { node, .. } | InForce::Ring { fault: Fault::Replace { node, .. }, .. } => vec![*node],
+            InForce::Ring { .. } => Vec::new(),
             InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links | InForce::Clock { .. } => Vec::new(),
             InForce::Disk(fault) => fault.down(),
         }
@@ -553,7 +576,8 @@ impl InForce {
             | InForce::Links
             | InForce::Disk(_)
             | InForce::Clock { .. }
-            | InForce::Leave { .. } => Vec::new(),
+            | InForce::Leave { .. }
+            | InForce::Ring { .. } => Vec::new(),
         }
     }
 }

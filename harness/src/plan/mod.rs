@@ -5,6 +5,7 @@ mod clocks;
 mod file;
 mod links;
 mod make;
+mod ring;
 mod schedule;
 mod shapes;
 mod swarm;
@@ -21,6 +22,7 @@ pub use links::{
     LinkConditions, LinkScope,
 };
 pub use make::make_plan;
+pub use ring::{members_at_end, topology_at_end};
 pub use schedule::FAULTS_MAX;
 pub use swarm::make_swarm_plan;
 pub use types::{Disk, Endpoint, Fault, PartitionShape, Phases, Plan, PlannedFault, PlannedOperation};

@@ -20,6 +20,7 @@ use hearsay_workloads::stream;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
+use super::ring::name_members;
 use super::shapes::draw_blocked;
 use super::{
     CLOCK_SKEW_MIN_NS, ClockSkew, Disk, Fault, LinkConditions, LinkScope, PartitionShape, Phases, PlannedFault,
@@ -53,7 +54,11 @@ pub(super) fn draw_faults(schedule: &FaultSchedule, phases: &Phases, nodes: u16,
         duration_ms: placed.until_ms - placed.from_ms,
         fault: placed.fault,
     });
-    planned.collect()
+    let mut planned: Vec<PlannedFault> = planned.collect();
+    if schedule.spares > 0 || planned.iter().any(|planned| planned.fault.changes_ring()) {
+        name_members(&mut planned, nodes, schedule.spares, seed);
+    }
+    planned
 }
 
 /// A fault without its time.
@@ -124,6 +129,9 @@ fn variant_code(variant: Variant) -> u64 {
         Variant::Clock { size, .. } => 10_000_000 + size_code(size),
         Variant::Leave(size, Disk::Kept) => 11_000_000 + size_code(size),
         Variant::Leave(size, Disk::Empty) => 12_000_000 + size_code(size),
+        Variant::Join => 13_000_000,
+        Variant::Retire => 14_000_000,
+        Variant::Replace => 15_000_000,
     }
 }
 
@@ -150,6 +158,10 @@ fn draw_fault(variant: Variant, nodes: u16, random: &mut impl Rng) -> Fault {
         Variant::SlowDisk(size, sync) => Fault::SlowDisk { nodes: draw_nodes(size), sync_ms: draw_span(sync, random) },
         Variant::FailingDisk(size) => Fault::FailingDisk { nodes: draw_nodes(size) },
         Variant::Leave(size, join) => Fault::Leave { nodes: draw_nodes(size), join },
+        // Who that is depends on what came before: see `super::ring`.
+        Variant::Join => Fault::Join { node: NodeId(0) },
+        Variant::Retire => Fault::Retire { node: NodeId(0) },
+        Variant::Replace => Fault::Replace { node: NodeId(0), by: NodeId(0) },
         Variant::Clock { size, offset_ns, drift_ppb } => {
             let nodes = draw_nodes(size);
             let clock = |node| draw_clock(node, offset_ns, drift_ppb, random);

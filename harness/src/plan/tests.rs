@@ -101,6 +101,8 @@ fn is_drawn_from(fault: &PlannedFault, variant: Variant, nodes: u16) -> bool {
             clocks.len() == count(size)
                 && clocks.iter().all(|clock| within(offset_ns, clock.offset_ns) && within(drift_ppb, clock.drift_ppb))
         }
+        (Fault::Join { .. }, Variant::Join) => true,
+        (Fault::Retire { .. }, Variant::Retire) | (Fault::Replace { .. }, Variant::Replace) => true,
         _ => false,
     }
 }

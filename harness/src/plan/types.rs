@@ -25,6 +25,9 @@ pub struct Plan {
     pub drawn: Vec<String>,
     /// The cluster; `members` are n1 to n(nodes).
     pub cluster: ClusterConfig,
+    /// Nodes behind the members that are none at the start: n(nodes + 1) and so on. They join, or take the place of another.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spares: u16,
     /// How the workload and its checkers are called, with all its parameters resolved.
     pub workload: hearsay_workloads::WorkloadSpec,
     /// Lengths of the phases.
@@ -173,6 +176,28 @@ pub enum Fault {
         /// What they join with. Empty: one node at a time, as with a wipe.
         join: Disk,
     },
+    /// The ring changes: a spare node starts and becomes a member. Nothing undoes it; it is over when every node knows it as one
+    /// that serves.
+    Join {
+        /// A spare.
+        #[serde(with = "node_name")]
+        node: NodeId,
+    },
+    /// The ring changes: a member is told to leave for good, hands over what it has, and its process ends. Nothing undoes it.
+    Retire {
+        /// A member.
+        #[serde(with = "node_name")]
+        node: NodeId,
+    },
+    /// The ring changes: a member is killed, its disk is lost, and a spare node takes its place. Nothing undoes it.
+    Replace {
+        /// The dead.
+        #[serde(with = "node_name")]
+        node: NodeId,
+        /// A spare.
+        #[serde(with = "node_name")]
+        by: NodeId,
+    },
 }
 
 /// What a node finds when it starts again.
@@ -219,13 +244,18 @@ impl Fault {
             Fault::Links { scope, .. } => format!("links {scope}"),
             Fault::Clock { .. } => with_nodes("clock", &self.processes()),
             Fault::Leave { nodes, .. } => with_nodes("leave", nodes),
+            Fault::Join { node } => with_nodes("join", &[*node]),
+            Fault::Retire { node } => with_nodes("retire", &[*node]),
+            Fault::Replace { node, by } => with_nodes("replace", &[*node, *by]),
         }
     }
 
-    /// The nodes whose processes, disks or clocks it touches: none for a partition or bad links.
+    /// The nodes whose processes, disks or clocks it touches: none for a partition, bad links or a change of the ring, in the middle of
+    /// which other faults may take the same nodes.
     pub fn processes(&self) -> Vec<NodeId> {
         match self {
             Fault::Partition { .. } | Fault::Links { .. } => Vec::new(),
+            Fault::Join { .. } | Fault::Retire { .. } | Fault::Replace { .. } => Vec::new(),
             Fault::Crash { nodes } | Fault::Pause { nodes } | Fault::Leave { nodes, .. } => nodes.clone(),
             Fault::Wipe { node } => vec![*node],
             Fault::PowerCut { nodes, .. } | Fault::SlowDisk { nodes, .. } | Fault::FailingDisk { nodes } => {
@@ -248,6 +278,9 @@ impl Fault {
             | Fault::FailingDisk { .. }
             | Fault::Links { .. }
             | Fault::Clock { .. }
+            | Fault::Join { .. }
+            | Fault::Retire { .. }
+            | Fault::Replace { .. }
             | Fault::Leave { join: Disk::Kept, .. } => &[],
         }
     }
@@ -258,6 +291,7 @@ impl Fault {
             Fault::Partition { .. } | Fault::Links { .. } | Fault::Pause { .. } | Fault::SlowDisk { .. } => false,
             Fault::Clock { .. } => false,
             Fault::Leave { .. } => true,
+            Fault::Join { .. } | Fault::Retire { .. } | Fault::Replace { .. } => false,
             Fault::Crash { .. } | Fault::Wipe { .. } | Fault::PowerCut { .. } | Fault::FailingDisk { .. } => true,
         }
     }
@@ -265,6 +299,11 @@ impl Fault {
     /// Whether it is in force beside all others: it takes no process and no data away, and does not count for `at_once`.
     pub fn is_beside(&self) -> bool {
         matches!(self, Fault::Links { .. })
+    }
+
+    /// Whether it changes who is on the ring.
+    pub fn changes_ring(&self) -> bool {
+        matches!(self, Fault::Join { .. } | Fault::Retire { .. } | Fault::Replace { .. })
     }
 
     /// Whether the two are of the same kind.
@@ -463,6 +502,10 @@ impl TryFrom<String> for PlannedOperation {
 fn parse_number<T: FromStr>(text: &str) -> Option<T> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if plain { text.parse().ok() } else { None }
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// Nodes as `n1`, `n2`, ... in a saved plan.

@@ -44,9 +44,14 @@ impl Plan {
         }
     }
 
+    /// Members and spares.
+    fn nodes(&self) -> usize {
+        self.cluster.members.len() + usize::from(self.spares)
+    }
+
     fn knows(&self, node: NodeId) -> bool {
         // They are n1, n2, ... without a gap, as is checked.
-        (1..=self.cluster.members.len()).contains(&usize::from(node.0))
+        (1..=self.nodes()).contains(&usize::from(node.0))
     }
 
     fn validate_cluster(&self, problems: &mut Problems) {
@@ -113,6 +118,9 @@ impl Plan {
             problems
                 .add(format!("{} starts before {}, but stands behind it: sort them by at_ms", pair[1].id, pair[0].id));
         }
+        for problem in super::ring::problems(self) {
+            problems.add(problem);
+        }
         // Sorted by start, so a fault can only meet those in force when it starts.
         let mut in_force: Vec<&PlannedFault> = Vec::new();
         for fault in &self.faults {
@@ -166,14 +174,14 @@ impl Plan {
                     problems.add(format!("{id} has sync_ms {sync_ms}: it is 1 to {DISK_WAIT_MAX_MS}"));
                 }
             }
-            Fault::Wipe { .. } => {}
+            Fault::Wipe { .. } | Fault::Join { .. } | Fault::Retire { .. } | Fault::Replace { .. } => {}
         }
         self.validate_clocks(fault, problems);
         if fault.fault.empties().len() > 1 {
             problems.add(format!("{id} empties several disks at once: only one node may have to catch up at a time"));
         }
         for node in fault.fault.processes().iter().filter(|node| !self.knows(**node)) {
-            problems.add(format!("{id} names {node}, but the nodes are n1 to n{}", self.cluster.members.len()));
+            problems.add(format!("{id} names {node}, but the nodes are n1 to n{}", self.nodes()));
         }
     }
 
@@ -215,7 +223,7 @@ impl Plan {
                 if let Endpoint::Node(node) = end
                     && !self.knows(*node)
                 {
-                    problems.add(format!("{id} names {node}, but the nodes are n1 to n{}", self.cluster.members.len()));
+                    problems.add(format!("{id} names {node}, but the nodes are n1 to n{}", self.nodes()));
                 }
             }
         }
@@ -237,7 +245,7 @@ impl Plan {
                 problems.add(format!("`{operation}`: the clients are c0 to c{}", clients.saturating_sub(1)));
             }
             if !self.knows(operation.node) {
-                problems.add(format!("`{operation}`: the nodes are n1 to n{}", self.cluster.members.len()));
+                problems.add(format!("`{operation}`: the nodes are n1 to n{}", self.nodes()));
             }
             if operation.at_ms >= load_ms {
                 problems.add(format!("`{operation}`: the load ends at {load_ms} ms"));

@@ -13,7 +13,7 @@ use anyhow::{Context, anyhow};
 use hearsay_core::NodeId;
 use hearsay_node::certificates::Authority;
 use hearsay_node::client::ClientEndpoint;
-use hearsay_node::config::{CertificatePaths, Member, NodeConfig};
+use hearsay_node::config::{CertificatePaths, JoinConfig, Member, NodeConfig};
 use tokio::sync::mpsc;
 
 use crate::disk::{Disk, DiskKind};
@@ -22,6 +22,7 @@ use crate::sandbox::{DiskPlace, Network, NodeDied, NodePlaces, Nodes, Sandbox};
 use crate::store::RunDirectory;
 
 use super::observer::Observer;
+use super::ring::all_nodes;
 
 /// Port of every node; each has an address of its own.
 const PORT: u16 = 7100;
@@ -66,7 +67,8 @@ impl Cluster {
         sandbox: &Sandbox,
         disks: DiskKind,
     ) -> anyhow::Result<(Cluster, mpsc::Receiver<NodeDied>)> {
-        let members = &plan.cluster.members;
+        let nodes: Vec<NodeId> = all_nodes(plan).into_iter().collect();
+        let members = &nodes;
         let network = Arc::new(Network::create(sandbox, members).context("the network could not be made")?);
         let address = |&node: &NodeId| (node, SocketAddr::from((network.node_address(node), PORT)));
         let addresses: Arc<BTreeMap<_, _>> = Arc::new(members.iter().map(address).collect());
@@ -92,7 +94,7 @@ impl Cluster {
             authority.node(node)?.write(&configurations, &name)?;
             let disk = disks.remove(&node).map_or_else(|| DiskPlace::Plain(data.join(&name)), DiskPlace::Served);
             let config = NodeConfig {
-                join: None,
+                join: join_of(plan, node, addresses[&node]),
                 cluster: CLUSTER.to_owned(),
                 node: Member(node),
                 listen: None,
@@ -102,7 +104,7 @@ impl Cluster {
                     certificate: configurations.join(format!("{name}.pem")),
                     key: configurations.join(format!("{name}.key")),
                 },
-                members: addresses.iter().map(|(&node, &address)| (Member(node), address)).collect(),
+                members: plan.cluster.members.iter().map(|&node| (Member(node), addresses[&node])).collect(),
                 settings: hearsay_core::ClusterConfig { members: Vec::new(), ..plan.cluster.clone() },
                 clock_correction: clock_files.get(&node).cloned(),
                 log: "info".to_owned(),
@@ -124,7 +126,7 @@ impl Cluster {
             command
         });
         let (nodes, died) = Nodes::new(Arc::clone(&network) as _, factory, places);
-        for &node in members {
+        for &node in &plan.cluster.members {
             nodes.start(node)?;
         }
 
@@ -183,6 +185,16 @@ impl Cluster {
             DiskPlace::Plain(_) => None,
         })
     }
+}
+
+/// How a node comes into the cluster that is no member at the start.
+fn join_of(plan: &Plan, node: NodeId, address: SocketAddr) -> Option<JoinConfig> {
+    let replaced = plan.faults.iter().find_map(|planned| match planned.fault {
+        Fault::Replace { node: dead, by } if by == node => Some(Member(dead)),
+        _ => None,
+    });
+    let join = JoinConfig { address, replaces: replaced };
+    (!plan.cluster.members.contains(&node)).then_some(join)
 }
 
 /// Disks that can lose power, if they are wanted; or why there are none although they are.

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use hearsay_checkers::{DotLog, FinalNode, SecondExchange};
+use hearsay_checkers::{DotLog, FinalNode, Gossip, SecondExchange};
 use hearsay_core::{ClientResponse, Conflict, NodeId, StatusReport};
 
 use super::proof::Statuses;
-use crate::plan::Plan;
+use crate::plan::{Plan, members_at_end};
 
 /// Whether the checkers of this plan ask for anything here.
 pub fn is_asked(plan: &Plan) -> bool {
@@ -55,9 +55,25 @@ pub fn final_nodes(plan: &Plan, statuses: &Statuses, second: &BTreeMap<NodeId, S
                 dropped: counter(status, "causal_dots_dropped"),
             }),
             second_exchange: second.get(node).copied(),
+            gossip: status.filter(|_| plan.cluster.dissemination.is_some()).map(gossip),
         }
     };
-    plan.cluster.members.iter().map(node).collect()
+    members_at_end(plan).iter().map(node).collect()
+}
+
+/// What a node counted of its broadcasts.
+fn gossip(status: &StatusReport) -> Gossip {
+    let of = |name| counter(status, &format!("dissemination_{name}"));
+    Gossip {
+        delivered: of("delivered"),
+        duplicates: of("payloads_duplicate"),
+        grafts: of("grafts_sent"),
+        control: of("control_sent"),
+        evictions: of("evictions"),
+        incarnations: counter(status, "metadata_incarnations_raised"),
+        left: of("entries"),
+        flawed: of("flaws") > 0,
+    }
 }
 
 fn counter(status: &StatusReport, name: &str) -> u64 {

@@ -37,6 +37,9 @@ pub fn bit_text(fault: &Fault, inject: &Evidence, heal: Option<&Evidence>) -> St
             let off = clocks.iter().map(|clock| number(heal.or(Some(inject)), &format!("{}_off_us", clock.node)));
             format!("off by up to {} as they say", milliseconds(off.max().unwrap_or(0)))
         }
+        Fault::Join { .. } | Fault::Retire { .. } | Fault::Replace { .. } => {
+            heal.unwrap_or(inject).sentences.first().cloned().unwrap_or_default()
+        }
         Fault::Wipe { .. } => format!("killed, {} bytes removed", number(Some(inject), "bytes_removed")),
         Fault::PowerCut { .. } if inject.numbers.contains_key("plain_disks") => {
             "killed; weaker: plain disks, nothing unsynced was lost".to_owned()
@@ -78,6 +81,7 @@ pub fn heal_text(fault: &Fault, heal: &Evidence) -> String {
         Fault::Clock { .. } => "set right",
         Fault::Leave { join: Disk::Kept, .. } => "joined again",
         Fault::Leave { join: Disk::Empty, .. } => "joined again, empty",
+        Fault::Join { .. } | Fault::Retire { .. } | Fault::Replace { .. } => "nothing to undo",
     };
     words.to_owned()
 }

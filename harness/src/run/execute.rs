@@ -33,6 +33,7 @@ use super::load::{Load, Undone};
 use super::metrics;
 use super::nemesis::{Nemesis, Scene};
 use super::pending::{LastLook, pending};
+use super::ring::all_nodes;
 use super::stop::{Stop, Watch, ended_early, stop_for, until_ended_early};
 
 /// Longest wait, when all faults are healed, for the whole cluster.
@@ -168,7 +169,7 @@ fn start<'a>(
     disks: DiskKind,
     sandbox: &Sandbox,
 ) -> anyhow::Result<(Run<'a>, Watch)> {
-    let firewall = firewall.open(pairs_max(plan.cluster.members.len())).context("the firewall can't be used")?;
+    let firewall = firewall.open(pairs_max(all_nodes(plan).len())).context("the firewall can't be used")?;
     let (cluster, died) = Cluster::start(plan, directory, sandbox, disks)?;
     let watch = Watch::new(died).context("signals can't be handled")?;
     let scene = Scene::of(&cluster, plan);
@@ -350,10 +351,11 @@ impl Flow<'_> {
         let cluster = &self.plan.cluster;
         let deadline = Duration::from_millis(self.plan.phases.converge_within_ms);
         self.progress.phase("waiting for convergence", Some(deadline));
-        let members = || cluster.members.iter().copied();
+        let at_end = self.scene.belonging();
+        let members = || at_end.iter().copied();
         let mut before = None;
         let (scans, converged_after) = loop {
-            let scans = self.scene.observer.scans(self.plan.workload.kind()).await;
+            let scans = self.scene.observer.scans(members(), self.plan.workload.kind()).await;
             let waited = Duration::from_nanos(self.recorder.now().saturating_sub(load_ended));
             let collected = tombstones_collected(self.plan, self.recorder.now());
             let equal = differing(&scans, usize::from(cluster.replication), collected).is_empty();
@@ -375,7 +377,7 @@ impl Flow<'_> {
             let before = before.as_ref().map(|(statuses, at)| (statuses, now.saturating_sub(*at)));
             let tombstones_collected = tombstones_collected(self.plan, now);
             let look = LastLook { scans: &scans, tombstones_collected, statuses: &statuses, before };
-            told = pending(cluster, &look);
+            told = pending(self.plan, &look);
         }
         let nodes = self.end_state(converged_after.is_some()).await;
         let (entries, unreachable) = final_entries(&scans, self.plan.workload.kind());
@@ -397,7 +399,8 @@ impl Flow<'_> {
         if !end_state::is_asked(self.plan) {
             return Vec::new();
         }
-        let members = || self.plan.cluster.members.iter().copied();
+        let at_end = self.scene.belonging();
+        let members = || at_end.iter().copied();
         let mut second = BTreeMap::new();
         for node in members().filter(|_| is_equal && end_state::compares_twice(self.plan)) {
             let first = self.scene.observer.repair(node).await;

@@ -48,6 +48,7 @@ pub fn options_of(plan: &Plan, ended: u64, checker: &str) -> CheckOptions {
         real_time_writes: clocks_agree || ABOUT_REAL_TIME.contains(&checker),
         tombstones_collected: tombstones_collected(plan, ended),
         availability: availability(plan),
+        gossip: plan.workload.gossip_bounds(),
         ..CheckOptions::default()
     }
 }
@@ -135,18 +136,24 @@ pub fn about(plan: &Plan) -> String {
     // The rest of what a swarm drew stands in the line anyway.
     let drawn = plan.drawn.iter().take(2).map(|drawn| format!("; {drawn}")).collect::<String>();
     let register = plan.workload.load();
+    let spares = match plan.spares {
+        0 => String::new(),
+        spares => format!(" and {spares} spare"),
+    };
     let planted = plan.planted.as_ref().map_or(String::new(), |bug| format!("; THE BUG {bug} IS PLANTED"));
+    // What is left of a plan that was shrunk is often one of a thing.
+    let several = |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
     format!(
-        "{} nodes, {} replicas, read repair {}; {} clients, {} keys, reads at {}, writes at {}; {} operations, {} faults{planted}",
-        cluster.members.len(),
-        cluster.replication,
+        "{}{spares}, {}, read repair {}; {}, {}, reads at {}, writes at {}; {}, {}{planted}",
+        several(cluster.members.len(), "node"),
+        several(cluster.replication.into(), "replica"),
         format!("{:?}", cluster.read_repair).to_lowercase(),
-        register.clients,
-        register.keys,
+        several(register.clients as usize, "client"),
+        several(register.keys as usize, "key"),
         register.read_level,
         register.write_level,
-        plan.operations.len(),
-        plan.faults.len(),
+        several(plan.operations.len(), "operation"),
+        several(plan.faults.len(), "fault"),
     ) + &drawn
 }
 

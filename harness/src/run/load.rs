@@ -9,7 +9,7 @@ use hearsay_workloads::{Action, Level};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::plan::{Plan, PlannedOperation};
+use crate::plan::{Plan, PlannedOperation, members_at_end};
 use crate::recorder::{Recorder, RecorderError};
 
 use super::client::{ClientProcess, ClientSettings, Connections, drive};
@@ -53,8 +53,7 @@ impl Load {
             overdue_skip_ms: register.overdue_skip_ms,
         };
         let timeout = Duration::from_millis(register.client_timeout_ms);
-        let mut members = plan.cluster.members.clone();
-        members.sort_unstable();
+        let members = members_at_end(plan);
         let count = members.len().min(READERS_MAX);
         let readers = (0..count).map(|reader| members[reader * members.len() / count]).collect();
         Load { settings, timeout, clients: register.clients, readers }

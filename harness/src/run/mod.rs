@@ -17,5 +17,6 @@ pub mod nemesis;
 pub mod observer;
 pub mod pending;
 pub mod proof;
+pub mod ring;
 pub mod stop;
 pub mod timeline;

@@ -35,6 +35,7 @@ use super::cluster::Cluster;
 use super::evidence_text::{bit_text, heal_text};
 use super::observer::Observer;
 use super::proof::{InForce, Neighbourhood, Requirements, missing, summary, unreached};
+use super::ring::{Outside, all_nodes, left_before, note_phases, to_ask, to_have_ended, unsettled};
 use super::stop::{Stop, until_ended_early};
 use super::timeline::{Turn, broken_by, proof_of_healing, targets, timeline};
 
@@ -44,6 +45,8 @@ pub(crate) const PROOF_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) const OTHERS_READY_WITHIN: Duration = Duration::from_secs(3);
 /// Longest wait, before a crash, for the acknowledgement it strikes after.
 pub(crate) const STRIKE_WITHIN: Duration = Duration::from_millis(100);
+/// How often a node is told to leave until it answers.
+const LEAVE_TRIES: usize = 3;
 /// Between two looks at the cluster.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// For each node, in large clusters.
@@ -62,6 +65,8 @@ pub struct Scene {
     pub members: Arc<BTreeSet<NodeId>>,
     /// Faults that are in force, by id.
     pub active: Arc<Mutex<BTreeMap<String, Fault>>>,
+    /// Who does not belong to the cluster now.
+    pub outside: Arc<Mutex<Outside>>,
 }
 
 /// A line of `faults.jsonl`.
@@ -86,21 +91,29 @@ impl Scene {
         Scene {
             observer: Arc::clone(&cluster.observer),
             clients_path: Arc::new(Observer::new(Arc::clone(&cluster.clients), &cluster.addresses)),
-            neighbourhood: Arc::new(Neighbourhood::of(&plan.cluster)),
-            members: Arc::new(plan.cluster.members.iter().copied().collect()),
+            neighbourhood: Arc::new(Neighbourhood::of_plan(plan)),
+            members: Arc::new(all_nodes(plan)),
             active: Arc::default(),
+            outside: Arc::new(Mutex::new(Outside::of(plan))),
         }
     }
 
     /// What is broken on purpose now.
     pub fn in_force(&self) -> InForce {
-        broken_by(lock(&self.active).values())
+        let mut in_force = broken_by(lock(&self.active).values());
+        in_force.absent.extend(lock(&self.outside).nodes());
+        in_force
     }
 
     /// Members that are up as far as the faults in force are concerned.
     pub fn present(&self) -> Vec<NodeId> {
         let absent = self.in_force().absent;
         self.members.difference(&absent).copied().collect()
+    }
+
+    /// Who belongs to the cluster, as far as the changes of the ring that were made go.
+    pub fn belonging(&self) -> Vec<NodeId> {
+        self.members.difference(lock(&self.outside).nodes()).copied().collect()
     }
 
     /// Looks at the cluster until nothing is missing.
@@ -117,6 +130,10 @@ impl Scene {
             let mut missing = missing(required, &in_force, &self.neighbourhood, &statuses);
             let answers = self.clients_path.statuses(required.to_reach(&in_force)).await;
             missing.extend(unreached(&answers));
+            let rings = self.observer.rings(to_ask(required, &in_force, &self.members)).await;
+            let ended = self.observer.statuses(to_have_ended(required)).await;
+            let running: Vec<NodeId> = ended.iter().filter(|(_, said)| said.is_ok()).map(|(&node, _)| node).collect();
+            missing.extend(unsettled(required, &in_force, &rings, &running));
             missing.extend(still_off(&self.observer.clocks(required.clocks_to_read(&in_force)).await));
             if missing.is_empty() {
                 return Ok(began.elapsed());
@@ -135,9 +152,9 @@ impl Scene {
     /// # Errors
     /// What was still missing.
     pub async fn prove_whole(&self, within: Duration) -> Proof {
-        let all: BTreeSet<_> = (*self.members).clone();
+        let (all, settled): (BTreeSet<_>, bool) = ((*self.members).clone(), lock(&self.outside).changes());
         let required =
-            Requirements { ready: all.clone(), linked: all.clone(), reached: all, ..Requirements::default() };
+            Requirements { ready: all.clone(), linked: all.clone(), reached: all, settled, ..Requirements::default() };
         self.prove(&required, within).await
     }
 }
@@ -232,6 +249,10 @@ impl Nemesis {
     async fn inject(&mut self, index: usize, stop: &mut watch::Receiver<Option<Stop>>) -> anyhow::Result<()> {
         let planned = self.faults[index].clone();
         let mut report = planned_report(&planned);
+        let leaves = lock(&self.scene.outside).only_target(&planned.fault);
+        if let Some(node) = leaves.filter(|node| !lock(&self.injector).runs(*node)) {
+            return self.leave_out(index, report, &left_before(node));
+        }
         if let Some(&node) = planned.fault.empties().first()
             && let Err(reason) = self.others_ready(node, &planned, stop).await
         {
@@ -252,6 +273,18 @@ impl Nemesis {
         let strike = matches!(planned.fault, Fault::Crash { .. }).then(|| self.recorder.clone());
         let skew = ClockWatch::before(&self.scene, &planned.fault).await;
         let mut evidence = self.act(Injector::inject, &planned, strike).await?;
+        if let Some(node) = leaves.filter(|_| evidence.bit == Some(false)) {
+            lock(&self.injector).forget(&planned.id);
+            lock(&self.scene.active).remove(&planned.id);
+            self.progress.fault_ends(&planned.id);
+            return self.leave_out(index, report, &left_before(node));
+        }
+        if let Fault::Retire { node } = planned.fault {
+            self.tell_to_leave(node, &mut evidence).await;
+        }
+        if evidence.bit == Some(true) {
+            lock(&self.scene.outside).begin(&planned.fault);
+        }
         if let Some(skew) = skew {
             skew.note_made(&self.scene, &mut evidence).await;
             self.skews.insert(index, skew);
@@ -274,6 +307,30 @@ impl Nemesis {
         Ok(())
     }
 
+    fn leave_out(&mut self, index: usize, mut report: FaultReport, reason: &str) -> anyhow::Result<()> {
+        report.left_out = true;
+        report.bit_evidence = format!("left out: {reason}");
+        self.write(&report, "left-out", None, Some(&report.bit_evidence))?;
+        self.reports.insert(index, report);
+        Ok(())
+    }
+
+    /// Tells a node to leave for good, again where no answer came.
+    async fn tell_to_leave(&self, node: NodeId, evidence: &mut Evidence) {
+        let mut told = self.scene.observer.retire(node).await;
+        for _ in 1..LEAVE_TRIES {
+            if told.is_ok() {
+                break;
+            }
+            told = self.scene.observer.retire(node).await;
+        }
+        evidence.bit = evidence.bit.map(|bit| bit && told.is_ok());
+        evidence.say(match told {
+            Ok(_) => format!("{node} was told to leave for good."),
+            Err(reason) => format!("{node} does not leave: {reason}."),
+        });
+    }
+
     async fn heal(&mut self, index: usize) -> anyhow::Result<()> {
         let planned = self.faults[index].clone();
         let in_force = lock(&self.scene.active).contains_key(&planned.id);
@@ -287,6 +344,12 @@ impl Nemesis {
         let mut evidence = self.act(Injector::heal, &planned, None).await?;
         if let Some(end) = end {
             end.note(&mut evidence);
+        }
+        if planned.fault.changes_ring() {
+            let outside = lock(&self.scene.outside).nodes().clone();
+            let members = self.scene.members.difference(&outside).copied();
+            let known = note_phases(&mut evidence, &planned.fault, &self.scene.observer.rings(members).await);
+            evidence.bit = evidence.bit.map(|bit| bit && known);
         }
         lock(&self.scene.active).remove(&planned.id);
         self.progress.fault_ends(&planned.id);
@@ -315,7 +378,7 @@ impl Nemesis {
         let ready = self.scene.members.iter().copied().filter(|&node| node != wiped).collect();
         let required = Requirements { ready, ..Requirements::default() };
         let within = OTHERS_READY_WITHIN.min(Duration::from_millis(planned.duration_ms / 2));
-        let absent = self.scene.in_force().absent;
+        let absent = broken_by(lock(&self.scene.active).values()).absent;
         if let Some(node) = absent.first() {
             return Err(format!("another fault keeps {node} away"));
         }
@@ -421,6 +484,9 @@ pub fn name(fault: &Fault) -> String {
         Fault::Clock { .. } => "clock".to_owned(),
         Fault::Leave { join: Disk::Kept, .. } => "leave".to_owned(),
         Fault::Leave { join: Disk::Empty, .. } => "leave, join empty".to_owned(),
+        Fault::Join { .. } => "join".to_owned(),
+        Fault::Retire { .. } => "retire".to_owned(),
+        Fault::Replace { .. } => "replace".to_owned(),
     }
 }
 

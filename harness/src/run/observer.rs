@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
-use hearsay_core::{ClientRequest, ClientResponse, LocalEntry, NodeId, OverlayReport, StatusReport};
+use hearsay_core::{ClientRequest, ClientResponse, LocalEntry, NodeId, OverlayReport, RingReport, StatusReport};
 use hearsay_node::client::{ClientConnection, ClientEndpoint};
 use hearsay_workloads::DataKind;
 use tokio::sync::Mutex;
@@ -16,6 +16,7 @@ use super::client::{entries_of_node, looks_at_node};
 use super::clocks::{Reading, Readings};
 use super::convergence::Scans;
 use super::proof::Statuses;
+use super::ring::Rings;
 
 /// Longest wait for a connection or an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_000);
@@ -67,6 +68,28 @@ impl Observer {
         }
     }
 
+    /// What each of these nodes says of its ring, asked at once.
+    pub async fn rings(&self, nodes: impl IntoIterator<Item = NodeId>) -> Rings {
+        let asked = nodes.into_iter().map(|node| async move { (node, self.ring(node, &ClientRequest::Ring).await) });
+        join_all(asked).await.into_iter().collect()
+    }
+
+    /// Tells a node to leave for good.
+    ///
+    /// # Errors
+    /// It gave no answer, or does not leave, as a sentence.
+    pub async fn retire(&self, node: NodeId) -> Result<RingReport, String> {
+        self.ring(node, &ClientRequest::Leave).await
+    }
+
+    async fn ring(&self, node: NodeId, request: &ClientRequest) -> Result<RingReport, String> {
+        match self.ask(node, request).await? {
+            ClientResponse::Ring(report) => Ok(report),
+            ClientResponse::Failed(error) => Err(error.message),
+            _ => Err("it gave another request's answer".to_owned()),
+        }
+    }
+
     /// What one node says of its place in the overlay.
     ///
     /// # Errors
@@ -111,9 +134,9 @@ impl Observer {
         self.ask_within(node, &ClientRequest::Repair, REPAIR_TIMEOUT).await
     }
 
-    /// What every node stores itself (of news: has), asked at once.
-    pub async fn scans(&self, kind: DataKind) -> Scans {
-        let asked = self.nodes.keys().map(|&node| async move {
+    /// What each of these nodes stores itself (of news: has), asked at once.
+    pub async fn scans(&self, nodes: impl IntoIterator<Item = NodeId>, kind: DataKind) -> Scans {
+        let asked = nodes.into_iter().map(|node| async move {
             let scan = if kind.is_news() { self.news(node, kind).await } else { self.scan(node).await };
             (node, scan)
         });

@@ -10,6 +10,8 @@ use hearsay_core::{ClusterConfig, Key, LocalEntry, NodeId, StatusReport};
 
 use super::client::decode_value;
 use super::convergence::{Scans, keeps, kept};
+use crate::plan::{Plan, topology_at_end};
+
 use super::proof::{InForce, Neighbourhood, Requirements, Statuses, list, missing};
 
 /// Keys named for each group of nodes.
@@ -42,22 +44,26 @@ struct Differing<'a> {
 }
 
 /// What is pending, as sentences: what differs first, then what keeps it from being mended.
-pub fn pending(cluster: &ClusterConfig, look: &LastLook<'_>) -> Vec<String> {
-    let ring = Ring::new(&cluster.members, cluster.vnodes, cluster.replication);
+pub fn pending(plan: &Plan, look: &LastLook<'_>) -> Vec<String> {
+    let topology = topology_at_end(plan);
+    pending_on(&plan.cluster, topology.natural(), look)
+}
+
+fn pending_on(cluster: &ClusterConfig, ring: &Ring, look: &LastLook<'_>) -> Vec<String> {
     let mut told = Vec::new();
     for (node, scan) in look.scans {
         if let Err(reason) = scan {
             told.push(format!("{node} could not be looked at: {reason}."));
         }
     }
-    let differing = differing_keys(&ring, look);
+    let differing = differing_keys(ring, look);
     told.extend(limited(behind(&differing), "groups of nodes"));
-    told.extend(limited(strangers(&ring, look.scans), "nodes"));
-    let all: BTreeSet<NodeId> = cluster.members.iter().copied().collect();
+    told.extend(limited(strangers(ring, look.scans), "nodes"));
+    let all: BTreeSet<NodeId> = ring.members().collect();
     let whole = Requirements { ready: all.clone(), linked: all, ..Requirements::default() };
-    let broken = missing(&whole, &InForce::default(), &Neighbourhood::of(cluster), look.statuses);
+    let broken = missing(&whole, &InForce::default(), &Neighbourhood::on(ring), look.statuses);
     told.extend(limited(broken.into_iter().map(|broken| format!("{broken}.")).collect(), "of that kind"));
-    told.extend(limited(unseen_by_trees(&ring, &differing, look.statuses), "pairs of nodes"));
+    told.extend(limited(unseen_by_trees(ring, &differing, look.statuses), "pairs of nodes"));
     if keeps(cluster) {
         told.extend(limited(kept(look.statuses), "nodes"));
     }
@@ -271,7 +277,8 @@ mod tests {
     fn told(scans: &Scans, statuses: &Statuses) -> Vec<String> {
         let before = self::statuses([1, 1, 1], 2);
         let look = LastLook { scans, tombstones_collected: false, statuses, before: Some((&before, 15_000_000_000)) };
-        pending(&cluster(), &look)
+        let ring = Ring::new(&cluster().members, cluster().vnodes, cluster().replication);
+        pending_on(&cluster(), &ring, &look)
     }
 
     #[test]

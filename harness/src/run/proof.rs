@@ -6,12 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearsay_core::ring::Ring;
+use hearsay_core::ring::topology::Phase;
 use hearsay_core::{ClusterConfig, NodeId, StatusReport};
 
-use crate::plan::Endpoint;
+use super::ring::all_nodes;
+use crate::plan::{Endpoint, Plan, topology_at_end};
 
 /// Things that are missing are listed up to this many.
 const MISSING_SHOWN_MAX: usize = 3;
+
+/// In clusters of so many nodes everybody watches everybody.
+const FULL_MESH_MAX: usize = 50;
 
 /// What a node said, or why it said nothing.
 pub type Statuses = BTreeMap<NodeId, Result<StatusReport, String>>;
@@ -23,11 +28,29 @@ pub struct Neighbourhood {
 }
 
 impl Neighbourhood {
+    /// Of a plan: where the ring changes, everybody should see everybody who is there.
+    pub fn of_plan(plan: &Plan) -> Neighbourhood {
+        if plan.spares == 0 && !plan.faults.iter().any(|planned| planned.fault.changes_ring()) {
+            return Neighbourhood::of(&plan.cluster);
+        }
+        let nodes = all_nodes(plan);
+        if nodes.len() > FULL_MESH_MAX {
+            // There a node watches only those that it shares ranges with.
+            return Neighbourhood::on(topology_at_end(plan).natural());
+        }
+        let pairs = nodes.iter().flat_map(|&a| nodes.range(a..).skip(1).map(move |&b| (a, b)));
+        Neighbourhood { pairs: pairs.collect() }
+    }
+
     /// Of a cluster.
     pub fn of(cluster: &ClusterConfig) -> Neighbourhood {
-        let ring = Ring::new(&cluster.members, cluster.vnodes, cluster.replication);
+        Neighbourhood::on(&Ring::new(&cluster.members, cluster.vnodes, cluster.replication))
+    }
+
+    /// Of a ring.
+    pub fn on(ring: &Ring) -> Neighbourhood {
         let mut pairs = Vec::new();
-        for &node in &cluster.members {
+        for node in ring.members() {
             let neighbours = ring.neighbours(node).into_iter().filter(|&neighbour| node < neighbour);
             pairs.extend(neighbours.map(|neighbour| (node, neighbour)));
         }
@@ -59,6 +82,10 @@ pub struct Requirements {
     pub reached: BTreeSet<NodeId>,
     /// The wall clocks of these nodes are right.
     pub clocks: BTreeSet<NodeId>,
+    /// Every node knows these members in these phases.
+    pub phases: BTreeMap<NodeId, Phase>,
+    /// No change of the ring is under way as any node knows, and all know the same.
+    pub settled: bool,
 }
 
 impl InForce {

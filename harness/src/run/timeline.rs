@@ -8,6 +8,7 @@ use hearsay_core::NodeId;
 use crate::plan::{Endpoint, Fault, PlannedFault};
 
 use super::proof::{InForce, Requirements, list};
+use super::ring::phases_after;
 
 /// What to do to a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +48,8 @@ pub fn broken_by<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> InForce {
             }
             // Packets still get through.
             Fault::Links { .. } => {}
+            // Who is no member is told apart: see `super::ring`.
+            Fault::Join { .. } | Fault::Retire { .. } | Fault::Replace { .. } => {}
         }
     }
     in_force
@@ -83,7 +86,17 @@ pub fn proof_of_healing(fault: &Fault, former: BTreeMap<NodeId, u64>) -> Require
             required.linked.insert(*node);
             required.ready.insert(*node);
         }
+        Fault::Join { node } => {
+            required.linked.insert(*node);
+            required.ready.insert(*node);
+        }
+        Fault::Retire { .. } => {}
+        Fault::Replace { by, .. } => {
+            required.linked.insert(*by);
+            required.ready.insert(*by);
+        }
     }
+    required.phases = phases_after(fault);
     required
 }
 
@@ -105,6 +118,8 @@ pub fn targets(fault: &Fault) -> String {
             nodes if nodes.len() > NODES_NAMED_MAX => format!("{} nodes", nodes.len()),
             nodes => list(nodes.iter()),
         },
+        Fault::Join { node } | Fault::Retire { node } => node.to_string(),
+        Fault::Replace { node, by } => format!("{node} by {by}"),
         Fault::Partition { blocked: pairs, .. } | Fault::Links { impaired: pairs, .. } => {
             // Sources that are cut from the same destinations stand together: `n1 n2 > n3 n4`.
             let mut destinations: BTreeMap<Endpoint, Vec<Endpoint>> = BTreeMap::new();

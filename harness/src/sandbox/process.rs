@@ -194,6 +194,7 @@ struct Slot {
     starts: u64,
     running: Option<Running>,
     last: Option<(u64, u32, ExitStatus)>,
+    retires: bool,
 }
 
 struct Running {
@@ -211,8 +212,9 @@ impl Nodes {
         places: BTreeMap<NodeId, NodePlaces>,
     ) -> (Nodes, mpsc::Receiver<NodeDied>) {
         let (deaths, receiver) = mpsc::channel(DEATHS_WAITING_MAX);
-        let slots =
-            places.into_iter().map(|(node, places)| (node, Slot { places, starts: 0, running: None, last: None }));
+        let slots = places
+            .into_iter()
+            .map(|(node, places)| (node, Slot { places, starts: 0, running: None, last: None, retires: false }));
         let shared = Shared {
             place,
             factory,
@@ -273,6 +275,13 @@ impl Nodes {
         let mut slots = self.shared.lock();
         let slot = slots.get_mut(&node).ok_or(ProcessError::Unknown(node))?;
         slot.running.as_mut().ok_or(ProcessError::NotRunning(node))?.excused = true;
+        Ok(())
+    }
+
+    /// From now on every process of this node may end by itself, though not by a panic or a signal: it was told to leave for good.
+    pub fn retire(&self, node: NodeId) -> Result<(), ProcessError> {
+        let mut slots = self.shared.lock();
+        slots.get_mut(&node).ok_or(ProcessError::Unknown(node))?.retires = true;
         Ok(())
     }
 
@@ -443,11 +452,14 @@ impl Shared {
         let excused = running.is_some_and(|running| running.excused);
         slot.last = Some((start, pid, status));
         let log = slot.places.log.clone();
+        let slot_retires = slot.retires;
         drop(slots);
         self.ended.notify_all();
         let as_asked = asked && (matches!(status.signal(), Some(9 | 15)) || status.success());
+        // With an error where requests in work found no answer before its time was over, as in the middle of a partition.
+        let retired = slot_retires && status.code().is_some_and(|code| code != PANICKED);
         let as_excused = excused && status.code().is_some_and(|code| code != 0 && code != PANICKED);
-        if !as_asked && !as_excused {
+        if !as_asked && !as_excused && !retired {
             let died = NodeDied { node, pid, status: status.to_string(), log_tail: log_tail(&log) };
             if self.deaths.try_send(died).is_err() {
                 self.deaths_dropped.fetch_add(1, Ordering::Relaxed);

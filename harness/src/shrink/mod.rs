@@ -38,7 +38,7 @@ mod tests;
 pub use anomaly::{Anomaly, Choice, NothingToShrink, anomalies_of, choose};
 pub use outcome::{Ended, Shrunk, render};
 pub use real::RealProcesses;
-pub use search::{Budget, Search};
+pub use search::{Budget, Search, processor_time};
 pub use size::PlanSize;
 pub use times::with_more_time;
 pub use trial::{Simulator, Trial};

@@ -21,6 +21,8 @@ pub enum Ended {
     Minimal,
     /// The budget ended first.
     Budget,
+    /// Somebody ended it first.
+    Interrupted,
 }
 
 /// What a shrinking brought, as `--json` prints it.
@@ -63,7 +65,11 @@ pub struct Shrunk {
 impl Search<'_> {
     /// The smaller plan, ready to be saved, and how the search ended.
     pub fn into_plan(self, anomaly: &Anomaly) -> (Plan, Ended) {
-        let ended = if self.is_cut_off() { Ended::Budget } else { Ended::Minimal };
+        let ended = match (self.is_cut_off(), self.is_interrupted()) {
+            (false, _) => Ended::Minimal,
+            (true, false) => Ended::Budget,
+            (true, true) => Ended::Interrupted,
+        };
         (with_other_expectations_open(self.best().clone(), anomaly), ended)
     }
 }
@@ -86,6 +92,7 @@ fn write_text(out: &mut String, shrunk: &Shrunk, plan: &Plan) -> std::fmt::Resul
     let ended = match shrunk.ended {
         Ended::Minimal => "nothing more can be taken away",
         Ended::Budget => "the budget ended, there may be more to take away",
+        Ended::Interrupted => "interrupted, there may be more to take away",
     };
     writeln!(out, "\n{tried} plans tried, {kept} kept, in {real_s:.1} s; {ended}")?;
     if shrunk.seed != shrunk.seed_before {

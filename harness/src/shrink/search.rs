@@ -1,10 +1,12 @@
 //! The search: candidates are tried, several at once, and the first in order that shows the anomaly is kept.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::plan::Plan;
 
@@ -16,8 +18,16 @@ use super::{Anomaly, Trial, Witness};
 pub struct Budget {
     /// Nothing is tried after this.
     pub until: Option<Instant>,
+    /// Nothing is tried once the thread that searches has used so much processor time since the search began: what else the
+    /// machine does has no say. Only of a search that tries one plan at a time.
+    pub processor: Option<Duration>,
     /// Most plans that are tried.
     pub trials_max: u64,
+}
+
+/// Processor time that this thread has used so far; zero where the system does not say.
+pub fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// A search for a smaller plan.
@@ -26,6 +36,8 @@ pub struct Search<'a> {
     anomaly: &'a Anomaly,
     jobs: usize,
     budget: Budget,
+    /// Processor time of the searching thread when the search began.
+    began: Duration,
     best: Plan,
     witness: Witness,
     /// Hashes of plans that do not show the anomaly.
@@ -35,6 +47,7 @@ pub struct Search<'a> {
     /// Variations that each candidate is tried in, the candidate itself first.
     pub(super) variations: u64,
     cut_off: AtomicBool,
+    stop: Option<Arc<AtomicBool>>,
     on_kept: &'a (dyn Fn(&Plan, u64) + Sync),
 }
 
@@ -52,11 +65,13 @@ impl<'a> Search<'a> {
         on_kept: &'a (dyn Fn(&Plan, u64) + Sync),
     ) -> Option<Search<'a>> {
         assert!(jobs > 0 && seeds > 0, "somebody has to try something");
+        assert!(jobs == 1 || budget.processor.is_none(), "processor time is that of one thread");
         let mut search = Search {
             trial,
             anomaly,
             jobs,
             budget,
+            began: processor_time(),
             best: plan.clone(),
             witness: Witness::default(),
             refuted: Mutex::default(),
@@ -64,6 +79,7 @@ impl<'a> Search<'a> {
             kept: 0,
             variations: 1,
             cut_off: AtomicBool::new(false),
+            stop: None,
             on_kept,
         };
         // However short the budget is, the plan itself is tried: otherwise it would seem not to show the anomaly.
@@ -83,6 +99,16 @@ impl<'a> Search<'a> {
         // Another seed takes nothing away.
         search.kept = 0;
         Some(search)
+    }
+
+    /// Ends the search, as a budget does, once this is set.
+    pub fn end_on(&mut self, stop: Arc<AtomicBool>) {
+        self.stop = Some(stop);
+    }
+
+    /// Whether somebody has ended the search.
+    pub fn is_interrupted(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     /// The smallest plan so far.
@@ -116,8 +142,11 @@ impl<'a> Search<'a> {
     }
 
     fn is_over(&self) -> bool {
-        let over =
-            self.tried() >= self.budget.trials_max || self.budget.until.is_some_and(|until| Instant::now() >= until);
+        let Budget { until, processor, trials_max } = self.budget;
+        let over = self.is_interrupted()
+            || self.tried() >= trials_max
+            || until.is_some_and(|until| Instant::now() >= until)
+            || processor.is_some_and(|most| processor_time().saturating_sub(self.began) >= most);
         if over {
             self.cut_off.store(true, Ordering::Relaxed);
         }

@@ -1,5 +1,9 @@
 //! Tests of shrinking: what is left is small, shows the same, and is the same however many are tried at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use hearsay_workloads::Expectation;
 
 use super::*;
@@ -9,7 +13,7 @@ use crate::plan::{Plan, make_plan};
 use crate::report::RunReport;
 use crate::sim::simulate;
 
-const NO_LIMIT: Budget = Budget { until: None, trials_max: u64::MAX };
+const NO_LIMIT: Budget = Budget { until: None, processor: None, trials_max: u64::MAX };
 
 fn stale_reads(seed: u64) -> Plan {
     make_plan(&campaign::load("stale-reads").unwrap(), seed)
@@ -84,14 +88,37 @@ fn the_result_is_the_same_however_many_are_tried_at_once() {
 #[test]
 fn a_budget_ends_the_search_with_what_there_is() {
     let whole = stale_reads(4);
-    let (small, ended, tried) = shrunk(&whole, 1, Budget { until: None, trials_max: 4 });
+    let (small, ended, tried) = shrunk(&whole, 1, Budget { until: None, processor: None, trials_max: 4 });
     assert_eq!((ended, tried), (Ended::Budget, 4));
     assert!(Simulator::default().shows(&small, &stale_read()).is_some());
     assert!(small.operations.len() < whole.operations.len(), "the first steps take away most");
     // Without any budget it is the plan itself, which still shows it.
-    let (same, ended, tried) = shrunk(&whole, 1, Budget { until: None, trials_max: 0 });
+    let (same, ended, tried) = shrunk(&whole, 1, Budget { until: None, processor: None, trials_max: 0 });
     assert_eq!((ended, tried), (Ended::Budget, 1));
     assert_eq!(same.operations, whole.operations);
+    // Processor time is counted, and it runs.
+    let nothing = Budget { until: None, processor: Some(Duration::ZERO), trials_max: u64::MAX };
+    assert_eq!(shrunk(&whole, 1, nothing), (same, Ended::Budget, 1));
+    let before = processor_time();
+    let (.., tried) =
+        shrunk(&whole, 1, Budget { until: None, processor: Some(Duration::from_secs(3_600)), trials_max: 9 });
+    assert_eq!(tried, 9);
+    assert!(processor_time() > before);
+}
+
+#[test]
+fn who_ends_a_search_keeps_what_was_found_so_far() {
+    let whole = stale_reads(4);
+    let (simulator, anomaly, stop) = (Simulator::default(), stale_read(), Arc::new(AtomicBool::new(false)));
+    let on_kept = |plan: &Plan, _| stop.store(plan.operations.len() < whole.operations.len(), Ordering::Relaxed);
+    let mut search = Search::begin(&simulator, &anomaly, &whole, (1, 1), NO_LIMIT, &on_kept).unwrap();
+    search.end_on(Arc::clone(&stop));
+    search.run();
+    assert_eq!(search.kept(), 1, "nothing is tried after the first smaller plan");
+    let (small, ended) = search.into_plan(&anomaly);
+    assert_eq!(ended, Ended::Interrupted);
+    assert!(small.operations.len() < whole.operations.len());
+    assert!(simulator.shows(&small, &anomaly).is_some());
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! | wipe | as a crash, and the disk held something and then nothing until the start | a new process starts |
 //! | clock | the nodes say that their clocks are off as planned, asked by the nemesis | they are right |
 //! | leave | it ended in order, with all answered; where it joins empty, the disk as with a wipe | a new process starts |
+//! | join, retire, replace | made, and known to nodes at the planned end | every node knows it as done, who left has ended |
 //!
 //! Faults of the disks themselves are in [`super::disk_faults`].
 //!
@@ -24,6 +25,7 @@ use crate::plan::{ClockSkew, Disk as DiskAtStart, Endpoint, Fault, LinkCondition
 
 use super::disk_faults::{self, DiskFault};
 use super::node::Process;
+use super::ring;
 use super::settings::ClockSettings;
 use super::wire::Pair;
 use super::world::{World, place};
@@ -47,6 +49,7 @@ enum InForce {
     Links { conditions: LinkConditions },
     Clock { nodes: Vec<NodeId> },
     Leave { nodes: Vec<NodeId>, join: DiskAtStart, bit: bool },
+    Ring { fault: Fault, bit: bool },
 }
 
 /// A process at the moment it was paused.
@@ -82,6 +85,10 @@ impl Faults {
             }
             Fault::Clock { clocks } => inject_clocks(world, &mut evidence, clocks),
             Fault::Leave { nodes, join } => inject_leave(world, &mut evidence, nodes, *join),
+            fault @ (Fault::Join { .. } | Fault::Retire { .. } | Fault::Replace { .. }) => {
+                let bit = ring::inject(world, &mut evidence, fault);
+                InForce::Ring { fault: fault.clone(), bit }
+            }
         };
         self.in_force.insert(planned.id.clone(), state);
         evidence
@@ -136,8 +143,18 @@ impl Faults {
                 }
                 self.start_again(world, &mut evidence, &nodes);
             }
+            InForce::Ring { bit, .. } => {
+                evidence.bit = Some(bit);
+                evidence.healed = Some(true);
+                evidence.say("Nothing is to be undone.");
+            }
         }
         evidence
+    }
+
+    /// Forgets a fault that came to nothing.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.in_force.remove(id);
     }
 
     /// Notes how the nodes of a `leave` ended, once all of them have; `None` while one is still at it.
@@ -230,7 +247,8 @@ impl Faults {
             | InForce::Disk(_)
             | InForce::Links { .. }
             | InForce::Clock { .. }
-            | InForce::Leave { .. } => None,
+            | InForce::Leave { .. }
+            | InForce::Ring { .. } => None,
         });
         partitions.flatten().copied().collect()
     }
@@ -291,6 +309,7 @@ impl InForce {
         match self {
             InForce::Crash { nodes, .. } | InForce::Leave { nodes, .. } => nodes.contains(&id),
             InForce::Wipe { node, .. } => *node == id,
+            InForce::Ring { fault, .. } => matches!(fault, Fault::Replace { node, .. } if *node == id),
             InForce::Disk(fault) => fault.holds_down(id),
             InForce::Partition { .. } | InForce::Pause { .. } | InForce::Links { .. } | InForce::Clock { .. } => false,
         }
@@ -305,13 +324,14 @@ impl InForce {
             | InForce::Disk(_)
             | InForce::Links { .. }
             | InForce::Clock { .. }
-            | InForce::Leave { .. } => false,
+            | InForce::Leave { .. }
+            | InForce::Ring { .. } => false,
         }
     }
 }
 
 /// Kills processes; true when all of them were there.
-fn kill(world: &mut World, evidence: &mut Evidence, nodes: &[NodeId]) -> bool {
+pub(super) fn kill(world: &mut World, evidence: &mut Evidence, nodes: &[NodeId]) -> bool {
     let mut bit = !nodes.is_empty();
     for &node in nodes {
         match world.kill(node) {
@@ -389,7 +409,7 @@ fn is_still_empty(world: &World, evidence: &mut Evidence, node: NodeId) -> bool 
 }
 
 /// Empties a disk; true when there was something on it.
-fn empty_disk(world: &mut World, evidence: &mut Evidence, node: NodeId) -> bool {
+pub(super) fn empty_disk(world: &mut World, evidence: &mut Evidence, node: NodeId) -> bool {
     let (entries, bytes) = world.nodes[place(node)].disk.wipe();
     evidence.number("entries_removed", entries);
     evidence.number("bytes_removed", bytes);

@@ -34,6 +34,7 @@ mod links;
 mod nemesis;
 mod node;
 mod noise;
+mod ring;
 mod run;
 mod run_hash;
 mod settings;

@@ -16,6 +16,7 @@ use crate::run::evidence_text::{bit_text, heal_text};
 use crate::run::execute::WHOLE_WITHIN;
 use crate::run::nemesis::{LOOK_INTERVAL, Line, OTHERS_READY_WITHIN, PROOF_WITHIN, STRIKE_WITHIN, planned_report};
 use crate::run::proof::{InForce, Neighbourhood, Requirements, Statuses, missing, summary};
+use crate::run::ring::{Outside, all_nodes, left_before, note_phases, to_ask, to_have_ended, unsettled};
 use crate::run::timeline::{Turn, broken_by, proof_of_healing, timeline};
 
 use super::disk_faults;
@@ -80,6 +81,7 @@ pub(super) struct Nemesis {
     faults_end: u64,
     neighbourhood: Neighbourhood,
     members: BTreeSet<NodeId>,
+    outside: Outside,
     faults: Faults,
     active: BTreeMap<usize, Fault>,
     turns: VecDeque<(u64, Turn, usize)>,
@@ -105,8 +107,9 @@ impl Nemesis {
         Nemesis {
             planned: plan.faults.clone(),
             faults_end: plan.phases.faults_until_ms() * MILLISECOND,
-            neighbourhood: Neighbourhood::of(&plan.cluster),
-            members: plan.cluster.members.iter().copied().collect(),
+            neighbourhood: Neighbourhood::of_plan(plan),
+            members: all_nodes(plan),
+            outside: Outside::of(plan),
             faults: Faults::default(),
             active: BTreeMap::new(),
             turns: timeline(&plan.faults).into(),
@@ -152,6 +155,11 @@ impl Nemesis {
         present.map(|&node| (node, status(world, node))).collect()
     }
 
+    /// Who belongs to the cluster, as far as the changes of the ring that were made go.
+    pub(super) fn belonging(&self) -> BTreeSet<NodeId> {
+        self.members.difference(self.outside.nodes()).copied().collect()
+    }
+
     /// Carries out the turns that are due, and plans the next.
     pub(super) fn turn(&mut self, world: &mut World, recording: &mut Recording) {
         while self.wipe.is_none() && self.strike.is_none() && self.leaving.is_none() {
@@ -181,9 +189,12 @@ impl Nemesis {
 
     fn reach(&mut self, world: &mut World, recording: &mut Recording, index: usize) {
         let planned = &self.planned[index];
+        if let Some(node) = self.outside.only_target(&planned.fault).filter(|node| !world.has_process(*node)) {
+            return self.leave_out(world, recording, index, &left_before(node));
+        }
         let Some(&node) = planned.fault.empties().first() else { return self.inject(world, recording, index) };
         // A second copy lost before the first was made good would lose data by the plan's fault, not the cluster's.
-        if let Some(absent) = self.in_force().absent.first() {
+        if let Some(absent) = broken_by(self.active.values()).absent.first() {
             let reason = format!("another fault keeps {absent} away");
             return self.skip(world, recording, index, &reason);
         }
@@ -218,6 +229,14 @@ impl Nemesis {
         let mut report = planned_report(&self.planned[index]);
         report.bit_evidence = format!("not made, {reason}");
         self.write(world, recording, &report, "skipped", None, Some(&report.bit_evidence));
+        self.reports.insert(index, report);
+    }
+
+    fn leave_out(&mut self, world: &mut World, recording: &Recording, index: usize, reason: &str) {
+        let mut report = planned_report(&self.planned[index]);
+        report.left_out = true;
+        report.bit_evidence = format!("left out: {reason}");
+        self.write(world, recording, &report, "left-out", None, Some(&report.bit_evidence));
         self.reports.insert(index, report);
     }
 
@@ -277,6 +296,14 @@ impl Nemesis {
         let planned = self.planned[index].clone();
         let before = self.clocks(world, &planned.fault);
         let mut evidence = self.faults.inject(world, &planned);
+        if let Some(node) = self.outside.only_target(&planned.fault).filter(|_| evidence.bit == Some(false)) {
+            self.faults.forget(&planned.id);
+            self.active.remove(&index);
+            return self.leave_out(world, recording, index, &left_before(node));
+        }
+        if evidence.bit == Some(true) {
+            self.outside.begin(&planned.fault);
+        }
         match &planned.fault {
             Fault::Clock { clocks } => {
                 note_made(&mut evidence, clocks, 0, &before, &self.clocks(world, &planned.fault));
@@ -293,6 +320,9 @@ impl Nemesis {
             | Fault::PowerCut { .. }
             | Fault::SlowDisk { .. }
             | Fault::FailingDisk { .. }
+            | Fault::Join { .. }
+            | Fault::Retire { .. }
+            | Fault::Replace { .. }
             | Fault::Links { .. } => {}
         }
         self.made(world, recording, index, evidence);
@@ -344,6 +374,10 @@ impl Nemesis {
         let mut evidence = self.faults.heal(world, &planned);
         if let (Fault::Clock { clocks }, Some((before, since))) = (&planned.fault, self.skews.remove(&index)) {
             note_end(&mut evidence, clocks, world.now() - since, &before, &end);
+        }
+        if planned.fault.changes_ring() {
+            let known = note_phases(&mut evidence, &planned.fault, &world.rings(self.belonging()));
+            evidence.bit = evidence.bit.map(|bit| bit && known);
         }
         self.active.remove(&index);
         let mut report = self.reports.remove(&index).expect("what is in force has a report");
@@ -411,6 +445,10 @@ impl Nemesis {
     fn look(&self, world: &mut World, proof: &Proof) -> Look {
         let in_force = self.in_force();
         let mut missing = missing(&proof.required, &in_force, &self.neighbourhood, &self.statuses(world));
+        let rings = world.rings(to_ask(&proof.required, &in_force, &self.members));
+        let mut running = to_have_ended(&proof.required);
+        running.retain(|node| world.has_process(*node));
+        missing.extend(unsettled(&proof.required, &in_force, &rings, &running));
         let clocks = proof.required.clocks_to_read(&in_force).into_iter();
         missing.extend(still_off(&clocks.map(|node| (node, clock_of(world, node))).collect()));
         let waited = Duration::from_nanos(world.now() - proof.began);
@@ -424,12 +462,14 @@ impl Nemesis {
     }
 
     fn in_force(&self) -> InForce {
-        broken_by(self.active.values())
+        let mut in_force = broken_by(self.active.values());
+        in_force.absent.extend(self.outside.nodes());
+        in_force
     }
 
     fn everything(&self) -> Requirements {
         let all = self.members.clone();
-        Requirements { ready: all.clone(), linked: all, ..Requirements::default() }
+        Requirements { ready: all.clone(), linked: all, settled: self.outside.changes(), ..Requirements::default() }
     }
 
     fn write(

@@ -170,7 +170,7 @@ pub fn simulate(plan: &Plan, settings: Settings) -> Simulated {
 pub fn simulate_with(plan: &Plan, settings: Settings, watch: Watch) -> Simulated {
     let mut ran = Ran::default();
     let world = match World::new(&plan.cluster, plan.seed, settings, watch) {
-        Ok(world) => world.with(plan.planted_bug()),
+        Ok(world) => world.with(plan.planted_bug()).with_spares(plan.spares),
         Err(error) => {
             ran.problem(ProblemKind::Harness, error.to_string());
             return Simulated {
@@ -332,7 +332,7 @@ impl Run<'_> {
                 let statuses = self.nemesis.statuses(&mut self.world);
                 let before = before.as_ref().map(|(statuses, at)| (statuses, self.world.now() - at));
                 let look = LastLook { scans: &scans, tombstones_collected: collected, statuses: &statuses, before };
-                ran.pending = pending(cluster, &look);
+                ran.pending = pending(self.plan, &look);
                 break (scans, None);
             }
             if before.is_none() && waited >= deadline / 2 {
@@ -356,7 +356,8 @@ impl Run<'_> {
             return Vec::new();
         }
         let mut second = BTreeMap::new();
-        for &node in self.plan.cluster.members.iter().filter(|_| is_equal && end_state::compares_twice(self.plan)) {
+        let members = self.nemesis.belonging();
+        for &node in members.iter().filter(|_| is_equal && end_state::compares_twice(self.plan)) {
             if self.repair(node).is_some()
                 && let Some(answer) = self.repair(node)
             {
@@ -395,8 +396,7 @@ impl Run<'_> {
     }
 
     fn scans(&mut self) -> Scans {
-        let members = self.plan.cluster.members.clone();
-        members.into_iter().map(|node| (node, self.scan(node))).collect()
+        self.nemesis.belonging().into_iter().map(|node| (node, self.scan(node))).collect()
     }
 
     fn scan(&mut self, node: NodeId) -> Result<Vec<LocalEntry>, String> {

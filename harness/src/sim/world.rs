@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hearsay_core::{
-    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, Marks, MessageKind, NodeId, Output,
-    Planted, Replica, RequestId, Send, planted,
+    ClientRequest, ClientResponse, Cluster, ClusterConfig, ConfigError, Input, Joining, Marks, MessageKind, NodeId,
+    Output, Planted, Replica, RequestId, Send, planted,
 };
 use rand::Rng;
 
@@ -115,6 +115,8 @@ pub(super) struct World {
     pub(super) cluster: Cluster,
     request_timeout_ms: u64,
     planted: Planted,
+    /// How nodes that are no members at the start come into the cluster.
+    pub(super) joining: BTreeMap<NodeId, Joining>,
     pub(super) queue: EventQueue<Event>,
     pub(super) nodes: Vec<Node>,
     pub(super) connections: Connections,
@@ -172,6 +174,7 @@ impl World {
             request_timeout_ms: config.request_timeout_ms,
             cluster,
             planted: Planted::NONE,
+            joining: BTreeMap::new(),
             queue: EventQueue::new(),
             nodes: members.iter().map(node).collect(),
             connections: Connections::new(members.len()),
@@ -318,8 +321,9 @@ impl World {
         let (recovered, clocks) = (node.disk.recover(), node.clock.now(now));
         self.hash.boot((now, self.sequence), id, incarnation, recovered.entries.len() as u64);
         let seed = sub_seed(seed, "node", &object);
-        let (cluster, planted) = (&self.cluster, self.planted);
-        let booted = guarded(|| Replica::boot_in(cluster, planted, id, incarnation, recovered, seed, clocks));
+        let (cluster, planted, joining) = (&self.cluster, self.planted, self.joining.get(&id).cloned());
+        let booted =
+            guarded(|| Replica::boot_joining(cluster, joining, planted, id, incarnation, recovered, seed, clocks));
         let (replica, output) = match booted {
             Ok(booted) => booted.expect("the configuration was checked, and the store is this node's own"),
             Err(message) => return self.dies(id, message),
@@ -415,6 +419,7 @@ impl World {
         }
         let output = self.handle(id, input, number);
         self.take(id, output);
+        self.end_if_left(id);
     }
 
     fn handle(&mut self, id: NodeId, input: Input, number: u64) -> Output {

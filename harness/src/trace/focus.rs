@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use hearsay_checkers::{Case, Function, History, Judgement, OpIndex, Operation};
+use hearsay_workloads::Expectation;
 
 use super::words::seconds;
 use crate::exit::Outcome;
@@ -10,6 +11,8 @@ use crate::report::{JudgedVerdict, RunReport};
 
 /// Operations of one violation that are shown at most.
 const OPERATIONS_MAX: usize = 16;
+/// So many operations on the keys of a violation are shown without being named by it.
+const STORY_MAX: usize = 8;
 
 /// Where to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +135,14 @@ pub fn find_focus(
             if named.is_empty() {
                 return Err(FocusError::NothingNamed(said));
             }
+            let keys: BTreeSet<&str> = named.iter().map(|operation| operation.key.as_str()).collect();
+            let last = named.iter().map(|&operation| ended(operation)).max().unwrap_or_default();
+            let about = |operation: &&Operation| keys.contains(operation.key.as_str()) && operation.invoked <= last;
+            let story: Vec<&Operation> = operations.iter().filter(about).collect();
+            // Of a plan that was shrunk, what the verdict does not name matters as well.
+            if story.len() <= STORY_MAX {
+                named = story;
+            }
             let mut why = vec![format!("{}: {}", verdict.verdict.checker, verdict.verdict.judgement)];
             why.extend(verdict.verdict.explanation.iter().map(|sentence| format!("  {sentence}")));
             (named, why)
@@ -174,10 +185,10 @@ pub fn counterpart<'a>(of: &Operation, history: &'a History, slots: u64) -> Opti
     history.operations.iter().filter(same).min_by_key(|other| other.invoked.abs_diff(of.invoked))
 }
 
-/// One that was not expected before one that was.
+/// One that was not expected before one that was, and that before one of which nothing was.
 fn first_violation(report: &RunReport) -> Option<&JudgedVerdict> {
-    let violated = || report.verdicts.iter().filter(|judged| judged.verdict.judgement == Judgement::Violated);
-    violated().find(|judged| judged.outcome != Outcome::AsExpected).or_else(|| violated().next())
+    let violated = report.verdicts.iter().filter(|judged| judged.verdict.judgement == Judgement::Violated);
+    violated.min_by_key(|judged| (judged.outcome == Outcome::AsExpected, judged.expectation == Expectation::Any))
 }
 
 #[cfg(test)]

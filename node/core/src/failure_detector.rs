@@ -24,6 +24,9 @@
 //! a failure. What is not watched is assumed: it is dialled at first use, suspected when nothing comes of that, and forgiven
 //! after a while. So state, heartbeats and links of a node do not grow with the cluster.
 //!
+//! *Few wake-ups.* In a large cluster a heartbeat is answered by one, and who answered lets its own next one be: the two cross
+//! the link together, with the transport's acknowledgement, so that a node with dozens of idle peers is woken half as often.
+//!
 //! How long a silence is borne is fixed (`detection: timeout`), or follows from what was heard of the peer before (`detection:
 //! phi`, see [`phi`]); all else is the same for both.
 //!
@@ -106,6 +109,8 @@ struct Peer {
     told_up: Option<bool>,
     /// When its link was last made or carried more than heartbeats.
     used: Time,
+    /// In a large cluster: when it was last sent a heartbeat.
+    beaten: Option<Time>,
     /// When its heartbeats came; stays empty with a fixed time-out.
     arrivals: Arrivals,
 }
@@ -226,6 +231,17 @@ impl FailureDetector {
         }
     }
 
+    /// A heartbeat of `peer` came: whether one is to be sent back at once, in place of the next one. Only in a large cluster.
+    pub(crate) fn answers_heartbeat(&mut self, peer: NodeId, now: Time) -> bool {
+        let half_ms = self.interval_ms / 2;
+        let Some(peer) = self.peers.get_mut(&peer).filter(|peer| self.forgets && peer.linked) else { return false };
+        let due = peer.beaten.is_none_or(|at| now.since_ms(at) >= half_ms);
+        if due {
+            peer.beaten = Some(now);
+        }
+        due
+    }
+
     /// Something is being sent to `peer`, another member.
     pub(crate) fn on_sent(&mut self, peer: NodeId, traffic: Traffic, now: Time) {
         let Some(state) = self.watched(peer) else { return };
@@ -314,6 +330,11 @@ impl FailureDetector {
                     counters.mark(Mark::SilentPeer);
                     tell(*id, peer, false, counters, events);
                 }
+                // It answered the peer's own heartbeat a moment ago.
+                if self.forgets && peer.beaten.is_some_and(|at| now.since_ms(at) < self.interval_ms * 3 / 4) {
+                    continue;
+                }
+                peer.beaten = Some(now);
                 round.heartbeats.push(*id);
                 continue;
             }
@@ -481,6 +502,38 @@ mod tests {
         let both = vec![NEIGHBOUR, STRANGER];
         let one = vec![STRANGER];
         assert_eq!(sent, vec![both.clone(), one.clone(), one.clone(), one, both]);
+    }
+
+    #[test]
+    fn in_a_large_cluster_heartbeats_of_both_ends_fall_together() {
+        let (mut counters, mut events) = (Counters::default(), Vec::new());
+        let mut ends = [of_neighbours(), of_neighbours()];
+        let (mut sent, mut answered) = (0, 0);
+        for end in &mut ends {
+            end.on_link(NEIGHBOUR, Link::Up, Time(0), &mut counters, &mut events);
+        }
+        for ms in (0..20_000).step_by(100) {
+            let now = Time::default().plus_ms(ms);
+            for (place, phase_ms) in [(0, 0), (1, 600)] {
+                let [one, other] = &mut ends;
+                let (from, to) = if place == 0 { (one, other) } else { (other, one) };
+                if ms % 1_000 != phase_ms || from.tick(now, &mut counters, &mut events).heartbeats.is_empty() {
+                    continue;
+                }
+                sent += 1;
+                to.on_heard(NEIGHBOUR, Traffic::Heartbeat, now, &mut counters, &mut events);
+                if to.answers_heartbeat(NEIGHBOUR, now) {
+                    answered += 1;
+                    from.on_heard(NEIGHBOUR, Traffic::Heartbeat, now, &mut counters, &mut events);
+                    assert!(!from.answers_heartbeat(NEIGHBOUR, now), "an answer is not answered");
+                }
+            }
+        }
+        assert_eq!((sent, answered), (20, 20), "as many as without, in pairs");
+        assert_eq!(events, [Event::PeerUp(NEIGHBOUR), Event::PeerUp(NEIGHBOUR)], "nobody was held for dead");
+        let mut small = all();
+        small.on_link(NEIGHBOUR, Link::Up, Time(0), &mut counters, &mut events);
+        assert!(!small.answers_heartbeat(NEIGHBOUR, Time::default().plus_ms(5_000)), "not in a small cluster");
     }
 
     #[test]

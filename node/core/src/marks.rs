@@ -204,13 +204,13 @@ marks! {
     MembersChanged = "members_changed", Strangers;
     // Members that come and go.
     /// A message came from a node that has other members in view.
-    OtherView = "other_view", Strangers;
+    OtherView = "other_view", Faults;
     /// A request was done again, because the members changed.
-    RequestAgain = "request_again", Strangers;
+    RequestAgain = "request_again", Faults;
     /// A new owner took a write and did not acknowledge it.
-    WriteUnsure = "write_unsure", Strangers;
+    WriteUnsure = "write_unsure", Faults;
     /// Two changes of the ring were under way at once.
-    TwoChanges = "two_changes", Strangers;
+    TwoChanges = "two_changes", Faults;
 }
 
 /// How often each branch was taken.

@@ -95,15 +95,10 @@ macro_rules! bugs {
 #[cfg(feature = "planted-bugs")]
 const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::ExpiredTombstoneSpread,
-    Bug::RumorNeverRemoved,
-    Bug::RemovedRumorReturns,
     Bug::PruneNotSent,
     Bug::SenderStaysLazy,
-    Bug::LostNeighbourStaysEager,
-    Bug::RejoinOnEachLoss,
     Bug::DisconnectNamesNobody,
     Bug::JoinStaysWithContact,
-    Bug::WalkNeverEnds,
     Bug::JoinServesUnsure,
     Bug::PendingNotWritten,
     Bug::LeavesTooEarly,
@@ -113,11 +108,8 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::UnsureAcknowledges,
     Bug::CollectedMemberRevived,
     Bug::StateMovesBackward,
-    Bug::FailureMarkOutlives,
-    Bug::OptionTieByArrival,
     Bug::ForeignIncarnation,
     Bug::IncarnationNotDurable,
-    Bug::RootsCountRecords,
 ];
 
 #[cfg(feature = "planted-bugs")]
@@ -286,6 +278,12 @@ bugs! {
     LateNotHinted = "late-not-hinted",
     /// a stand-in keeps what it took, and hands nothing over
     StandInNeverHandsOver = "stand-in-never-hands-over",
+    /// who is asked for a broadcast that is missed makes the link eager and does not send it
+    GraftNotAnswered = "graft-not-answered",
+    /// broadcasts are never announced to lazy neighbours
+    AnnouncementNotSent = "announcement-not-sent",
+    /// news is pushed to lazy neighbours, too
+    LazyNeighbourPushed = "lazy-neighbour-pushed",
 }
 
 #[cfg(all(test, feature = "planted-bugs"))]

@@ -459,6 +459,9 @@ impl Replica {
         };
         // Who joins is unknown here; who left may have missed it, and may still have requests in work.
         let may_speak = self.topology.phase(from).is_some() || matches!(message, PeerMessage::Ring(_));
+        if !may_speak && self.ring_host.is_stranger(from) {
+            return; // It is linked and has not said yet that it joins: that is on its way.
+        }
         if from == self.identity || !may_speak {
             self.counters.messages_invalid += 1;
             self.counters.mark(Mark::Invalid);
@@ -487,7 +490,13 @@ impl Replica {
             PeerMessage::InView { .. } => {} // Refused above.
             PeerMessage::Ring(message) => self.on_ring(from, message),
             PeerMessage::Causal(message) => self.on_causal(from, message),
-            PeerMessage::Heartbeat => self.counters.heartbeats_received += 1,
+            PeerMessage::Heartbeat => {
+                self.counters.heartbeats_received += 1;
+                if self.detector.answers_heartbeat(from, self.now.time) {
+                    self.counters.heartbeats_sent += 1;
+                    self.send(from, Lane::Control, PeerMessage::Heartbeat);
+                }
+            }
             PeerMessage::Write { operation, key, version } => self.on_write(from, operation, key, version),
             PeerMessage::WriteAck { operation } => self.on_write_ack(from, operation),
             PeerMessage::Read { operation, key, digest_only } => self.on_read(from, operation, &key, digest_only),

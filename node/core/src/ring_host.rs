@@ -85,6 +85,11 @@ impl RingHost {
         self.unsure.is_empty()
     }
 
+    /// Whether this node is linked and no member, yet or any more.
+    pub(crate) fn is_stranger(&self, node: NodeId) -> bool {
+        self.strangers.contains(&node)
+    }
+
     /// Whom this node has still to compare itself with.
     pub(crate) fn comparing_with(&self) -> BTreeSet<NodeId> {
         self.unsure.values().flatten().chain(&self.filling).copied().collect()

@@ -39,6 +39,8 @@ impl Replica {
             let named = |(name, count)| (format!("dissemination_{name}"), count);
             counters.extend(layer.counters().by_name().into_iter().map(named));
             counters.insert("dissemination_neighbours".into(), layer.peers().len() as u64);
+            counters.insert("dissemination_entries".into(), layer.state_size() as u64);
+            counters.insert("dissemination_flaws".into(), u64::from(layer.flaw().is_some()));
         }
         if let Some(host) = &self.metadata {
             let plane = host.plane();

@@ -7,6 +7,7 @@ mod disks;
 mod links;
 mod marks;
 mod processes;
+mod ring;
 mod runs;
 mod scale;
 

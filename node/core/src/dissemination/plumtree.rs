@@ -11,6 +11,9 @@
 //! News goes to eager neighbours at once and is announced to lazy ones in batches. A new neighbour begins eager (but one traded for
 //! a lazy one), and hears
 //! which recent broadcasts there are: else a broadcast whose sender lost all its neighbours would never be delivered.
+//! How long an announced broadcast may take by the tree follows from how late the tree was behind announcements before: the mean
+//! and four deviations, as retransmission time-outs are made (Jacobson, 1988), between [`PATIENCE_MIN_MS`] and `graft_timeout`;
+//! what came because it was asked for says nothing (Karn). Where the tree is never late a cut branch costs little more than that.
 //! A way that is at least `threshold` hops longer than one that was announced is swapped for it.
 //!
 //! Invariants: eager and lazy are disjoint and together the neighbours; every missing broadcast has a timer; all tables are
@@ -34,8 +37,42 @@ const ANNOUNCERS_MAX: usize = 8;
 /// So many announcements to one neighbour are sent without waiting for more.
 const ANNOUNCED_MAX: usize = 128;
 
+/// Least time that an announced broadcast may take by the tree.
+const PATIENCE_MIN_MS: u64 = 40;
+
+/// How late the tree was behind announcements, in microseconds.
+#[derive(Debug, Default)]
+struct Lag {
+    mean_us: u64,
+    deviation_us: u64,
+    count: u64,
+}
+
+impl Lag {
+    fn note(&mut self, lag_us: u64) {
+        if self.count == 0 {
+            (self.mean_us, self.deviation_us) = (lag_us, lag_us / 2);
+        } else {
+            self.deviation_us = (3 * self.deviation_us + self.mean_us.abs_diff(lag_us)) / 4;
+            self.mean_us = (7 * self.mean_us + lag_us) / 8;
+        }
+        self.count += 1;
+    }
+
+    /// How long to wait, at most `most_ms`; as long as that until something is known.
+    fn patience_ms(&self, most_ms: u64) -> u64 {
+        if self.count == 0 {
+            return most_ms;
+        }
+        let waited_ms = (self.mean_us + 4 * self.deviation_us) / 1_000;
+        waited_ms.max(PATIENCE_MIN_MS).min(most_ms)
+    }
+}
+
 #[derive(Debug)]
 struct Missing {
+    announced: Time,
+    asked: bool,
     /// With the hops at the announcer, the first first.
     announcers: Vec<(NodeId, u16)>,
     timer: Time,
@@ -52,6 +89,7 @@ pub(super) struct Plumtree {
     timers: BTreeSet<(Time, MessageId)>,
     announcements: BTreeMap<NodeId, Vec<(MessageId, u16)>>,
     flush: Option<Time>,
+    lag: Lag,
 }
 
 fn insert(list: &mut Vec<NodeId>, peer: NodeId) {
@@ -84,6 +122,7 @@ impl Plumtree {
             timers: BTreeSet::new(),
             announcements: BTreeMap::new(),
             flush: None,
+            lag: Lag::default(),
         }
     }
 
@@ -119,6 +158,9 @@ impl Plumtree {
     }
 
     fn announce(&mut self, context: &mut Context<'_>, to: NodeId, id: MessageId) {
+        if planted!(context.planted, AnnouncementNotSent) {
+            return;
+        }
         let Some(round) = context.log.held(id).map(|held| held.round) else { return };
         let waiting = self.announcements.entry(to).or_default();
         waiting.push((id, round));
@@ -139,6 +181,9 @@ impl Plumtree {
         }
         for place in 0..self.lazy.len() {
             if Some(self.lazy[place]) != from {
+                if planted!(context.planted, LazyNeighbourPushed) {
+                    context.send_gossip(self.lazy[place], id);
+                }
                 self.announce(context, self.lazy[place], id);
             }
         }
@@ -173,6 +218,11 @@ impl Plumtree {
             self.make_eager(from);
         }
         let missing = self.found(id);
+        match &missing {
+            None => self.lag.note(0),
+            Some(missing) if !missing.asked => self.lag.note(context.now.0.saturating_sub(missing.announced.0) / 1_000),
+            Some(_) => {}
+        }
         self.spread(context, id, Some(from));
         if let Some((shorter, short)) = missing.and_then(|m| m.announcers.into_iter().min_by_key(|(_, short)| *short)) {
             self.optimise(context, from, round, shorter, short);
@@ -207,8 +257,10 @@ impl Plumtree {
             return;
         }
         let expires = context.now.plus_ms(self.config.missing_ms);
-        let timer = context.now.plus_ms(self.config.graft_timeout_ms).min(expires);
-        self.missing.insert(id, Missing { announcers: alloc::vec![(from, round)], timer, expires });
+        let patience_ms = self.lag.patience_ms(self.config.graft_timeout_ms);
+        let timer = context.now.plus_ms(patience_ms).min(expires);
+        let announcers = alloc::vec![(from, round)];
+        self.missing.insert(id, Missing { announced: context.now, asked: false, announcers, timer, expires });
         if !planted!(context.planted, MissingWithoutTimer) {
             self.timers.insert((timer, id));
         }
@@ -231,6 +283,7 @@ impl Plumtree {
         missing.timer = at;
         self.timers.insert((at, id));
         if let Some((peer, _)) = announcer {
+            missing.asked = true;
             self.graft(context, peer, Some(id));
         }
     }
@@ -261,6 +314,7 @@ impl Broadcast for Plumtree {
             }
             DisseminationMessage::Plumtree(PlumtreeMessage::Graft { id }) => {
                 self.make_eager(from);
+                let id = id.filter(|_| !planted!(context.planted, GraftNotAnswered));
                 if id.is_some_and(|id| !context.send_gossip(from, id)) {
                     context.counters.grafts_in_vain += 1;
                 }

@@ -339,6 +339,10 @@ impl Plane {
         if said == (false, false) || (!said.0 && planted!(self.planted, FailureNotRefuted)) {
             return;
         }
+        // A mark that stays whatever is said would be contradicted without end.
+        if !said.0 && planted!(self.planted, FailureMarkOutlives) && self.counters.incarnations_raised > 0 {
+            return;
+        }
         self.counters.incarnations_raised += 1;
         self.raise(effects);
     }

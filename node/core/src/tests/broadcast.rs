@@ -18,7 +18,9 @@ struct Room {
 impl Room {
     fn new(nodes: u16, dissemination: Option<DisseminationConfig>) -> Room {
         let members: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
-        let config = ClusterConfig { members: members.clone(), dissemination, ..ClusterConfig::default() };
+        let heartbeat_timeout_ms = 3_600_000; // No links are told here: nobody is to be held for dead for that.
+        let config =
+            ClusterConfig { members: members.clone(), dissemination, heartbeat_timeout_ms, ..ClusterConfig::default() };
         let mut room = Room { replicas: Vec::new(), ms: 0, cut_off: None };
         let mut sent = Vec::new();
         for node in members {

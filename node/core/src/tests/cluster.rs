@@ -104,6 +104,10 @@ pub(super) struct TestCluster {
     pub(super) lost_writes: BTreeSet<NodeId>,
     /// How those come in that are no members of the configuration.
     joining: BTreeMap<NodeId, Joining>,
+    /// A node that ends at once when it has made so many outputs, before any of the last is released.
+    pub(super) crash_behind: Option<(NodeId, u64)>,
+    /// How often that came about.
+    pub(super) crashed_behind: u64,
     /// Planted in every node that starts from now on.
     pub(super) planted: Planted,
     requests: BTreeMap<RequestId, (NodeId, u64)>,
@@ -139,6 +143,8 @@ impl TestCluster {
             merges_sent: BTreeMap::new(),
             sent: BTreeMap::new(),
             joining: BTreeMap::new(),
+            crash_behind: None,
+            crashed_behind: 0,
             lost_writes: BTreeSet::new(),
             planted,
             requests: BTreeMap::new(),
@@ -612,6 +618,11 @@ impl TestCluster {
         self.schedule(at - self.now, Happening::Release { node, start });
         if let Some(deadline) = arm {
             self.schedule(deadline - self.now, Happening::Deadline { node, start });
+        }
+        if self.crash_behind == Some((node, self.nodes[&node].outputs)) {
+            self.crash_behind = None;
+            self.crashed_behind += 1;
+            self.crash(node);
         }
     }
 

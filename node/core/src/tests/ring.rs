@@ -2,6 +2,8 @@
 //! step. Judged in real time as in [`super::nemesis`]: a read that begins after another answer left must not return anything older
 //! than that answer stated; at the end all owners of a key hold the same, and nobody else holds it.
 
+mod crashes;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
