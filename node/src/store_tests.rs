@@ -119,9 +119,11 @@ fn what_was_applied_is_read_back_in_the_order_of_the_batches() {
         apply(&store, &batches);
         assert_eq!(Stored::of(&data).open().unwrap().entries, expected);
     }
+    apply(&store, &[put("d", "last")]);
     assert!(!store.is_folded());
     drop(store);
     let closed = Stored::of(&data);
+    let expected = [&expected[..], &[("d".into(), "last".into())]].concat();
     let (store, recovered) = Store::open(&data).unwrap();
     assert_eq!(recovered.entries, expected);
     drop(store);
