@@ -4,7 +4,7 @@
 //! certain and misses those that follow from several such reads together. So where the graph shows none, an order of the
 //! versions that fits it is made, and the reads are gone through once more with it: each read of `null` takes the oldest
 //! delete (or the initial version) that it may be of, which leaves the most room for what comes later. If all fit, the
-//! model holds. A few orders are tried; if none fits, nothing is known: another one might.
+//! model holds. A few orders are tried; if none fits, another one might: what is linearizable ([`crate::search`]) has one.
 //!
 //! O(n log n) for each order. Left out: the search through all orders, which has no such bound.
 

@@ -8,9 +8,10 @@ use crate::key_history::{KeyHistory, by_key};
 use crate::null_reads::are_explained;
 use crate::order::find_cycle;
 use crate::parallel;
+use crate::search::is_linearizable;
 use crate::version_graph::{Promise, SessionPromise, VersionGraph};
 use crate::version_story::{Story, tell_cycle, tell_finding};
-use crate::{Case, CheckOptions, FaultWindow, Judgement, KindCount, Operation, Verdict};
+use crate::{Case, CheckOptions, FaultWindow, History, Judgement, KindCount, Operation, Verdict};
 
 /// Stale reads of a key that a shortest contradiction is looked for through.
 const HINTS_MAX: usize = 8;
@@ -55,8 +56,7 @@ pub(crate) fn judge(checker: &str, promise: Promise, case: &Case, options: &Chec
         Err(unknown) => return unknown.verdict(checker),
     };
     let keys = by_key(&history);
-    let judged =
-        parallel::map(&keys, options.threads, |key| judge_key(key, promise, options.real_time_writes, &near_faults));
+    let judged = parallel::map(&keys, options.threads, |key| judge_key(key, promise, options, &near_faults));
     for key in judged {
         let OfKey { counts: of_key, violations, kinds, clearest: told, unsure } = match key {
             Ok(of_key) => of_key,
@@ -125,9 +125,10 @@ struct OfKey {
 fn judge_key(
     key: &KeyHistory<'_>,
     promise: Promise,
-    real_time_writes: bool,
+    options: &CheckOptions,
     near_faults: &NearFaults,
 ) -> Result<OfKey, String> {
+    let real_time_writes = options.real_time_writes;
     if let Some(sentence) = key.doubled_sentence() {
         return Err(sentence);
     }
@@ -152,9 +153,13 @@ fn judge_key(
         (None, None) => None,
     };
     let counts = Counts::of(&graph, near_faults);
-    // Where all operations are put in order the search decides that.
+    // Where all operations are put in order the search decides that. What fits one order of all operations keeps every
+    // promise made here.
     let is_searched = promise.session == SessionPromise::Everything && promise.real_time;
-    let is_sure = clearest.is_some() || is_searched || are_explained(&graph, promise, real_time_writes);
+    let is_sure = clearest.is_some()
+        || is_searched
+        || are_explained(&graph, promise, real_time_writes)
+        || is_linearizable(&of_key(key), &options.budget);
     let unsure = (!is_sure).then(|| {
         format!(
             "Key {}: {} of null could each be of several deletes. Nothing contradicts the model, but no order of the \
@@ -164,6 +169,14 @@ fn judge_key(
         )
     });
     Ok(OfKey { counts, violations, kinds, clearest, unsure })
+}
+
+/// The operations on one key that may have happened, in the order of the history.
+fn of_key(key: &KeyHistory<'_>) -> History {
+    let mut positions: Vec<u32> = [&key.writes, &key.deletes, &key.reads].into_iter().flatten().copied().collect();
+    positions.sort_unstable();
+    let operations = positions.into_iter().map(|position| key.operation(position).clone()).collect();
+    History { operations, has_collections: false, notes: Vec::new() }
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -97,6 +97,17 @@ pub(crate) fn confirm(history: &History, options: &CheckOptions, verdict: Verdic
     }
 }
 
+/// Whether the operations on the one key of this history are known to fit one order.
+pub(crate) fn is_linearizable(of_key: &History, budget: &Budget) -> bool {
+    objects_of_history(of_key).iter().all(|object| match &object.calls {
+        Calls::Register { calls, touching, .. } => {
+            let found = linearize_touching(&CasRegister, &[0], calls, touching.as_ref(), Limits { budget });
+            matches!(found, Touched::Ended(Ended::Linearizable))
+        }
+        Calls::Text(_) => false,
+    })
+}
+
 /// Judges whether each read of a history may be of one of the last two versions.
 pub(crate) fn judge_last_two(checker: &str, history: &History, options: &CheckOptions) -> Verdict {
     let objects = objects_of_history(history);
