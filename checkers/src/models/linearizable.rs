@@ -13,15 +13,18 @@
 //! operations themselves are ordered, by a search with a budget ([`crate::search`]); beyond the budget it is `unknown`.
 //!
 //! Deletes have no value of their own, so versions alone do not say which one a read of `null` saw
-//! ([`crate::version_graph`]). Where the versions of such a key show no violation, its operations are ordered by the search
-//! too, and what that finds counts.
+//! ([`crate::version_graph`]). Where the versions of such a key show no violation, an order of them in which each of these
+//! reads has its delete shows that it holds: by version, then its change before its reads, the operations are in an order
+//! that keeps real time. Where none of the orders tried does, the operations are ordered by the search too, and what that
+//! finds counts.
 
 use std::collections::BTreeSet;
 
 use crate::key_history::by_key;
+use crate::null_reads::are_explained;
 use crate::registers::begins_as_zero;
 use crate::search::{confirm, judge_equal_values, judge_recording};
-use crate::version_graph::{Promise, SessionPromise};
+use crate::version_graph::{Promise, SessionPromise, VersionGraph};
 use crate::{Case, CheckOptions, Function, History, Judgement, Verdict, version_order};
 
 /// Name of the checker.
@@ -108,7 +111,9 @@ fn with_deletes(history: &History, options: &CheckOptions, verdict: Verdict) -> 
             let read = key.operation(*read);
             read.value.is_none() && first <= read.completed
         };
-        first.is_some() && key.reads.iter().any(may_be_of_one)
+        first.is_some()
+            && key.reads.iter().any(may_be_of_one)
+            && !are_explained(&VersionGraph::new(key, PROMISE, true), PROMISE, true)
     });
     let unsure: BTreeSet<&str> = unsure.map(|key| key.key).collect();
     if unsure.is_empty() {

@@ -25,7 +25,7 @@ use crate::plan::Fault;
 use crate::sandbox::DiskPlace;
 
 /// Longest wait, while syncs are held before a power cut, for something that is not synced.
-pub(crate) const UNSYNCED_WITHIN: Duration = Duration::from_millis(500);
+pub(crate) const UNSYNCED_WITHIN: Duration = Duration::from_millis(800);
 /// Between two looks for it.
 const LOOK: Duration = Duration::from_millis(1);
 

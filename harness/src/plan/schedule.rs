@@ -32,7 +32,7 @@ pub const FAULTS_MAX: usize = 2_000;
 
 /// How long disks hold their syncs before a power cut: long enough for clients to hear of a few writes that are not
 /// synced, too short for a time-out.
-const HOLD_MS: RangeInclusive<u64> = 20..=60;
+const HOLD_MS: RangeInclusive<u64> = 60..=120;
 
 /// Random faults in a row that may not fit before the phase counts as full.
 const MISSES_MAX: u32 = 16;

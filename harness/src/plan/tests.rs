@@ -146,7 +146,9 @@ fn quickstart_does_what_it_says_with_every_seed() {
 fn equal_seeds_give_equal_plans_and_others_do_not() {
     for campaign in shipped() {
         assert_eq!(make_plan(&campaign, 7), make_plan(&campaign, 7));
-        assert_ne!(make_plan(&campaign, 7).faults, make_plan(&campaign, 8).faults);
+        if campaign.faults.is_some() {
+            assert_ne!(make_plan(&campaign, 7).faults, make_plan(&campaign, 8).faults);
+        }
         assert_ne!(make_plan(&campaign, 7).operations, make_plan(&campaign, 8).operations);
     }
 }
@@ -236,7 +238,7 @@ fn clocks_are_off_by_enough_to_be_seen_and_leaves_are_like_crashes() {
 #[test]
 fn a_phase_just_long_enough_holds_what_every_plan_has() {
     for mut campaign in shipped() {
-        let schedule = campaign.faults.as_ref().expect("it has faults");
+        let Some(schedule) = &campaign.faults else { continue };
         campaign.phases.faults_ms = schedule.required_ms();
         for seed in 0..20 {
             assert_rules(&campaign, &make_plan(&campaign, seed));
