@@ -134,9 +134,9 @@ pub const CASES: [Case; Bug::ALL.len() - Bug::WITHOUT_CAMPAIGN.len()] = [
         bug: Bug::DigestWithoutStamp,
         seen_in: "ScyllaDB",
         source: Some("https://github.com/scylladb/scylladb/issues/182"),
-        campaign: "quickstart",
+        campaign: "churn",
         checker: "convergence",
-        within: 8,
+        within: 4,
     },
     Case {
         bug: Bug::OldestWins,
