@@ -58,7 +58,7 @@ pub(crate) fn check(case: &Case, options: &CheckOptions) -> Verdict {
             verdict.found(&format!("too-many-{name}"), 1);
             verdict.explanation.push(format!("There were {sentence}; the campaign allows {percent}."));
         } else {
-            kept.push(format!("{sentence} of {percent}"));
+            kept.push(format!("{sentence} (at most {percent})"));
         }
     }
     if verdict.violations > 0 {
