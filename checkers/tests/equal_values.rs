@@ -2,11 +2,14 @@
 //! times that touch, sessions, deletes and many indeterminate operations, and foreign recordings with compare-and-set in
 //! three formats. The reference shares nothing with the checkers but the types.
 
+mod common;
+
 use std::collections::BTreeSet;
 
+use common::{Clients, SINGLE, text};
 use hearsay_checkers::import::{ImportOptions, read_recording};
 use hearsay_checkers::registers::Registers;
-use hearsay_checkers::{Case, CheckOptions, Event, EventType, Function, History, Judgement, Outcome, ProcessId, judge};
+use hearsay_checkers::{Case, CheckOptions, Event, EventType, Function, History, Judgement, Outcome, judge};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -68,9 +71,6 @@ fn some_order(ops: &[Op], versions: usize, initial: u64) -> bool {
 /// One step of a client: client, what, a value, another, pause, length, outcome.
 type Step = (u64, u8, u64, u64, u64, u64, u8);
 
-/// Added to the client of a step after which the client is another session.
-const SINGLE: u64 = 8;
-
 fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
     let step = (0..4_u64, 0..10_u8, 0..3_u64, 0..3_u64, 0..4_u64, 0..8_u64, 0..20_u8);
     (proptest::collection::vec(step, 2..length), 0..6_u8).prop_map(|(mut steps, shape)| {
@@ -92,12 +92,9 @@ fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
 
 /// The events of a history of one key; with `unique`, no two writes are of one value. Value 0 is null, writing it deleting.
 fn events(steps: &[Step], unique: bool) -> Vec<Event> {
-    let mut clocks = [0_u64; 4];
-    let mut processes = [0_u64, 1, 2, 3];
-    let mut events: Vec<(u64, usize, Event)> = Vec::new();
+    let mut clients = Clients::new(4);
     let mut written = 0;
-    for (number, (client, what, value, _, pause, length, outcome)) in steps.iter().copied().enumerate() {
-        let (client, is_single) = ((client % SINGLE) as usize, client >= SINGLE);
+    for (client, what, value, _, pause, length, outcome) in steps.iter().copied() {
         let mut value = value;
         let f = if what < 5 { Function::Write } else { Function::Read };
         if unique && f == Function::Write {
@@ -112,30 +109,10 @@ fn events(steps: &[Step], unique: bool) -> Vec<Event> {
             2 => EventType::Fail,
             _ => EventType::Ok,
         };
-        let begin = clocks[client] + pause;
-        let end = begin + length;
-        clocks[client] = end;
-        let event = |kind, time, value| Event {
-            index: 0,
-            time,
-            kind,
-            process: ProcessId(processes[client]),
-            f,
-            key: "k".to_owned(),
-            value,
-            items: None,
-            node: None,
-            error: None,
-        };
         let value = Some(value).filter(|value| *value > 0);
-        events.push((begin, number * 2, event(EventType::Invoke, begin, value.filter(|_| f == Function::Write))));
-        events.push((end, number * 2 + 1, event(kind, end, value)));
-        if kind == EventType::Info || is_single {
-            processes[client] += 4;
-        }
+        clients.take(&common::Step { client, pause, length, f, key: "k", value, kind });
     }
-    events.sort_by_key(|(time, order, _)| (*time, *order));
-    events.into_iter().zip(0..).map(|((_, _, event), index)| Event { index, ..event }).collect()
+    clients.events()
 }
 
 fn ops(history: &History) -> Vec<Op> {
@@ -149,20 +126,6 @@ fn ops(history: &History) -> Vec<Op> {
         Op { process: op.process.0, call, began: op.invoked, ended: op.completed }
     };
     happened.map(op).collect()
-}
-
-fn text(history: &History) -> String {
-    let line = |op: &hearsay_checkers::Operation| {
-        let f = match op.f {
-            Function::Read => "r",
-            Function::Write => "w",
-            _ => "d",
-        };
-        let value = op.value.map_or("null".to_owned(), |value| value.to_string());
-        let end = op.completed.map_or(String::new(), |end| end.to_string());
-        format!("p{} {f} k={value} [{}..{end}] {:?} # {}\n", op.process.0, op.invoked, op.outcome, op.index)
-    };
-    history.operations.iter().map(line).collect()
 }
 
 fn run<S: Strategy>(cases: u32, strategy: &S, mut property: impl FnMut(S::Value) -> Result<(), TestCaseError>) {

@@ -4,11 +4,13 @@
 //! and deletes. Where nothing is deleted both must agree, and for linearizability always; with deletes the checkers of
 //! sessions may not know (which delete a `null` came from is not always known), but never say what is not so.
 
+mod common;
+
 use std::collections::BTreeSet;
 
+use common::{Clients, SINGLE, text};
 use hearsay_checkers::{
-    Case, CheckOptions, Event, EventType, FinalEntry, FinalState, Function, History, Judgement, Operation, Outcome,
-    ProcessId, judge,
+    Case, CheckOptions, EventType, FinalEntry, FinalState, Function, History, Judgement, Operation, Outcome, judge,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -55,22 +57,6 @@ fn had_begun(change: &Operation, read: &Operation) -> bool {
 fn changes(history: &History) -> Vec<&Operation> {
     let operations = history.operations.iter();
     operations.filter(|op| op.f != Function::Read && op.outcome != Outcome::Fail).collect()
-}
-
-/// The history in the format of `dsl`, times in nanoseconds.
-fn text(history: &History) -> String {
-    let line = |op: &Operation| {
-        let f = match op.f {
-            Function::Read => "r",
-            Function::Write => "w",
-            Function::Delete => "d",
-            other => unreachable!("{other:?} is of no register"),
-        };
-        let value = op.value.map_or("null".to_owned(), |value| value.to_string());
-        let end = op.completed.map_or(String::new(), |end| end.to_string());
-        format!("p{} {f} k={value} [{}..{end}] {:?} # {}\n", op.process.0, op.invoked, op.outcome, op.index)
-    };
-    history.operations.iter().map(line).collect()
 }
 
 /// Whether the operations can take effect one after the other: every order is tried (Wing and Gong), remembering which
@@ -226,18 +212,12 @@ fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// Added to the client of a step after which the client is another session.
-const SINGLE: u64 = 8;
-
 /// Builds a history of one key. Without `deletes`, they become reads. What a read returns is chosen among null, the
 /// values written so far or a little later and, rarely, one that nobody wrote.
 fn history(steps: &[Step], deletes: bool) -> History {
-    let mut clocks = [0_u64; 3];
-    let mut process_of = [0_u64, 1, 2];
-    let mut events: Vec<(u64, usize, Event)> = Vec::new();
+    let mut clients = Clients::new(3);
     let (mut written, mut changes) = (0_u64, 0);
-    for (number, (client, what, pause, length, outcome, returned)) in steps.iter().copied().enumerate() {
-        let (client, is_single) = ((client % SINGLE) as usize, client >= SINGLE);
+    for (client, what, pause, length, outcome, returned) in steps.iter().copied() {
         let f = match what {
             0..4 if changes < CHANGES_MAX => Function::Write,
             4 if changes < CHANGES_MAX && deletes => Function::Delete,
@@ -258,30 +238,9 @@ fn history(steps: &[Step], deletes: bool) -> History {
             Function::Read if returned == 7 => Some(written + 1),
             _ => Some(written.saturating_sub(returned as u64)).filter(|value| *value > 0),
         };
-        let begin = clocks[client] + pause;
-        let end = begin + length;
-        clocks[client] = end;
-        let event = |kind, time, value| Event {
-            index: 0,
-            time,
-            kind,
-            process: ProcessId(process_of[client]),
-            f,
-            key: "k".to_owned(),
-            value,
-            items: None,
-            node: None,
-            error: None,
-        };
-        events.push((begin, number * 2, event(EventType::Invoke, begin, value.filter(|_| f == Function::Write))));
-        events.push((end, number * 2 + 1, event(kind, end, value)));
-        if kind == EventType::Info || is_single {
-            process_of[client] += 3;
-        }
+        clients.take(&common::Step { client, pause, length, f, key: "k", value, kind });
     }
-    events.sort_by_key(|(time, order, _)| (*time, *order));
-    let numbered = events.into_iter().zip(0..).map(|((_, _, event), index)| Event { index, ..event });
-    History::from_events(numbered.collect()).expect("a generated history is well formed")
+    History::from_events(clients.events()).expect("a generated history is well formed")
 }
 
 fn says_violated(model: &str, history: &History, real_time: bool) -> Option<Vec<hearsay_checkers::OpIndex>> {

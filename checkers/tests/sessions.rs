@@ -1,10 +1,12 @@
 //! The models of sessions, and regular and safe registers, against their definitions: small random histories of two keys, every order tried
 //! one by one. The reference shares nothing with the checkers but the types.
 
+mod common;
+
+use common::{Clients, SINGLE, text};
 use hearsay_checkers::registers::Registers;
 use hearsay_checkers::{
-    Case, CheckOptions, Event, EventType, Function, History, Judgement, Operation, Outcome, ProcessId, judge,
-    registers_from_jsonl,
+    Case, CheckOptions, Event, EventType, Function, History, Judgement, Operation, Outcome, judge, registers_from_jsonl,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -246,9 +248,6 @@ fn steps(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// Added to the client of a step after which the client is another session.
-const SINGLE: u64 = 8;
-
 /// Builds a history of the keys x and y. What a read returns is chosen among null and the values written so far, of its key
 /// or rarely of the other.
 fn history(steps: &[Step]) -> History {
@@ -256,12 +255,9 @@ fn history(steps: &[Step]) -> History {
 }
 
 fn events(steps: &[Step]) -> Vec<Event> {
-    let mut clocks = [0_u64; 3];
-    let mut process_of = [0_u64, 1, 2];
-    let mut events: Vec<(u64, usize, Event)> = Vec::new();
+    let mut clients = Clients::new(3);
     let mut written: Vec<(u8, u64)> = Vec::new();
-    for (number, (client, key, what, pause, length, outcome, returned)) in steps.iter().copied().enumerate() {
-        let (client, is_single) = ((client % SINGLE) as usize, client >= SINGLE);
+    for (client, key, what, pause, length, outcome, returned) in steps.iter().copied() {
         let f = if what < 4 && written.len() < WRITES_MAX { Function::Write } else { Function::Read };
         let kind = match outcome {
             0 => EventType::Info,
@@ -278,29 +274,10 @@ fn events(steps: &[Step]) -> Vec<Event> {
                 own.len().checked_sub(returned / 2 + 1).map(|at| own[at]).or((outcome == 23).then_some(3))
             }
         };
-        let begin = clocks[client] + pause;
-        let end = begin + length;
-        clocks[client] = end;
-        let event = |kind, time, value| Event {
-            index: 0,
-            time,
-            kind,
-            process: ProcessId(process_of[client]),
-            f,
-            key: if key == 0 { "x".to_owned() } else { "y".to_owned() },
-            value,
-            items: None,
-            node: None,
-            error: None,
-        };
-        events.push((begin, number * 2, event(EventType::Invoke, begin, value.filter(|_| f == Function::Write))));
-        events.push((end, number * 2 + 1, event(kind, end, value)));
-        if kind == EventType::Info || is_single {
-            process_of[client] += 3;
-        }
+        let key = if key == 0 { "x" } else { "y" };
+        clients.take(&common::Step { client, pause, length, f, key, value, kind });
     }
-    events.sort_by_key(|(time, order, _)| (*time, *order));
-    events.into_iter().zip(0..).map(|((_, _, event), index)| Event { index, ..event }).collect()
+    clients.events()
 }
 
 /// Two registers of one copy: every operation takes effect at one moment between its ends.
@@ -424,17 +401,6 @@ fn the_compact_form_gives_the_same_verdicts_as_the_one_with_names() {
     });
     assert!(fast > 5_000, "many must hold: {fast}");
 }
-
-fn text(history: &History) -> String {
-    let line = |op: &Operation| {
-        let f = if op.f == Function::Read { "r" } else { "w" };
-        let value = op.value.map_or("null".to_owned(), |value| value.to_string());
-        let end = op.completed.map_or(String::new(), |end| end.to_string());
-        format!("p{} {f} {}={value} [{}..{end}] {:?} # {}\n", op.process.0, op.key, op.invoked, op.outcome, op.index)
-    };
-    history.operations.iter().map(line).collect()
-}
-
 fn judged(model: &str, history: &History) -> hearsay_checkers::Verdict {
     let case = Case { history: history.clone(), ..Case::default() };
     let verdict = judge(&case, &[model], &CheckOptions::default()).unwrap().remove(0);

@@ -1,27 +1,17 @@
 //! Files judged as they are read give the verdicts that histories in memory give, whatever memory is allowed.
 
-use hearsay_checkers::stream::judge_jsonl;
+use hearsay_checkers::stream::{can_judge, judge_jsonl};
 use hearsay_checkers::{
-    Budget, Case, CheckOptions, Event, EventType, Function, Judgement, ProcessId, Verdict, judge, registers_from_jsonl,
+    Budget, Case, CheckOptions, Event, EventType, Function, Judgement, ProcessId, Verdict, checkers, judge,
+    registers_from_jsonl,
 };
 use proptest::prelude::*;
 
-const MODELS: [&str; 14] = [
-    "linearizable",
-    "monotonic-quorum-reads",
-    "monotonic-reads",
-    "read-your-writes",
-    "sequential",
-    "monotonic-writes",
-    "writes-follow-reads",
-    "pram",
-    "causal",
-    "causal-convergence",
-    "causal-memory",
-    "regular",
-    "safe",
-    "two-atomic",
-];
+/// The models of registers.
+fn models() -> Vec<&'static str> {
+    checkers().iter().map(|checker| checker.name).filter(|name| can_judge(name) && *name != "staleness").collect()
+}
+
 const KEYS: [&str; 3] = ["x", "y", "z"];
 
 fn text(mut events: Vec<Event>) -> Vec<u8> {
@@ -82,7 +72,7 @@ fn options(memory_bytes_max: u64) -> CheckOptions {
 
 fn in_memory(text: &[u8]) -> Vec<Verdict> {
     let case = Case { registers: Some(registers_from_jsonl(text).unwrap()), ..Case::default() };
-    judge(&case, &MODELS, &CheckOptions::default()).unwrap()
+    judge(&case, &models(), &CheckOptions::default()).unwrap()
 }
 
 proptest! {
@@ -91,7 +81,7 @@ proptest! {
     #[test]
     fn with_room_the_verdicts_are_the_same(steps in steps(80), stale in proptest::collection::vec(1..20_usize, 0..2), at_once in 1..6_u64) {
         let text = text(history(&steps, &stale, at_once));
-        let streamed = judge_jsonl(|| Ok(text.as_slice()), &MODELS, &CheckOptions::default()).unwrap();
+        let streamed = judge_jsonl(|| Ok(text.as_slice()), &models(), &CheckOptions::default()).unwrap();
         for (streamed, expected) in streamed.verdicts.iter().zip(in_memory(&text)) {
             // One pass counts no evidence within a session that only its order, and not its times, gives.
             if at_once == 1 {
@@ -105,7 +95,7 @@ proptest! {
     #[test]
     fn without_room_a_verdict_is_the_same_or_unknown(steps in steps(80), stale in proptest::collection::vec(1..20_usize, 0..2), at_once in 1..6_u64, memory in 0..40_000_u64) {
         let text = text(history(&steps, &stale, at_once));
-        let streamed = judge_jsonl(|| Ok(text.as_slice()), &MODELS, &options(memory)).unwrap();
+        let streamed = judge_jsonl(|| Ok(text.as_slice()), &models(), &options(memory)).unwrap();
         for (streamed, expected) in streamed.verdicts.iter().zip(in_memory(&text)) {
             let is_fine = streamed.judgement == expected.judgement || streamed.judgement == Judgement::Unknown;
             prop_assert!(is_fine, "{:#?}\n{:#?}\n{}", streamed, expected, String::from_utf8_lossy(&text));
