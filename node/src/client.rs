@@ -5,7 +5,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hearsay_core::codec::{self, FRAME_LENGTH_MAX};
@@ -17,6 +17,9 @@ use crate::certificates::Identity;
 use crate::names::{self, Subject};
 use crate::tls::{self, TlsError};
 use crate::transport::settings::{self, code};
+
+/// Why a client closes when the node has said that it ends.
+const FAREWELL: &[u8] = b"the node stops";
 
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +67,7 @@ impl ClientEndpoint {
         let config = |any_node_of| -> Result<quinn::ClientConfig, TlsError> {
             let crypto = tls::dialling(identity, authority_pem, tls::ALPN_CLIENT, any_node_of)?;
             let mut config = quinn::ClientConfig::new(crypto);
-            config.transport_config(settings::transport(0, true));
+            config.transport_config(settings::transport(settings::NODE_STREAMS_MAX, true));
             Ok(config)
         };
         let (by_name, any_node) = (config(None)?, config(Some(cluster))?);
@@ -114,7 +117,7 @@ impl ClientEndpoint {
             .ok_or_else(|| "it showed no certificate".to_owned())
             .and_then(|(certificate, _)| names::subject(&certificate, &self.cluster));
         match subject {
-            Ok(Subject::Node(node)) => Ok(ClientConnection { node, connection }),
+            Ok(Subject::Node(node)) => Ok(ClientConnection::new(node, connection)),
             Ok(Subject::Client(name)) => Err(not_sent(&format_args!("{name:?} is a client, not a node"))),
             Err(reason) => Err(not_sent(&reason)),
         }
@@ -127,14 +130,74 @@ impl ClientEndpoint {
     }
 }
 
-/// A connection to one node; clones share it.
+/// A connection to one node; clones share it, and the last one closes it.
 #[derive(Clone, Debug)]
 pub struct ClientConnection {
     node: NodeId,
+    connection: Arc<Shared>,
+}
+
+/// Closed when nobody holds it any more.
+#[derive(Debug)]
+struct Shared {
     connection: quinn::Connection,
+    leaving: Arc<Leaving>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.connection.close(code::STOPPING, b"the client stops");
+    }
+}
+
+/// A node that is about to end says so. From then on nothing is sent, and when nothing is under way the connection is closed:
+/// no request meets the node in the moment of its end.
+#[derive(Debug, Default)]
+struct Leaving {
+    told: AtomicBool,
+    under_way: AtomicUsize,
+}
+
+impl Leaving {
+    /// Closes the connection when the node says farewell and nothing is under way.
+    async fn heard(self: Arc<Leaving>, connection: quinn::Connection) {
+        if connection.accept_uni().await.is_ok() {
+            self.told.store(true, Ordering::SeqCst);
+            if self.under_way.load(Ordering::SeqCst) == 0 {
+                connection.close(code::STOPPING, FAREWELL);
+            }
+        }
+    }
+}
+
+/// A request under way.
+struct UnderWay<'c>(&'c Shared);
+
+impl UnderWay<'_> {
+    /// `None`: the node has said farewell.
+    fn begin(shared: &Shared) -> Option<UnderWay<'_>> {
+        shared.leaving.under_way.fetch_add(1, Ordering::SeqCst);
+        let under_way = UnderWay(shared);
+        (!shared.leaving.told.load(Ordering::SeqCst)).then_some(under_way)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let leaving = &self.0.leaving;
+        if leaving.under_way.fetch_sub(1, Ordering::SeqCst) == 1 && leaving.told.load(Ordering::SeqCst) {
+            self.0.connection.close(code::STOPPING, FAREWELL);
+        }
+    }
 }
 
 impl ClientConnection {
+    fn new(node: NodeId, connection: quinn::Connection) -> ClientConnection {
+        let leaving = Arc::default();
+        tokio::spawn(Leaving::heard(Arc::clone(&leaving), connection.clone()));
+        ClientConnection { node, connection: Arc::new(Shared { connection, leaving }) }
+    }
+
     /// The node, proven by its certificate.
     pub fn node(&self) -> NodeId {
         self.node
@@ -142,17 +205,17 @@ impl ClientConnection {
 
     /// Whether it has ended; every further request would be [`RequestError::NotSent`].
     pub fn is_closed(&self) -> bool {
-        self.connection.close_reason().is_some()
+        self.connection.leaving.told.load(Ordering::SeqCst) || self.connection.connection.close_reason().is_some()
     }
 
     /// Ends it for all clones.
     pub fn close(&self) {
-        self.connection.close(code::STOPPING, b"the client stops");
+        self.connection.connection.close(code::STOPPING, b"the client stops");
     }
 
     /// Streams only say that their connection is lost; the connection says why.
     fn reason(&self, error: &dyn std::fmt::Display) -> String {
-        self.connection.close_reason().map_or_else(|| error.to_string(), |reason| reason.to_string())
+        self.connection.connection.close_reason().map_or_else(|| error.to_string(), |reason| reason.to_string())
     }
 
     /// Asks, and waits for the answer for at most `timeout` in all.
@@ -175,7 +238,10 @@ impl ClientConnection {
     }
 
     async fn exchange(&self, frame: &[u8], sent: &AtomicBool) -> Result<Vec<u8>, RequestError> {
-        let opened = self.connection.open_bi().await;
+        let Some(_under_way) = UnderWay::begin(&self.connection) else {
+            return Err(RequestError::NotSent(format!("{}: the node stops", self.node)));
+        };
+        let opened = self.connection.connection.open_bi().await;
         let (send, mut receive) = opened.map_err(|error| RequestError::NotSent(error.to_string()))?;
         // Until the end is sent, whatever happens resets the stream, also when the caller drops this future.
         let mut send = Unfinished(Some(send));

@@ -5,7 +5,7 @@ use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
 use hearsay_core::{ClientRequest, ClusterConfig, Key, Level, NodeId, Now, RecoveredState, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -48,6 +48,7 @@ impl Rig {
             clients: Arc::new(Semaphore::new(settings::CLIENTS_MAX)),
             handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
             stopping: false.into(),
+            farewell: watch::Sender::new(false),
         });
         let (disk, allowed) = std_mpsc::channel();
         let (began, groups) = std_mpsc::channel();

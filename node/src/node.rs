@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearsay_core::{Cluster, ConfigError, NodeId, Planted, Replica};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::certificates::{CertificateError, Identity};
@@ -31,6 +31,8 @@ const GOODBYE: Duration = Duration::from_millis(200);
 const DRAIN_MARGIN: Duration = Duration::from_secs(1);
 /// How long answers may take to arrive after the order to stop.
 const DELIVERY: Duration = Duration::from_secs(1);
+/// How long clients may take to close their connections once told that the node ends: a round trip and some more.
+const FAREWELL: Duration = Duration::from_millis(300);
 /// Other sides acknowledge within 25 ms, QUIC's longest delay.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(30);
 /// Lines a second about what others do wrong.
@@ -160,6 +162,7 @@ pub async fn run_planted(
         clients: Arc::new(Semaphore::new(settings::CLIENTS_MAX)),
         handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
         stopping: false.into(),
+        farewell: watch::Sender::new(false),
     });
     let links = Links::new(node, &members, Arc::clone(&counters));
     let committer = Committer::start(store, counters).map_err(NodeError::System)?;
@@ -174,7 +177,7 @@ pub async fn run_planted(
         Err(Ended::Contested(_)) => b"another process has this node's identity",
     };
     if ran.is_ok() {
-        deliver(&context).await;
+        take_leave(&context).await;
     }
     endpoint.close(code::STOPPING, farewell);
     let _ = timeout(GOODBYE, endpoint.wait_idle()).await;
@@ -186,8 +189,15 @@ pub async fn run_planted(
     }
 }
 
-/// Waits, within a bound, until the answers that were given have arrived: closing a connection drops what it still holds.
-async fn deliver(context: &Context) {
+/// Tells clients that the node ends, and waits, within bounds, until they have closed their connections, which they do when
+/// all their requests are answered. What comes meanwhile is refused, and its client knows that nothing of it has happened.
+async fn take_leave(context: &Context) {
+    context.farewell.send_replace(true);
+    let all = u32::try_from(settings::CLIENTS_MAX).expect("the limit of clients is small");
+    if timeout(FAREWELL, context.clients.acquire_many(all)).await.is_ok() {
+        return;
+    }
+    // Some client is slow, or knows no farewell: closing its connection drops what that still holds.
     let all = u32::try_from(settings::REQUESTS_MAX).expect("the limit of requests is small");
     if timeout(DELIVERY, context.requests.acquire_many(all)).await.is_err() {
         tracing::warn!("some answers may not have arrived");

@@ -75,6 +75,49 @@ async fn a_request_that_comes_to_no_good_end_is_answered_too() {
     assert_eq!(cluster.wait_async(1).await.code(), Some(0), "{}", cluster.log(1));
 }
 
+#[tokio::test]
+async fn no_request_meets_a_node_in_the_moment_of_its_end() {
+    let mut cluster = Cluster::new(1, "{ replication: 1 }");
+    let (endpoint, _connections) = cluster.serve().await;
+    for round in 0..4 {
+        let mut askers = Vec::new();
+        for client in 0..8 {
+            let connection = cluster.connect(&endpoint, 1).await;
+            for _ in 0..4 {
+                let connection = connection.clone();
+                askers.push(tokio::spawn(async move {
+                    let mut written = 0;
+                    while written < 100_000 {
+                        match connection.request(&put(&format!("k{client}"), "v", Level::One), 4 * TIMEOUT).await {
+                            Ok(ClientResponse::Written { .. }) => written += 1,
+                            Err(error @ RequestError::Unknown(_)) => panic!("in doubt after {written} writes: {error}"),
+                            // It stops: it is asked on and on, up to its very end.
+                            Ok(ClientResponse::Failed(_)) => {}
+                            Err(RequestError::NotSent(_)) if connection.is_closed() => return written,
+                            Err(RequestError::NotSent(_)) => tokio::task::yield_now().await,
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                    panic!("a node that was told to stop went on");
+                }));
+            }
+        }
+        let watched = cluster.connect(&endpoint, 1).await;
+        cluster.until(&watched, "some writes", |report| report.counters["transport_requests"] > 500).await;
+        cluster.signal(1, Signal::SIGTERM);
+        for asker in askers {
+            assert!(asker.await.unwrap() > 0, "round {round}: nothing was written");
+        }
+        let ended = std::time::Instant::now();
+        assert_eq!(cluster.wait_async(1).await.code(), Some(0), "{}", cluster.log(1));
+        assert!(ended.elapsed() < TIMEOUT, "nobody was left to wait for, and it took {:?}", ended.elapsed());
+        // Who was idle has heard it as well.
+        let told = watched.request(&put("later", "v", Level::One), TIMEOUT).await.unwrap_err();
+        assert!(matches!(told, RequestError::NotSent(_)), "{told}");
+        cluster.start(1);
+    }
+}
+
 /// How far the node's wall clock is ahead of this machine's, in milliseconds, and how long asking took.
 async fn ahead_ms(connection: &hearsay_node::client::ClientConnection) -> (i64, i64) {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;

@@ -13,6 +13,11 @@ use crate::tls;
 /// Accepts connections until the endpoint closes.
 pub(crate) async fn accept(context: Arc<Context>) {
     while let Some(incoming) = context.endpoint.accept().await {
+        if *context.farewell.borrow() {
+            // Whoever asks hears at once that nobody is here.
+            incoming.refuse();
+            continue;
+        }
         let Ok(permit) = Arc::clone(&context.handshakes).try_acquire_owned() else {
             // Without an answer the dialler tries again by itself, and this node has spent nothing on it.
             context.counters.transport_refused_limit.one();

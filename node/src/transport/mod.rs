@@ -5,7 +5,9 @@
 //!   unidirectional streams, one per lane, with falling priority (control, data, bulk), each a sequence of frames with their
 //!   length in front. A stream begins with one byte that names its lane. What may be lost (heartbeats) goes in datagrams, a
 //!   frame without its length each, and on the control stream to a peer whose QUIC has none. One connection per pair.
-//! - *client*: one bidirectional stream per request; the frame is everything up to the end of the stream.
+//! - *client*: one bidirectional stream per request; the frame is everything up to the end of the stream. A node that is about
+//!   to end opens one stream of its own, without a byte: the client sends nothing more and closes the connection when all its
+//!   requests are answered. So no request meets the node in the moment of its end, which would leave the client in doubt.
 //!
 //! Invariants: a connection may open streams only after the name in its certificate was accepted; whatever comes from
 //! outside ends at worst its own stream or connection, and is counted; every queue and every wait has a bound.
@@ -76,4 +78,7 @@ pub(crate) struct Context {
     pub(crate) handshakes: Arc<tokio::sync::Semaphore>,
     /// Whether this node is about to end: answers are then waited for until they have arrived.
     pub(crate) stopping: std::sync::atomic::AtomicBool,
+    /// Whether all requests it has taken are answered, so that nothing is left but to close: clients are told and close their
+    /// connections, each when nothing of it is under way.
+    pub(crate) farewell: tokio::sync::watch::Sender<bool>,
 }

@@ -47,13 +47,35 @@ pub(crate) async fn serve(context: Arc<Context>, connection: Connection, subject
     context.counters.transport_clients_accepted.one();
     // Only now may the client open streams: one that was refused can never have sent a request.
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(CLIENT_STREAMS_MAX));
+    let mut announced = context.farewell.subscribe();
+    let mut farewell = pin!(announced.wait_for(|farewell| *farewell));
+    let mut told = false;
     let mut go = 0;
-    while let Ok((send, receive)) = connection.accept_bi().await {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = connection.accept_bi() => accepted,
+            _ = &mut farewell, if !told => {
+                say_farewell(&connection);
+                told = true;
+                continue;
+            }
+        };
+        let Ok((send, receive)) = accepted else { return };
         accept(&context, send, receive).await;
         go += 1;
         if go % GO_MAX == 0 {
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Opens the stream that says that this node is about to end. A client that allows none is not waited for, and on a connection
+/// that is lost nobody would hear it.
+fn say_farewell(connection: &Connection) {
+    let opened = pin!(connection.open_uni()).poll(&mut task::Context::from_waker(Waker::noop()));
+    if let Poll::Ready(Ok(mut stream)) = opened {
+        let _ = stream.finish();
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) const CLIENT_STREAMS_MAX: u32 = 128;
 /// Bytes of datagrams that wait on either side of a connection: some hundred heartbeats.
 const DATAGRAM_BYTES_MAX: usize = 16 << 10;
 
+/// Streams a node may have open at a client: its farewell.
+pub(crate) const NODE_STREAMS_MAX: u32 = 1;
 /// Streams a peer may have open: one per lane.
 pub(crate) const PEER_STREAMS_MAX: u32 = 3;
 /// Client connections of one node.
