@@ -9,7 +9,8 @@
 //!
 //! A commit costs much and a batch in it little, so a group may wait for others to join it: those whose batches the last
 //! commits have made durable will write again within moments. With less than its share of what is in work gathered, the thread
-//! waits for that, at most [`GATHER_WITHIN`]. A writer that is alone never waits.
+//! waits for that, at most [`GATHER_WITHIN`]. A group that finds no other under way goes at once: so does each of a writer that
+//! is alone.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,9 +26,9 @@ use crate::store::{LANES, Store, StoreError};
 
 /// How long a group may wait for its share of what is in work: about what a commit takes on a good disk.
 const GATHER_WITHIN: Duration = Duration::from_micros(250);
-/// Into how many groups what is in work is divided: two are on the disk and the others on the wire. With two shares in place
-/// of four a tenth fewer writes were done with 64 in flight; with more, the syncs cost more than they bring.
-const SHARES: usize = 4;
+/// Into how many groups what is in work is divided: two are on the disk and the rest on the wire. Against four shares, three
+/// of which the first on an idle disk goes at once gave 7 % more writes with 64 in flight, for 12 % less processor time each.
+const SHARES: usize = 3;
 
 /// Where a group goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +228,8 @@ impl Shared {
         let is_open = |state: &State| !state.failed && (!state.closing || state.group.len() > 0);
         let waits = |state: &mut State| is_open(state) && state.turn % LANES as u64 != lane;
         let mut state = self.passed.wait_while(lock(&self.state), waits).unwrap_or_else(PoisonError::into_inner);
-        let share = (state.group.len() + state.under_way + std::mem::take(&mut state.answered)) / SHARES;
+        let in_work = state.group.len() + state.under_way + std::mem::take(&mut state.answered);
+        let share = if state.under_way == 0 { 1 } else { in_work / SHARES };
         // Woken by the driver no sooner than there are as many: not by each batch.
         let short = |state: &mut State| state.group.len() < state.wanted && !state.closing && !state.failed;
         state.wanted = share;

@@ -41,18 +41,6 @@ impl Gated {
         self.committer.submit();
         tickets
     }
-
-    /// The disk is at work on `first` batches, and `second` wait.
-    fn at_work(gather_within: Duration, first: u8, second: u8) -> Gated {
-        let mut gated = Gated::new(gather_within);
-        gated.gather(1);
-        assert_eq!(gated.begun.recv(), Ok(1));
-        gated.gather(first);
-        gated.allow.send(true).unwrap();
-        assert_eq!(gated.begun.recv(), Ok(usize::from(first)));
-        gated.gather(second);
-        gated
-    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -94,23 +82,18 @@ fn after_a_failure_nothing_becomes_durable() {
 const LONG: Duration = Duration::from_secs(3_600);
 
 #[test]
-fn a_small_group_waits_for_its_share_of_what_is_in_work() {
-    let mut gated = Gated::at_work(LONG, 14, 2);
-    gated.allow.send(true).unwrap();
-    while lock(&gated.committer.shared.state).wanted != 4 {
-        assert_eq!(gated.begun.try_recv(), Err(mpsc::TryRecvError::Empty), "it waits for a quarter of 16");
-        std::thread::yield_now();
-    }
-    gated.gather(1);
-    gated.gather(6);
-    assert_eq!(gated.begun.recv(), Ok(9), "not the 2 or the 3 that were there before a quarter or more was");
-    // One that writes alone, and writes again once it hears, never waits.
-    for _ in 0..2 {
-        gated.allow.send(true).unwrap();
-        runtime().block_on(gated.committer.progress());
-        gated.gather(10);
-        assert_eq!(gated.begun.recv(), Ok(10));
-    }
+fn beside_another_a_small_group_waits_for_its_share_of_what_is_in_work() {
+    let (disk, mut committer) = Paired::start_within(LONG);
+    gather(&mut committer, 14);
+    assert_eq!(disk.begun(0), (5, 5, 14), "nothing is under way: it goes at once");
+    Paired::until_wanted(&committer, 14 / 3);
+    gather(&mut committer, 2);
+    gather(&mut committer, 1);
+    assert_eq!((lock(&disk.0.0).begun.len(), lock(&committer.shared.state).wanted), (1, 4), "3 are less than a third");
+    gather(&mut committer, 6);
+    assert_eq!(disk.begun(1), (6, 5, 9), "not the 2 or the 3 that were there before a third or more was");
+    (5..=6).for_each(|number| disk.finish(number, true));
+    committer.finish().unwrap();
 }
 
 #[test]
@@ -125,14 +108,21 @@ fn a_writer_that_is_alone_never_waits() {
 
 #[test]
 fn the_wait_for_the_share_ends_with_its_time_and_with_the_store() {
-    let gated = Gated::at_work(Duration::ZERO, 14, 2);
-    gated.allow.send(true).unwrap();
-    assert_eq!(gated.begun.recv(), Ok(2), "those who were answered may write no more");
-    let mut gated = Gated::at_work(LONG, 14, 2);
-    gated.allow.send(true).unwrap();
-    gated.allow.send(true).unwrap();
-    gated.committer.finish().unwrap();
-    assert_eq!(gated.counters.store_batches.count(), 17);
+    let (disk, mut committer) = Paired::start_within(Duration::ZERO);
+    gather(&mut committer, 14);
+    disk.begun(0);
+    gather(&mut committer, 2);
+    assert_eq!(disk.begun(1).2, 2, "its time is over, though the other is under way");
+    (5..=6).for_each(|number| disk.finish(number, true));
+    committer.finish().unwrap();
+    let (disk, mut committer) = Paired::start_within(LONG);
+    gather(&mut committer, 14);
+    disk.begun(0);
+    Paired::until_wanted(&committer, 4);
+    let last = gather(&mut committer, 2);
+    (5..=6).for_each(|number| disk.finish(number, true));
+    committer.finish().unwrap();
+    assert!(committer.is_durable(last));
 }
 
 /// A disk that takes two groups at a time and finishes each when told to, by its number.
@@ -174,8 +164,19 @@ impl Disk for Paired {
 
 impl Paired {
     fn start() -> (Paired, Committer) {
+        Paired::start_within(Duration::ZERO)
+    }
+
+    fn start_within(gather_within: Duration) -> (Paired, Committer) {
         let disk = Paired::default();
-        (disk.clone(), Committer::start_with(Arc::default(), Duration::ZERO, disk).unwrap())
+        (disk.clone(), Committer::start_with(Arc::default(), gather_within, disk).unwrap())
+    }
+
+    /// Waits until the thread whose turn it is waits for so many batches.
+    fn until_wanted(committer: &Committer, batches: usize) {
+        while lock(&committer.shared.state).wanted != batches {
+            std::thread::yield_now();
+        }
     }
 
     fn finish(&self, number: u64, well: bool) {
