@@ -17,7 +17,7 @@
 //! - Every random draw comes from a stream named by its purpose and its object ([`streams`]).
 //! - *Durable first* holds by construction: what an output sends waits until its batch is synced ([`node`]).
 //!
-//! Left out: the time that computing takes, congestion windows, datagrams, limits on accepted connections, logs of
+//! Left out: the time that computing takes, congestion windows, limits on accepted connections, logs of
 //! transport refusals (certificates and configurations always fit here).
 
 mod bad_links;
