@@ -101,6 +101,22 @@ impl RegisterSpec {
         "availability",
     ];
 
+    /// Further consistency models that a history of registers can be judged by. They take time, and few campaigns promise
+    /// them, so they judge where one expects them.
+    pub const MODELS: &'static [&'static str] = &[
+        "monotonic-writes",
+        "writes-follow-reads",
+        "pram",
+        "causal",
+        "causal-convergence",
+        "causal-memory",
+        "sequential",
+        "regular",
+        "safe",
+        "two-atomic",
+        "staleness",
+    ];
+
     /// All operations, by client, then time.
     ///
     /// # Panics
@@ -261,7 +277,7 @@ mod tests {
 
     #[test]
     fn its_checkers_exist() {
-        for name in RegisterSpec::CHECKERS {
+        for name in RegisterSpec::CHECKERS.iter().chain(RegisterSpec::MODELS) {
             assert!(hearsay_checkers::find(name).is_some(), "no checker is called {name}");
         }
     }

@@ -27,6 +27,7 @@ pub enum WorkloadSpec {
 }
 
 /// Checkers of what the nodes say of themselves at the end, whatever the workload. Nothing is asked where none is expected.
+/// Part of [`WorkloadSpec::checkers_on_demand`].
 pub const END_CHECKERS: &[&str] = &["hints-drained", "dot-log-bounded", "second-exchange-empty", "gossip-cost"];
 
 /// What is kept under a key.
@@ -141,6 +142,12 @@ impl WorkloadSpec {
             WorkloadSpec::Scan(_) => ScanSpec::CHECKERS,
             WorkloadSpec::Broadcast(_) | WorkloadSpec::Options(_) => NewsSpec::CHECKERS,
         }
+    }
+
+    /// Checkers that judge only where a campaign expects something of them, by name.
+    pub fn checkers_on_demand(&self) -> Vec<&'static str> {
+        let models = if matches!(self, WorkloadSpec::Register(_)) { RegisterSpec::MODELS } else { &[] };
+        [models, END_CHECKERS].concat()
     }
 
     /// Whether an action is one of this workload.

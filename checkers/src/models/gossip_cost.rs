@@ -11,8 +11,8 @@ use crate::{Case, CheckOptions, Gossip, GossipBounds, Judgement, Verdict};
 /// Name of the checker.
 pub(crate) const NAME: &str = "gossip-cost";
 
-/// Fewer deliveries than this say nothing about a share of them.
-const DELIVERED_LEAST: u64 = 200;
+/// A bound is in whole percents: of fewer deliveries one percent is not even one.
+const DELIVERED_LEAST: u64 = 100;
 
 /// What is bounded: its name in evidence, words for it, what a node counted of it, and the bound.
 type Cost = (&'static str, &'static str, fn(&Gossip) -> u64, fn(&GossipBounds) -> Option<u32>);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hearsay_core::{ClusterConfig, Conflict, Detection, Hints, NodeId, ReadRepair};
-use hearsay_workloads::{END_CHECKERS, Expectation, OPERATIONS_MAX, WorkloadSpec};
+use hearsay_workloads::{Expectation, OPERATIONS_MAX, WorkloadSpec};
 
 use super::keys::{CAMPAIGN_KEYS, CLUSTER_KEYS, PHASES_KEYS};
 use super::mistakes::{Mistake, Mistakes, Place};
@@ -347,17 +347,19 @@ fn read_expectations(
     let entries =
         reader.map(node, "expect", "a checker and its expectation on each line, such as convergence: holds")?;
     let checkers = workload.map_or(&[] as &[&str], |workload| workload.checkers());
+    let on_demand = workload.map_or_else(Vec::new, |workload| workload.checkers_on_demand());
     let mut expect: BTreeMap<String, Expectation> =
         checkers.iter().map(|checker| ((*checker).to_owned(), Expectation::Any)).collect();
     for (checker, value) in entries {
         let expectation = reader.word(value, &checker.name, &words(), |word| word.parse().ok());
         if let Some(workload) = workload
             && !checkers.contains(&checker.name.as_str())
-            && !END_CHECKERS.contains(&checker.name.as_str())
+            && !on_demand.contains(&checker.name.as_str())
         {
             let what = format!("the workload {} has no checker `{}`", workload.name(), checker.name);
-            let mistake = Mistake::new(checker.place, what).allowed(join(checkers.iter().copied()));
-            reader.note_nearest(mistake, &checker.name, checkers);
+            let known = [checkers, &on_demand].concat();
+            let mistake = Mistake::new(checker.place, what).allowed(join(known.iter().copied()));
+            reader.note_nearest(mistake, &checker.name, &known);
         }
         if let Some(expectation) = expectation {
             expect.insert(checker.name.clone(), expectation);

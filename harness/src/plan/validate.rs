@@ -92,7 +92,7 @@ impl Plan {
     }
 
     fn validate_expectations(&self, problems: &mut Problems) {
-        let known = [self.workload.checkers(), hearsay_workloads::END_CHECKERS].concat();
+        let known = [self.workload.checkers(), &self.workload.checkers_on_demand()].concat();
         for checker in self.expect.keys().filter(|checker| !known.contains(&checker.as_str())) {
             problems.add(format!(
                 "the workload {} has no checker `{checker}`; allowed: {}",
