@@ -93,7 +93,7 @@ const CASES: &[&[(&str, &str)]] = &[
     &[("[one, majority]", "6")],
     &[("[one, majority]", "0")],
     &[("[one, majority]", "[]")],
-    &[("  convergence: holds", "  causal: holds")],
+    &[("  convergence: holds", "  bank: holds")],
     &[("  convergence: holds", "  convergence: yes")],
     &[("rate: 100", "rate: 0")],
     &[("keys: 10", "keys: 0"), ("clients: 4", "clients: 0")],
