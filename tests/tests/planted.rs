@@ -123,6 +123,7 @@ tests! {
     graft_not_answered = GraftNotAnswered,
     announcement_not_sent = AnnouncementNotSent,
     lazy_neighbour_pushed = LazyNeighbourPushed,
+    leaves_too_early = LeavesTooEarly,
 }
 
 /// What is left of its campaign is small, replays, and does not fail without the bug.

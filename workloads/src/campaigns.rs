@@ -31,6 +31,7 @@ const CAMPAIGNS: &[(&str, &str)] = &[
     ("dot-log", include_str!("../campaigns/dot-log.yaml")),
     ("dot-pages", include_str!("../campaigns/dot-pages.yaml")),
     ("failure-marks", include_str!("../campaigns/failure-marks.yaml")),
+    ("hand-overs", include_str!("../campaigns/hand-overs.yaml")),
     ("hint-grace", include_str!("../campaigns/hint-grace.yaml")),
     ("hints", include_str!("../campaigns/hints.yaml")),
     ("hot-keys", include_str!("../campaigns/hot-keys.yaml")),

@@ -566,6 +566,14 @@ pub const CASES: [Case; Bug::ALL.len() - Bug::WITHOUT_CAMPAIGN.len()] = [
         checker: "gossip-cost",
         within: 2,
     },
+    Case {
+        bug: Bug::LeavesTooEarly,
+        seen_in: "-",
+        source: None,
+        campaign: "hand-overs",
+        checker: "linearizable",
+        within: 3,
+    },
 ];
 
 #[cfg(test)]

@@ -101,7 +101,6 @@ const WITHOUT_CAMPAIGN: &[Bug] = &[
     Bug::JoinStaysWithContact,
     Bug::JoinServesUnsure,
     Bug::PendingNotWritten,
-    Bug::LeavesTooEarly,
     Bug::DropsTooEarly,
     Bug::PendingCounts,
     Bug::OtherViewServed,
