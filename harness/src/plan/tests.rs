@@ -387,9 +387,9 @@ fn plans_that_cannot_be_executed_say_why() {
     assert_problem(|plan| plan.phases.healed_ms = 4_000_000, "phases.healed_ms 4000000 is longer than an hour");
     assert_problem(
         |plan| {
-            plan.expect.insert("causal".into(), hearsay_workloads::Expectation::Holds);
+            plan.expect.insert("bank".into(), hearsay_workloads::Expectation::Holds);
         },
-        "has no checker `causal`; allowed: monotonic-reads",
+        "has no checker `bank`; allowed: monotonic-reads",
     );
     assert_problem(|plan| plan.operations.clear(), "0 operations");
     assert_problem(|plan| plan.operations.swap(0, 20), "sort operations by client, then time");
