@@ -174,7 +174,9 @@ impl Paired {
 
     /// Waits until the thread whose turn it is waits for so many batches.
     fn until_wanted(committer: &Committer, batches: usize) {
+        let begun = std::time::Instant::now();
         while lock(&committer.shared.state).wanted != batches {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no thread waits for {batches}");
             std::thread::yield_now();
         }
     }

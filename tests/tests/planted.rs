@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hearsay_tests::{Workplace, small_campaign};
 
-use hearsay::planted::{CASES, FIRST_SEED, ShrunkBug, case, hunt, is_as_expected, seeds, shrink_planted};
+use hearsay::planted::{CASES, Case, FIRST_SEED, ShrunkBug, case, hunt, is_as_expected, seeds, shrink_planted};
 use hearsay::shrink::Budget;
 use hearsay_core::Bug;
 
@@ -124,6 +124,15 @@ tests! {
     announcement_not_sent = AnnouncementNotSent,
     lazy_neighbour_pushed = LazyNeighbourPushed,
     leaves_too_early = LeavesTooEarly,
+}
+
+#[test]
+fn a_campaign_that_fails_without_the_bug_says_nothing_of_it() {
+    let found = case(Bug::StaleDigest).expect("a campaign finds it");
+    let elsewhere = Case { campaign: "stale-reads", checker: "monotonic-reads", ..*found };
+    let budget = Budget { until: None, processor: None, trials_max: 10 };
+    let refused = shrink_planted(&elsewhere, 4, 1, budget).expect_err("reads go backward there anyway").to_string();
+    assert!(refused.starts_with("stale-reads with seed 4 shows the same without the bug"), "{refused}");
 }
 
 /// What is left of its campaign is small, replays, and does not fail without the bug.

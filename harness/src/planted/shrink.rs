@@ -42,6 +42,9 @@ pub enum ShrinkBugError {
     /// The checker does not find the bug with that seed.
     #[error(transparent)]
     Nothing(#[from] NothingToShrink),
+    /// The plan shows the same without the bug.
+    #[error("{0} shows the same without the bug: mend that, or choose another campaign")]
+    AlsoWithout(String),
 }
 
 /// The plan that a hunt with this seed carries out.
@@ -78,7 +81,7 @@ pub fn shrink_planted(case: &Case, seed: u64, jobs: usize, budget: Budget) -> Re
     let name = format!("{} with seed {seed}", case.campaign);
     let anomaly = choose(&name, &report, &choice)?;
     let mut search = Search::begin(&trial, &anomaly, &plan, (jobs, 1), budget, &|_, _| {})
-        .expect("an equal plan shows the same, and its campaign does not without the bug");
+        .ok_or(ShrinkBugError::AlsoWithout(name))?;
     search.run();
     let tried = search.tried();
     let (small, ended) = search.into_plan(&anomaly);
