@@ -150,8 +150,10 @@ impl Default for TreeConfig {
 pub struct PlumtreeConfig {
     /// How long announcements wait for company.
     pub announce_delay_ms: u64,
-    /// How long an announced message may take by the tree before it is asked for.
+    /// How long an announced message may take by the tree, at most, before it is asked for; the node learns how long it does.
     pub graft_timeout_ms: u64,
+    /// The least that it may learn.
+    pub graft_timeout_min_ms: u64,
     /// The same for each further announcer.
     pub graft_retry_ms: u64,
     /// How long a message that never comes is remembered as missing.
@@ -167,6 +169,7 @@ impl Default for PlumtreeConfig {
         PlumtreeConfig {
             announce_delay_ms: 20,
             graft_timeout_ms: 300,
+            graft_timeout_min_ms: 40,
             graft_retry_ms: 100,
             missing_ms: 30_000,
             recent_ms: 30_000,

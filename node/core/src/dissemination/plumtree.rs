@@ -4,9 +4,13 @@
 //! neighbour:  eager  --PRUNE, or it sent what was known-->  lazy
 //!             lazy   --GRAFT, or it sent news-->            eager
 //! broadcast:  unknown --IHAVE--> missing --GOSSIP--> delivered
-//!                                   | graft_timeout: GRAFT to the first announcer, then to the next
+//!                                   | patience: GRAFT to the first announcer, then to the next
 //!                                   | missing_ms: forgotten
 //! ```
+//!
+//! The patience is learned: twice the longest that the tree took after an announcement, of the last [`LEARNED_FROM`] broadcasts or
+//! more; within `graft_timeout_min_ms` and `graft_timeout_ms`, where it begins. (The paper leaves the time-out to the user: longer
+//! than the longest way of the tree. So a cut branch waits for what this network needs, not for what the slowest would.)
 //!
 //! News goes to eager neighbours at once and is announced to lazy ones in batches. A new neighbour begins eager (but one traded for
 //! a lazy one), and hears
@@ -34,10 +38,18 @@ const ANNOUNCERS_MAX: usize = 8;
 /// So many announcements to one neighbour are sent without waiting for more.
 const ANNOUNCED_MAX: usize = 128;
 
+/// Broadcasts after which the patience may fall; with fewer, those of other origins, that take other ways, would often be asked
+/// for in vain.
+const LEARNED_FROM: u32 = 32;
+
 #[derive(Debug)]
 struct Missing {
     /// With the hops at the announcer, the first first.
     announcers: Vec<(NodeId, u16)>,
+    /// When the first announcement came.
+    since: Time,
+    /// Who was asked for it last.
+    asked: Option<NodeId>,
     timer: Time,
     expires: Time,
 }
@@ -45,6 +57,12 @@ struct Missing {
 #[derive(Debug)]
 pub(super) struct Plumtree {
     config: PlumtreeConfig,
+    /// How long an announced broadcast may take by the tree, milliseconds.
+    patience_ms: u64,
+    /// The longest lag of the last [`LEARNED_FROM`] broadcasts, and of those since, milliseconds.
+    lags_ms: [u64; 2],
+    /// How many there were since.
+    learned_from: u32,
     /// Both ascending.
     eager: Vec<NodeId>,
     lazy: Vec<NodeId>,
@@ -77,6 +95,9 @@ fn has(list: &[NodeId], peer: NodeId) -> bool {
 impl Plumtree {
     pub(super) fn new(config: PlumtreeConfig) -> Plumtree {
         Plumtree {
+            patience_ms: config.graft_timeout_ms,
+            lags_ms: [config.graft_timeout_ms, 0],
+            learned_from: 0,
             config,
             eager: Vec::new(),
             lazy: Vec::new(),
@@ -157,6 +178,19 @@ impl Plumtree {
         Some(missing)
     }
 
+    /// The tree brought a broadcast, so long after it was announced.
+    fn learn_patience(&mut self, lag_ms: u64) {
+        self.lags_ms[1] = self.lags_ms[1].max(lag_ms);
+        self.learned_from += 1;
+        if self.learned_from == LEARNED_FROM {
+            self.lags_ms = [self.lags_ms[1], 0];
+            self.learned_from = 0;
+        }
+        let longest = self.lags_ms[0].max(self.lags_ms[1]);
+        let most = self.config.graft_timeout_ms;
+        self.patience_ms = longest.saturating_mul(2).clamp(self.config.graft_timeout_min_ms.min(most), most);
+    }
+
     /// A shorter way was announced: swap the links, if the longer one is still the eager and the shorter the lazy one.
     fn optimise(&mut self, context: &mut Context<'_>, longer: NodeId, long: u16, shorter: NodeId, short: u16) {
         let worth = u32::from(short) + 1 + u32::from(self.config.threshold) <= u32::from(long);
@@ -179,6 +213,10 @@ impl Plumtree {
             self.make_eager(from);
         }
         let missing = self.found(id);
+        if missing.as_ref().is_none_or(|missing| missing.asked != Some(from)) {
+            let since = missing.as_ref().map_or(context.now, |missing| missing.since);
+            self.learn_patience(context.now.0.saturating_sub(since.0) / 1_000_000);
+        }
         self.spread(context, id, Some(from));
         if let Some((shorter, short)) = missing.and_then(|m| m.announcers.into_iter().min_by_key(|(_, short)| *short)) {
             self.optimise(context, from, round, shorter, short);
@@ -213,8 +251,9 @@ impl Plumtree {
             return;
         }
         let expires = context.now.plus_ms(self.config.missing_ms);
-        let timer = context.now.plus_ms(self.config.graft_timeout_ms).min(expires);
-        self.missing.insert(id, Missing { announcers: alloc::vec![(from, round)], timer, expires });
+        let timer = context.now.plus_ms(self.patience_ms).min(expires);
+        let announcers = alloc::vec![(from, round)];
+        self.missing.insert(id, Missing { announcers, since: context.now, asked: None, timer, expires });
         if !planted!(context.planted, MissingWithoutTimer) {
             self.timers.insert((timer, id));
         }
@@ -237,6 +276,7 @@ impl Plumtree {
         missing.timer = at;
         self.timers.insert((at, id));
         if let Some((peer, _)) = announcer {
+            missing.asked = Some(peer);
             self.graft(context, peer, Some(id));
         }
     }

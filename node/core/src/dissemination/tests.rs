@@ -180,6 +180,46 @@ fn announced_is_asked_for(planted: Planted) -> Result<(), String> {
     ensure(node.layer.state_size() <= 1, "what never comes is forgotten")
 }
 
+/// A tree that brought the last broadcasts at once is awaited no longer than the minimum; one that brought one of them late gets
+/// twice that time.
+fn patience_is_learned(planted: Planted) -> Result<(), String> {
+    let mut node = Lone::new(&overlay(), planted).with_neighbours(5);
+    node.tree(3, PlumtreeMessage::Prune);
+    for sequence in 0..31 {
+        node.gossip(2, sequence, 1);
+    }
+    node.take_sent();
+    let asked_after = |node: &mut Lone, sequence: u64| {
+        node.tree(3, PlumtreeMessage::IHave { announced: vec![(id(sequence), 1)] });
+        (1..=300_u64).find(|_| {
+            node.wait_ms(1);
+            node.sent_tree().iter().any(|(_, message)| matches!(message, PlumtreeMessage::Graft { .. }))
+        })
+    };
+    ensure(asked_after(&mut node, 31) == Some(300), "little is known before 32 broadcasts")?;
+    node.gossip(3, 31, 1);
+    ensure(asked_after(&mut node, 32) == Some(300), "what was asked for says nothing of the tree")?;
+    node.gossip(3, 32, 1);
+    node.gossip(2, 33, 1);
+    ensure(asked_after(&mut node, 34) == Some(40), "a fast tree is awaited for the minimum")?;
+    node.wait_ms(50);
+    node.gossip(2, 34, 1);
+    ensure(asked_after(&mut node, 35) == Some(180), "a tree that took 90 ms is awaited for twice as long")?;
+    node.gossip(3, 35, 1);
+    for sequence in 36..67 {
+        node.gossip(2, sequence, 1);
+    }
+    ensure(asked_after(&mut node, 67) == Some(180), "as long as it is one of the last 32")?;
+    node.gossip(3, 67, 1);
+    for sequence in 68..100 {
+        node.gossip(2, sequence, 1);
+    }
+    ensure(asked_after(&mut node, 100) == Some(40), "and no longer")?;
+    node.wait_ms(5_000);
+    node.gossip(2, 100, 1);
+    ensure(asked_after(&mut node, 101) == Some(300), "never longer than the maximum")
+}
+
 /// A graft makes the link eager and brings what is held.
 fn grafts_are_answered(planted: Planted) -> Result<(), String> {
     let mut node = Lone::new(&overlay(), planted).with_neighbours(4);
@@ -560,6 +600,7 @@ holds! {
     news_travels_on,
     duplicates_prune,
     announced_is_asked_for,
+    patience_is_learned,
     grafts_are_answered,
     long_ways_are_swapped,
     new_neighbours_hear_announcements,
