@@ -50,6 +50,7 @@
 mod applicable;
 mod case;
 mod causal;
+mod chunks;
 mod data;
 pub mod dsl;
 mod explain;
