@@ -99,6 +99,8 @@ const MILLION: Input = Input::Jsonl(1_000_000, 100, 10, 0);
 const LATE: Input = Input::Late(100_000, 100, 10, 20);
 const LATE_MILLION: Input = Input::Late(1_000_000, 100, 10, 20);
 
+const REGISTERS_100K: Input = Input::Plume(REGISTERS);
+
 const ROWS: &[Row] = &[
     row("one-key-100k linearizable, parsing included", ONE_KEY, Some("linearizable"), How::Read, 0.05),
     row("one-key-10M linearizable, parsing included", TEN_MILLION, Some("linearizable"), How::Read, 5.0),
@@ -118,13 +120,15 @@ const ROWS: &[Row] = &[
     row("late-copies-100k causal-memory", LATE, Some("causal-memory"), How::Judge, 5.0),
     row("late-copies-1M causal-memory", LATE_MILLION, Some("causal-memory"), How::Judge, 50.0),
     row("late-copies-1M pram", LATE_MILLION, Some("pram"), How::Judge, 20.0),
-    row("old-reads-100k two-atomic, 5 clients", Input::Old(100_000, 1, 5, 10), Some("two-atomic"), How::Judge, 1.0),
-    row("old-reads-100k two-atomic, 20 clients", Input::Old(100_000, 1, 20, 10), Some("two-atomic"), How::Judge, 1.0),
-    row("old-reads-1M two-atomic, 100 keys", Input::Old(1_000_000, 100, 20, 10), Some("two-atomic"), How::Judge, 10.0),
-    row("registers-100k x 8 parsing", Input::Plume(REGISTERS), None, How::Read, 0.15),
-    row("registers-100k x 8 read-committed", Input::Plume(REGISTERS), Some("read-committed"), How::Judge, 0.14),
-    row("registers-100k x 8 read-atomic", Input::Plume(REGISTERS), Some("read-atomic"), How::Judge, 0.24),
-    row("registers-100k x 8 causal", Input::Plume(REGISTERS), Some("transactional-causal"), How::Judge, 0.91),
+    row("old-reads-100k two-atomic, 5 clients", Input::Old(100_000, 1, 5, 10), Some("two-atomic"), How::Judge, 0.05),
+    row("old-reads-100k two-atomic, 20 clients", Input::Old(100_000, 1, 20, 10), Some("two-atomic"), How::Judge, 0.05),
+    row("old-reads-1M two-atomic, 100 keys", Input::Old(1_000_000, 100, 20, 10), Some("two-atomic"), How::Judge, 0.5),
+    row("registers-100k x 8 parsing", REGISTERS_100K, None, How::Read, 0.15),
+    row("registers-100k x 8 read-committed", REGISTERS_100K, Some("read-committed"), How::Judge, 0.14),
+    row("registers-100k x 8 session-read-committed", REGISTERS_100K, Some("session-read-committed"), How::Judge, 0.14),
+    row("registers-100k x 8 read-atomic", REGISTERS_100K, Some("read-atomic"), How::Judge, 0.24),
+    row("registers-100k x 8 session-read-atomic", REGISTERS_100K, Some("session-read-atomic"), How::Judge, 0.24),
+    row("registers-100k x 8 causal", REGISTERS_100K, Some("transactional-causal"), How::Judge, 0.91),
     row("lists-100k parsing", Input::Edn(LISTS), None, How::Read, 0.7),
     row("lists-100k strict-serializable", Input::Edn(LISTS), Some("strict-serializable"), How::Judge, 1.0),
 ];

@@ -21,10 +21,11 @@ use std::collections::BTreeSet;
 
 use crate::data::functions;
 use crate::models::{
-    bank, broadcast, counter, linearizable, long_fork, queue, removals, scans, set, set_full, total_queue, unique_ids,
-    views,
+    bank, broadcast, counter, linearizable, long_fork, queue, removals, scans, set, set_full, staleness, total_queue,
+    unique_ids, views,
 };
 use crate::record::{Datum, Record, Recording};
+use crate::register_models::{REGISTER_MODELS, find_register_model};
 use crate::{Case, EventType, checkers, find};
 
 /// Models of other data types than registers.
@@ -41,23 +42,6 @@ const OF_DATA: [&str; 12] = [
     views::NAME,
     removals::NAME,
     scans::NAME,
-];
-
-/// Models of registers that a history of another system is judged by.
-const OF_REGISTERS: [&str; 13] = [
-    "read-your-writes",
-    "monotonic-reads",
-    "monotonic-writes",
-    "writes-follow-reads",
-    "pram",
-    "causal",
-    "causal-convergence",
-    "causal-memory",
-    "sequential",
-    "safe",
-    "regular",
-    "two-atomic",
-    "linearizable",
 ];
 
 /// Levels of transactions, weakest first.
@@ -81,7 +65,7 @@ const OF_TRANSACTIONS: [&str; 15] = [
 
 /// Whether it is a model of registers that a history of another system can be judged by.
 pub(crate) fn is_of_registers(model: &str) -> bool {
-    OF_REGISTERS.contains(&model) || model == "monotonic-quorum-reads"
+    find_register_model(model).is_some_and(|model| model.name != staleness::NAME)
 }
 
 /// Names of the models that a case is about: those of registers where it has a history of them, else those of its recording.
@@ -141,7 +125,8 @@ pub fn applicable(recording: &Recording) -> Vec<&'static str> {
     let of_registers = |f: &&str| matches!(*f, "read" | "write" | "delete" | "get" | "put" | "append" | "cas");
     if !functions.is_empty() && functions.iter().all(of_registers) && names.is_empty() {
         let plain = functions.iter().all(|f| matches!(*f, "read" | "write" | "delete")) && !repeats(recording, "write");
-        let all = OF_REGISTERS.iter().filter(|name| find(name).is_some() && (plain || **name == linearizable::NAME));
+        let unasked = REGISTER_MODELS.iter().filter(|model| model.unasked).map(|model| model.name);
+        let all = unasked.filter(|name| plain || *name == linearizable::NAME);
         names.extend(all);
     }
     names

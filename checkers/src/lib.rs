@@ -50,6 +50,7 @@
 mod applicable;
 mod case;
 mod causal;
+mod chunks;
 mod data;
 pub mod dsl;
 mod explain;
@@ -68,6 +69,7 @@ mod order;
 mod parallel;
 mod picture;
 pub mod record;
+mod register_models;
 pub mod registers;
 mod registry;
 pub mod search;
@@ -89,6 +91,7 @@ pub use history::{
 pub use lattice::{Lattice, Standing, strongest};
 pub use options::{AvailabilityBounds, Budget, CheckOptions, DataOptions, GossipBounds, Stop, StopFn};
 pub use picture::{timeline_svg, violation_svg};
+pub use register_models::{REGISTER_MODELS, RegisterModel};
 pub use registers::registers_from_jsonl;
 pub use registry::{Checker, UnknownChecker, checkers, find, judge};
 pub use verdict::{Judgement, KindCount, Verdict};

@@ -41,5 +41,5 @@ mod touching;
 
 pub use append::{AppendCall, AppendModel};
 pub use frontier::{Called, Effect, Ended, Limits, SequentialModel, linearize};
-pub(crate) use judge::{confirm, is_linearizable, judge_equal_values, judge_last_two, judge_recording};
+pub(crate) use judge::{Counted, confirm, is_linearizable, judge_equal_values, judge_last_two, judge_recording};
 pub use register::{CasRegister, LastVersions, RegisterCall};

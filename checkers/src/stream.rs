@@ -27,6 +27,7 @@ use thiserror::Error;
 
 use crate::explain::counted;
 use crate::models::monotonic_quorum_reads;
+use crate::register_models::find_register_model;
 use crate::registers::registers_of_keys;
 use crate::version_graph::{Promise, SessionPromise};
 use crate::{Case, CheckOptions, Judgement, ReadError, UnknownChecker, Verdict, causal, fast, find, version_order};
@@ -65,35 +66,19 @@ pub enum JudgeFileError {
     Read(#[from] ReadError),
 }
 
-/// Models that one pass can decide.
-const STREAMED: [&str; 11] = [
-    "linearizable",
-    "monotonic-quorum-reads",
-    "monotonic-reads",
-    "read-your-writes",
-    "sequential",
-    "monotonic-writes",
-    "writes-follow-reads",
-    "pram",
-    "causal",
-    "causal-convergence",
-    "causal-memory",
-];
-/// Models that judge each key by itself.
-const BY_KEY: [&str; 8] = [
-    "linearizable",
-    "monotonic-quorum-reads",
-    "monotonic-reads",
-    "read-your-writes",
-    "sequential",
-    "safe",
-    "regular",
-    "two-atomic",
-];
+/// Whether one pass can decide the model.
+fn is_one_pass(model: &str) -> bool {
+    find_register_model(model).is_some_and(|model| model.one_pass)
+}
+
+/// Whether the model judges each key by itself.
+fn is_by_key(model: &str) -> bool {
+    find_register_model(model).is_some_and(|model| model.by_key)
+}
 
 /// Whether [`judge_jsonl`] knows how to judge by a model; others need what only a whole [`crate::History`] holds.
 pub fn can_judge(model: &str) -> bool {
-    STREAMED.contains(&model) || BY_KEY.contains(&model) || model == "staleness"
+    find_register_model(model).is_some()
 }
 
 /// Judges a `history.jsonl` by models of registers, in as little memory as each allows; `open` gives the file from its
@@ -110,8 +95,7 @@ pub fn judge_jsonl<R: BufRead, S: AsRef<str>>(
         find(model).ok_or_else(|| UnknownChecker { name: model.to_owned() })?;
     }
     let names = || models.iter().map(AsRef::as_ref);
-    let by_session =
-        |model: &str| STREAMED.contains(&model) && !["linearizable", "monotonic-quorum-reads"].contains(&model);
+    let by_session = |model: &str| is_one_pass(model) && !["linearizable", "monotonic-quorum-reads"].contains(&model);
     let with_sessions = names().any(by_session);
     let passed = pass(open().map_err(JudgeFileError::Open)?, with_sessions, Pace::default())?;
     let mut passes = 1;
@@ -123,7 +107,7 @@ pub fn judge_jsonl<R: BufRead, S: AsRef<str>>(
     let operations = passed.operations.iter().sum::<u64>();
     let memory_max = options.budget.memory_bytes_max;
     let fits_whole = operations * OPERATION_BYTES <= memory_max;
-    let is_local = |model: &str| BY_KEY.contains(&model);
+    let is_local = is_by_key;
     let mut verdicts_by_part: Vec<Vec<Verdict>> = models.iter().map(|_| Vec::new()).collect();
     let groups = if fits_whole { Some(vec![0; passed.keys.len()]) } else { groups(&passed, memory_max) };
     let wanted = if fits_whole { left(&verdicts, &can_judge) } else { left(&verdicts, &is_local) };
@@ -239,7 +223,7 @@ fn groups(passed: &Passed, memory_max: u64) -> Option<Vec<usize>> {
 /// `unknown`, with what it would take.
 fn too_large(model: &str, passed: &Passed, memory_max: u64) -> Verdict {
     let mut verdict = Verdict::new(model);
-    let is_local = BY_KEY.contains(&model);
+    let is_local = is_by_key(model);
     let all: u64 = passed.operations.iter().sum();
     let needed = if is_local { passed.operations.iter().copied().max().unwrap_or(0) } else { all };
     verdict.count("operations", all);

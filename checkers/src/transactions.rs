@@ -37,9 +37,12 @@ mod level;
 mod lists;
 pub mod notation;
 mod observed;
+
 mod picture;
+mod places;
 mod precedence;
 mod registers;
+mod schedule;
 mod search;
 mod story;
 

@@ -6,7 +6,8 @@ mod common;
 use common::{Clients, SINGLE, text};
 use hearsay_checkers::registers::Registers;
 use hearsay_checkers::{
-    Case, CheckOptions, Event, EventType, Function, History, Judgement, Operation, Outcome, judge, registers_from_jsonl,
+    Case, CheckOptions, Event, EventType, Function, History, Judgement, Operation, Outcome, REGISTER_MODELS, find,
+    judge, registers_from_jsonl,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -22,6 +23,9 @@ const MODELS: [&str; 9] = [
     "regular",
     "safe",
 ];
+/// Models of registers whose references are elsewhere: in `reference.rs`, `equal_values.rs` and `search.rs`.
+const ELSEWHERE: [&str; 6] =
+    ["read-your-writes", "monotonic-reads", "monotonic-quorum-reads", "linearizable", "two-atomic", "staleness"];
 const WRITES_MAX: usize = 5;
 
 /// What happened, with reads resolved: positions in `ops` of the writes they returned.
@@ -541,4 +545,14 @@ fn a_read_that_ends_when_its_write_begins_may_close_a_cycle_over_two_registers()
         assert!(!model_holds(model, &history), "{model}");
         assert_eq!(judged(model, &history).judgement, Judgement::Violated, "{model}");
     }
+}
+
+#[test]
+fn every_model_of_registers_is_a_checker_with_a_reference() {
+    let mut known: Vec<&str> = REGISTER_MODELS.iter().map(|model| model.name).collect();
+    assert!(known.iter().all(|name| find(name).is_some()), "{known:?}");
+    let mut with_reference = [&MODELS[..], &ELSEWHERE].concat();
+    known.sort_unstable();
+    with_reference.sort_unstable();
+    assert_eq!(known, with_reference);
 }

@@ -146,8 +146,8 @@ impl WorkloadSpec {
 
     /// Checkers that judge only where a campaign expects something of them, by name.
     pub fn checkers_on_demand(&self) -> Vec<&'static str> {
-        let models = if matches!(self, WorkloadSpec::Register(_)) { RegisterSpec::MODELS } else { &[] };
-        [models, END_CHECKERS].concat()
+        let models = matches!(self, WorkloadSpec::Register(_)).then(RegisterSpec::models);
+        models.into_iter().flatten().chain(END_CHECKERS.iter().copied()).collect()
     }
 
     /// Whether an action is one of this workload.

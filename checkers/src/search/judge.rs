@@ -6,6 +6,7 @@ use super::frontier::{Called, Effect, Ended, Limits, SequentialModel};
 use super::recorded::{Calls, Object, Told, objects, objects_of_history};
 use super::register::{CasRegister, LastVersions, RegisterCall};
 use super::touching::{Touched, Touching, linearize_touching};
+use crate::chunks::{Access, Fit, fit_last_two};
 use crate::explain::{counted, sentence};
 use crate::parallel;
 use crate::record::{Datum, Recording};
@@ -13,6 +14,10 @@ use crate::{Budget, CheckOptions, History, Judgement, Verdict};
 
 /// States that are few enough to begin from any of them.
 const ANY_STATE_MAX: usize = 64;
+/// Calls of which a search tells why they have no order.
+const EXPLAINED_CALLS_MAX: usize = 64;
+/// Its steps.
+const EXPLAINED_STEPS_MAX: u64 = 2_000_000;
 /// What the reason begins with where there is no evidence.
 const NOTHING_SEEN: &str = "No operation could have returned anything else";
 /// Operations that an explanation names.
@@ -108,24 +113,84 @@ pub(crate) fn is_linearizable(of_key: &History, budget: &Budget) -> bool {
     })
 }
 
-/// Judges whether each read of a history may be of one of the last two versions.
-pub(crate) fn judge_last_two(checker: &str, history: &History, options: &CheckOptions) -> Verdict {
+/// What was found about keys that were judged before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) keys: u64,
+    pub(crate) operations: u64,
+    /// Operations that saw what was there after a change.
+    pub(crate) observations: u64,
+}
+
+/// Judges whether each read of a history may be of one of the last two versions. Of the keys that are counted in `before`
+/// that is known.
+pub(crate) fn judge_last_two(checker: &str, history: &History, options: &CheckOptions, before: Counted) -> Verdict {
     let objects = objects_of_history(history);
     let mut verdict = Verdict::new(checker);
     verdict.assumptions.push("All clients take their times from one clock.".to_owned());
-    judge_each(&objects, verdict, options, "not-2-atomic", |object| match &object.calls {
+    judge_each(&objects, verdict, options, "not-2-atomic", before, |object| match &object.calls {
         Calls::Register { calls, touching, .. } => {
-            let (evidence, touching) = (count_observations(&CasRegister, calls), touching.as_ref());
-            // What one version explains, two do.
-            let one = linearize_touching(&CasRegister, &[0], calls, touching, Limits { budget: &options.budget });
-            if matches!(one, Touched::Ended(Ended::Linearizable)) {
-                return (Judged::Holds, evidence, None);
-            }
-            let two = LastVersions { versions: 2 };
-            (judge_object(&two, &[vec![0]], None, calls, touching, &options.budget), evidence, None)
+            let judged = judge_last_two_of(calls, touching.as_ref(), &options.budget);
+            (judged, count_observations(&CasRegister, calls), None)
         }
         Calls::Text(_) => (Judged::Unknown("It is no register.".to_owned()), 0, None),
     })
+}
+
+fn judge_last_two_of(calls: &[Called<RegisterCall>], touching: Option<&Touching>, budget: &Budget) -> Judged {
+    let two = LastVersions { versions: 2 };
+    let by_search =
+        |calls: &[Called<RegisterCall>], budget: &Budget| judge_object(&two, &[vec![0]], None, calls, touching, budget);
+    if calls.len() as u64 > budget.steps_max {
+        return Judged::Unknown(format!("The budget of {} steps ended.", budget.steps_max));
+    }
+    if budget.is_over() {
+        return Judged::Unknown("The time for judging ended.".to_owned());
+    }
+    let accesses: Vec<Access> = calls.iter().map(access).collect();
+    match fit_last_two(&accesses) {
+        Fit::Fits => match touching {
+            None => Judged::Holds,
+            // Such calls put apart may be ordered too much: an order of them is one, and none says nothing.
+            Some(touching) if fit_last_two(&touching.put_apart(&accesses)) == Fit::Fits => Judged::Holds,
+            Some(_) => by_search(calls, budget),
+        },
+        Fit::Breaks(chosen) => {
+            // The search tells it best, and may take long where the zones do not.
+            let short = Budget { steps_max: budget.steps_max.min(EXPLAINED_STEPS_MAX), ..budget.clone() };
+            if calls.len() <= EXPLAINED_CALLS_MAX
+                && let violated @ Judged::Violated { .. } = by_search(calls, &short)
+            {
+                return violated;
+            }
+            let of_them: Vec<Called<RegisterCall>> = chosen.iter().map(|at| calls[*at].clone()).collect();
+            if let Judged::Violated { failed, core } = judge_object(&two, &[vec![0]], None, &of_them, None, &short) {
+                let positions = |all: Vec<usize>| all.into_iter().map(|at| chosen[at]).collect();
+                let core = Core { needed: positions(core.needed), others: positions(core.others), ..core };
+                return Judged::Violated { failed: chosen[failed], core };
+            }
+            let failed = chosen.iter().copied().max_by_key(|at| (calls[*at].ended.unwrap_or(0), *at));
+            let core = Core { needed: chosen, others: Vec::new(), from_any_state: false };
+            Judged::Violated { failed: failed.expect("what has no order is not nothing"), core }
+        }
+        Fit::Unsure => {
+            // What one version explains, two do.
+            let one = linearize_touching(&CasRegister, &[0], calls, touching, Limits { budget });
+            if matches!(one, Touched::Ended(Ended::Linearizable)) {
+                return Judged::Holds;
+            }
+            by_search(calls, budget)
+        }
+    }
+}
+
+/// A call of a history, where nothing is compared and set.
+fn access(call: &Called<RegisterCall>) -> Access {
+    let (is_read, value) = match call.call {
+        RegisterCall::Read(value) => (true, value),
+        RegisterCall::Write(value) | RegisterCall::CompareAndSet(_, value) => (false, value),
+    };
+    Access { value: Some(u64::from(value)).filter(|value| *value > 0), is_read, began: call.began, ended: call.ended }
 }
 
 fn judge_objects(objects: &[Object], options: &CheckOptions, verdict: Verdict) -> Verdict {
@@ -134,7 +199,7 @@ fn judge_objects(objects: &[Object], options: &CheckOptions, verdict: Verdict) -
         Calls::Register { calls, .. } => calls.iter().any(saw_nil),
         Calls::Text(_) => false,
     });
-    judge_each(objects, verdict, options, "not-linearizable", |object| match &object.calls {
+    judge_each(objects, verdict, options, "not-linearizable", Counted::default(), |object| match &object.calls {
         Calls::Register { calls, values, touching } => {
             judge_register(calls, values, touching.as_ref(), any_nil, &options.budget)
         }
@@ -153,9 +218,12 @@ fn judge_each(
     mut verdict: Verdict,
     options: &CheckOptions,
     kind: &str,
+    before: Counted,
     judge: impl Fn(&Object) -> OfObject + Sync,
 ) -> Verdict {
-    let (mut operations, mut observations, mut unknown) = (0, 0, None);
+    let Counted { mut keys, mut operations, mut observations } = before;
+    keys += objects.len() as u64;
+    let mut unknown = None;
     let mut clearest: Option<(usize, &Object, usize, Core)> = None;
     let mut violated = 0;
     for (object, of_object) in objects.iter().zip(parallel::map(objects, options.threads, judge)) {
@@ -183,7 +251,7 @@ fn judge_each(
             }
         }
     }
-    verdict.count("keys_judged", objects.len() as u64);
+    verdict.count("keys_judged", keys);
     verdict.count("operations_judged", operations);
     verdict.count("reads_judged", observations);
     if let Some((_, object, failed, core)) = clearest {
@@ -209,7 +277,7 @@ fn judge_each(
     let sentence = format!(
         "{} on {} judged, {observations} of them saw what was there after a change, and one order explains all.",
         counted(operations, "operation"),
-        counted(objects.len() as u64, "key"),
+        counted(keys, "key"),
     );
     verdict.because(Judgement::Holds, sentence)
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::core::Core;
 use super::frontier::{Called, Effect, Ended, Limits, SequentialModel, linearize};
+use crate::chunks::Access;
 
 /// Calls of which all orders are tried.
 const CALLS_MAX: usize = 128;
@@ -54,6 +55,16 @@ impl Touching {
         let place = |moment: (u64, u64)| all.binary_search(&moment).expect("every moment is in") as u64;
         let apart = moments.iter().map(|(began, ended)| (place(*began), ended.map(place))).collect();
         Some(Touching { before, apart })
+    }
+
+    /// The same accesses with such pairs apart.
+    pub(crate) fn put_apart(&self, accesses: &[Access]) -> Vec<Access> {
+        let apart = |(access, (began, ended)): (&Access, &(u64, Option<u64>))| Access {
+            began: *began,
+            ended: *ended,
+            ..*access
+        };
+        accesses.iter().zip(&self.apart).map(apart).collect()
     }
 }
 

@@ -8,9 +8,9 @@
 //! failed (and the latter is an anomaly).
 
 use super::history::{Key, List, MicroOp, TransactionHistory, TransactionId, Value};
-use super::intern::Pairs;
 use super::level::Anomaly;
 use super::notation::list_text;
+use super::places::{Places, Written};
 use super::story::{Findings, name};
 use crate::Outcome;
 
@@ -38,6 +38,7 @@ pub(crate) struct ListRead {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Writer {
     pub(crate) transaction: u32,
+    pub(crate) key: u32,
     /// Number of what its transaction wrote to the key before; [`INITIAL`]: nothing.
     pub(crate) previous: u32,
     /// Whether its transaction wrote the key no more.
@@ -49,13 +50,34 @@ pub(crate) struct Writer {
 /// Values by number, and their writers.
 #[derive(Debug, Default)]
 pub(crate) struct Writers {
-    pairs: Pairs,
+    places: Places,
     pub(crate) by_number: Vec<Writer>,
 }
 
 impl Writers {
+    /// Room for all values that the transactions of a history write.
+    fn new(history: &TransactionHistory) -> Writers {
+        let mut written = Written::new(history.key_count());
+        for operation in history.iter().flat_map(|(id, _)| history.operations(id)) {
+            if let MicroOp::Append(key, value) | MicroOp::Write(key, value) = operation {
+                written.add(key.0, value.0);
+            }
+        }
+        let by_number = Vec::with_capacity(written.count());
+        Writers { places: Places::new(written), by_number }
+    }
+
     pub(crate) fn number(&self, key: u32, value: Value) -> Option<u32> {
-        self.pairs.find(u64::from(key), value.0 as u64)
+        self.places.find(key, value.0, |number| self.by_number[number as usize].key)
+    }
+
+    /// Numbers a value, unless it was written before: then the number that it has.
+    fn add(&mut self, writer: Writer, value: Value) -> Result<u32, u32> {
+        let number = self.by_number.len() as u32;
+        let Writers { places, by_number } = self;
+        places.add(writer.key, value.0, number, |number| by_number[number as usize].key)?;
+        by_number.push(writer);
+        Ok(number)
     }
 }
 
@@ -124,7 +146,7 @@ impl<T: Copy> Scratch<T> {
 /// Looks at every operation once or twice. The order of lists comes next, then [`settle`].
 pub(crate) fn observe(history: &TransactionHistory, findings: &mut Findings) -> Observed {
     let mut observed = Observed {
-        writers: Writers::default(),
+        writers: Writers::new(history),
         reads: ByTransaction::new(),
         writes: ByTransaction::new(),
         list_reads: Vec::new(),
@@ -144,15 +166,12 @@ pub(crate) fn settle(history: &TransactionHistory, observed: &mut Observed) {
         observed.took_part[writer.transaction as usize] |= writer.is_seen && outcome == Outcome::Info;
     }
     // Values are numbered in the order of the history, so each transaction's are a range.
-    let mut at = 0;
+    let mut written = observed.writers.by_number.iter().peekable();
     for (id, _) in history.iter() {
         let from = observed.writes.items.len();
-        for operation in history.operations(id) {
-            if let MicroOp::Append(key, _) | MicroOp::Write(key, _) = operation {
-                if observed.took_part[id.0 as usize] && observed.writers.by_number[at].is_final {
-                    observed.writes.items.push(key.0);
-                }
-                at += 1;
+        while let Some(writer) = written.next_if(|writer| writer.transaction == id.0) {
+            if observed.took_part[id.0 as usize] && writer.is_final {
+                observed.writes.items.push(writer.key);
             }
         }
         observed.writes.items[from..].sort_unstable();
@@ -182,22 +201,24 @@ fn collect_writes(history: &TransactionHistory, observed: &mut Observed) {
                 MicroOp::Append(..) => observed.is_list[key.0 as usize] = true,
                 _ => is_register[key.0 as usize] = true,
             }
-            let (number, is_new) = observed.writers.pairs.number(u64::from(key.0), value.0 as u64);
-            if !is_new {
-                let (key, value) = (history.key_name(key), history.value_text(value));
-                let first = TransactionId(observed.writers.by_number[number as usize].transaction);
-                let (first, second) = (name(history, first), name(history, id));
-                observed.ambiguous.get_or_insert_with(|| {
-                    format!("{key} = {value} is written twice, by {first} and by {second}, so nobody can tell which of them was read.")
-                });
-                continue;
-            }
             let previous = last.get(id.0, key.0).unwrap_or(INITIAL);
+            let writer = Writer { transaction: id.0, key: key.0, previous, is_final: true, is_seen: false };
+            let number = match observed.writers.add(writer, value) {
+                Ok(number) => number,
+                Err(number) => {
+                    let (key, value) = (history.key_name(key), history.value_text(value));
+                    let first = TransactionId(observed.writers.by_number[number as usize].transaction);
+                    let (first, second) = (name(history, first), name(history, id));
+                    observed.ambiguous.get_or_insert_with(|| {
+                        format!("{key} = {value} is written twice, by {first} and by {second}, so nobody can tell which of them was read.")
+                    });
+                    continue;
+                }
+            };
             if let Some(earlier) = observed.writers.by_number.get_mut(previous as usize) {
                 earlier.is_final = false;
             }
             last.set(id.0, key.0, number);
-            observed.writers.by_number.push(Writer { transaction: id.0, previous, is_final: true, is_seen: false });
         }
     }
     let both = (0..history.key_count()).find(|key| observed.is_list[*key] && is_register[*key]);
