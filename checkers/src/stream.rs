@@ -162,7 +162,7 @@ pub struct JudgedForeign {
 /// `hearsay check` of files of 30 to 60 MB in each format, all models that fit them.
 pub fn whole_bytes(file_bytes: u64, format: Format) -> u64 {
     file_bytes.saturating_mul(match format {
-        Format::Json | Format::Edn => 8,
+        Format::Json | Format::Edn => 12,
         Format::Log => 16,
         Format::Plume | Format::Awdit => 10,
         Format::Dbcop => 20,
