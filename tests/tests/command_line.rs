@@ -205,8 +205,8 @@ fn histories_of_other_systems_are_judged_as_they_are_read_where_memory_is_short(
     let (mut lines, mut lists) = (String::new(), String::new());
     for operation in 0..400_u64 {
         let (f, asked, value) = match operation % 2 {
-            0 => ("write", operation.to_string(), operation),
-            _ => ("read", "nil".to_owned(), operation - 1),
+            0 => ("write", (operation + 1).to_string(), operation + 1),
+            _ => ("read", "nil".to_owned(), operation),
         };
         let process = operation % 3;
         for (kind, value) in [("invoke", asked), ("ok", value.to_string())] {
@@ -217,12 +217,14 @@ fn histories_of_other_systems_are_judged_as_they_are_read_where_memory_is_short(
     }
     place.file("good.edn", &lines);
     place.file("vector.edn", &format!("[{lines}]"));
-    place.file("bad.edn", &lines.replace(":read, :value 398", ":read, :value 4"));
+    place.file("bad.edn", &lines.replace(":read, :value 399", ":read, :value 5"));
     place.file("lists.edn", &lists);
     let judge = |name: &str, models: &str| place.run(&["check", name, "--model", models, "--memory", "100kB"]);
     for name in ["good.edn", "vector.edn"] {
         judge(name, "linearizable").expect_code(0).expect_words("Judged as it was read: 400 operations, 2 passes");
-        judge(name, "regular").expect_code(2).expect_words("takes 280 kB for 400 operations, more than the 100 kB allowed");
+        judge(name, "regular")
+            .expect_code(2)
+            .expect_words("takes 280 kB for 400 operations, more than the 100 kB allowed");
     }
     judge("bad.edn", "linearizable").expect_code(1).expect_words("the first contradiction in the history");
     judge("lists.edn", "serializable").expect_code(2).expect_words("`txn` is no function of a register");
@@ -252,7 +254,10 @@ fn what_is_no_history_is_named_with_the_mend() {
         }
     }
     std::fs::write(place.path().join("cut.jsonl.gz"), b"\x1f\x8b\x08\x00\x00").expect("it is written");
-    place.run(&["check", "cut.jsonl.gz"]).expect_code(64).expect_words("packed by gzip: unpack it with `gunzip -k FILE`");
+    place
+        .run(&["check", "cut.jsonl.gz"])
+        .expect_code(64)
+        .expect_words("packed by gzip: unpack it with `gunzip -k FILE`");
     place.run(&["check", "."]).expect_code(64).expect_words("no history.jsonl; give one of its files: blank.log");
 }
 
