@@ -158,8 +158,9 @@ pub struct JudgedForeign {
     pub judged: JudgedFile,
 }
 
-/// Bytes that each byte of a file of another system takes when it is judged in memory as a whole, roughly. Measured:
-/// `hearsay check` of files of 30 to 60 MB in each format, all models that fit them.
+/// Bytes that each byte of a file of another system takes when it is judged in memory as a whole, roughly. From the most that
+/// `hearsay check` held of files of 40 MB (EDN 5, of transactions 11; JSON 6; log 8; Plume 7), with room for what violations
+/// take; for AWDIT's own format and DBCop's it is a guess.
 pub fn whole_bytes(file_bytes: u64, format: Format) -> u64 {
     file_bytes.saturating_mul(match format {
         Format::Json | Format::Edn => 12,
