@@ -163,7 +163,24 @@ pub fn read_recording(reader: impl Read, options: &ImportOptions) -> Result<Reco
 pub fn stream_records(
     reader: impl Read,
     format: Option<Format>,
-    sink: impl FnMut(Record),
+    mut sink: impl FnMut(Record),
+) -> Result<Streamed, ImportError> {
+    stream_records_while(reader, format, |record| {
+        sink(record);
+        true
+    })
+}
+
+/// The format of a file, by its first bytes; the one named, if one is.
+pub(crate) fn format_of(reader: impl Read, format: Option<Format>) -> Result<Format, ImportError> {
+    first_look(&mut Source::new(reader), format)
+}
+
+/// As [`stream_records`], until the sink wants no more; what comes after that is not looked at.
+pub(crate) fn stream_records_while(
+    reader: impl Read,
+    format: Option<Format>,
+    sink: impl FnMut(Record) -> bool,
 ) -> Result<Streamed, ImportError> {
     let mut source = Source::new(reader);
     let format = first_look(&mut source, format)?;
@@ -177,7 +194,9 @@ pub fn stream_records(
             let transactions = transactions(&mut source, format, &mut sink.fields, &mut sink.notes)?;
             for mut record in transactions.finish(format != Format::Awdit) {
                 record.index = sink.records;
-                sink.add(&source, record)?;
+                if !sink.add(&source, record)? {
+                    break;
+                }
             }
         }
     }
@@ -204,14 +223,14 @@ struct Sink<F> {
     notes: Vec<String>,
 }
 
-impl<F: FnMut(Record)> Sink<F> {
-    fn add<R: Read>(&mut self, source: &Source<R>, record: Record) -> Result<(), ImportError> {
+impl<F: FnMut(Record) -> bool> Sink<F> {
+    /// Whether more is wanted.
+    fn add<R: Read>(&mut self, source: &Source<R>, record: Record) -> Result<bool, ImportError> {
         if self.records == RECORDS_MAX {
             return Err(source.mistake(0, format!("more than {RECORDS_MAX} records in one file are not supported")));
         }
         self.records += 1;
-        (self.sink)(record);
-        Ok(())
+        Ok((self.sink)(record))
     }
 
     fn cut_off(&mut self, line: u64) {
@@ -219,7 +238,7 @@ impl<F: FnMut(Record)> Sink<F> {
     }
 }
 
-fn forms<R: Read, F: FnMut(Record)>(
+fn forms<R: Read, F: FnMut(Record) -> bool>(
     source: &mut Source<R>,
     format: Format,
     sink: &mut Sink<F>,
@@ -245,7 +264,9 @@ fn forms<R: Read, F: FnMut(Record)>(
                 if !indexed {
                     record.index = sink.records;
                 }
-                sink.add(source, *record)?;
+                if !sink.add(source, *record)? {
+                    return Ok(());
+                }
             }
             Next::Form(Piece::Open(close)) => inside = Some(close),
             Next::Form(Piece::Close) => inside = None,
@@ -267,7 +288,7 @@ fn forms<R: Read, F: FnMut(Record)>(
     }
 }
 
-fn log_lines<R: Read, F: FnMut(Record)>(source: &mut Source<R>, sink: &mut Sink<F>) -> Result<(), ImportError> {
+fn log_lines<R: Read, F: FnMut(Record) -> bool>(source: &mut Source<R>, sink: &mut Sink<F>) -> Result<(), ImportError> {
     let mut others = 0_u64;
     loop {
         let number = source.line();
@@ -282,7 +303,9 @@ fn log_lines<R: Read, F: FnMut(Record)>(source: &mut Source<R>, sink: &mut Sink<
             Some((Some(mut record), whole, _)) => {
                 record.line = u32::try_from(number).unwrap_or(u32::MAX);
                 record.index = sink.records;
-                sink.add(source, record)?;
+                if !sink.add(source, record)? {
+                    return Ok(());
+                }
                 if !whole {
                     sink.notes.push(format!("Line {number}, the last, has no end; it is taken as complete."));
                 }

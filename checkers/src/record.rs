@@ -17,6 +17,7 @@ use crate::{EventType, OpIndex};
 
 pub use datum::{Datum, Text};
 pub use names::Names;
+pub(crate) use pairing::reused_note;
 pub use pairing::{Operations, PairingError, RecordedOperation};
 
 /// Who did it.
@@ -78,6 +79,30 @@ impl Record {
         Record { index: 0, time: None, line: 0, kind, process, f: f.into(), key: None, value, node: None, error: None }
     }
 
+    /// Whether its value is a pair of a key and a value.
+    pub(crate) fn is_pair(&self) -> bool {
+        let is_pair = |items: &[Datum]| items.len() == 2 && !matches!(items[0], Datum::List(_) | Datum::Nil);
+        self.key.is_none() && self.value.as_list().is_some_and(is_pair)
+    }
+
+    /// Whether it begins something on a key without a value, as a read of a pair `[key nil]`.
+    pub(crate) fn asks_by_key(&self) -> bool {
+        self.kind == EventType::Invoke && matches!(&self.value, Datum::List(items) if items.get(1) == Some(&Datum::Nil))
+    }
+
+    /// Takes a value `[key value]` apart, if it is one.
+    pub(crate) fn split_key(&mut self) -> bool {
+        match &mut self.value {
+            Datum::List(items) if items.len() == 2 => {
+                let value = items.pop();
+                self.key = items.pop();
+                self.value = value.unwrap_or(Datum::Nil);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Its index, as models name operations.
     pub fn op_index(&self) -> OpIndex {
         OpIndex(self.index)
@@ -121,15 +146,8 @@ impl Recording {
     /// Whether every client value is a pair `[key value]`, as Jepsen's independent tests write them; reads begin with
     /// `[key nil]`. Pairs alone are no proof: compare-and-set has pairs too.
     pub fn looks_keyed(&self) -> bool {
-        let pair = |record: &Record| match &record.value {
-            Datum::List(items) => items.len() == 2 && !matches!(items[0], Datum::List(_) | Datum::Nil),
-            _ => false,
-        };
-        let asks = |record: &Record| {
-            record.kind == EventType::Invoke && matches!(&record.value, Datum::List(items) if items[1] == Datum::Nil)
-        };
         // Asked in the order that ends soonest for histories that are not keyed.
-        self.client_records().all(|record| record.key.is_none() && pair(record)) && self.client_records().any(asks)
+        self.client_records().all(Record::is_pair) && self.client_records().any(Record::asks_by_key)
     }
 
     /// Takes each `[key value]` apart: the key goes to [`Record::key`]. A completion whose value is no pair (an error, or
@@ -137,26 +155,26 @@ impl Recording {
     pub fn split_keys(&mut self) {
         let (mut split, mut others) = (0_u64, 0_u64);
         for record in self.records.iter_mut().filter(|record| record.process.is_client() && record.key.is_none()) {
-            if let Datum::List(items) = &mut record.value
-                && let [_, _] = items.as_slice()
-                && let Some(value) = items.pop()
-            {
-                record.key = items.pop();
-                record.value = value;
-                split += 1;
-            } else if record.kind == EventType::Ok {
-                others += 1;
+            match record.split_key() {
+                true => split += 1,
+                false => others += u64::from(record.kind == EventType::Ok),
             }
         }
-        if split > 0 {
-            self.notes.push("The values are pairs of a key and a value: each key is judged by itself.".to_owned());
-            if others > 0 {
-                let completions =
-                    if others == 1 { "1 completion is".to_owned() } else { format!("{others} completions are") };
-                self.notes.push(format!(
-                    "{completions} no such pair, and taken as of the key that was asked for: if that is wrong, the values are no pairs."
-                ));
-            }
-        }
+        self.notes.extend(split_notes(split, others));
     }
+}
+
+/// What to say of pairs of a key and a value that were taken apart, and of completions that were none.
+pub(crate) fn split_notes(split: u64, others: u64) -> Vec<String> {
+    let mut notes = Vec::new();
+    if split > 0 {
+        notes.push("The values are pairs of a key and a value: each key is judged by itself.".to_owned());
+    }
+    if split > 0 && others > 0 {
+        let completions = if others == 1 { "1 completion is".to_owned() } else { format!("{others} completions are") };
+        notes.push(format!(
+            "{completions} no such pair, and taken as of the key that was asked for: if that is wrong, the values are no pairs."
+        ));
+    }
+    notes
 }

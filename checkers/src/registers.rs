@@ -9,9 +9,11 @@ mod events;
 mod from_recording;
 mod jsonl;
 
-pub(crate) use events::{Begun, Processes, Said, read_events};
+#[cfg(test)]
+pub(crate) use events::Lines;
+pub(crate) use events::{Begun, Events, Processes, Said, read_events};
 pub use from_recording::NotRegisters;
-pub(crate) use from_recording::{ZERO_AT_FIRST, begins_as_zero};
+pub(crate) use from_recording::{ZERO_AT_FIRST, begins_as_zero, register_function};
 pub use jsonl::registers_from_jsonl;
 pub(crate) use jsonl::registers_of_keys;
 

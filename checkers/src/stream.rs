@@ -6,6 +6,9 @@
 //! history in memory, and is unknown, with the memory it would take, where that is not allowed. Of a history that is not
 //! linearizable the contradiction itself is told even if one key alone does not fit ([`suspects`]).
 //!
+//! That goes for `history.jsonl` ([`judge_jsonl`]) and for registers in any format of records ([`judge_records`]). Whatever
+//! else a file of another system holds, transactions among it, is `unknown` here: its models need all of it at once.
+//!
 //! ```
 //! use hearsay_checkers::{CheckOptions, Judgement, stream::judge_jsonl};
 //!
@@ -16,21 +19,28 @@
 //! assert_eq!(judged.verdicts[0].explanation[0], "Key x: process 0 read 7 at 0.000 s (op 0).");
 //! ```
 
+mod foreign;
 mod parts;
 mod pass;
 mod suspects;
 mod versions;
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
 use thiserror::Error;
 
 use crate::explain::counted;
+use crate::import::{Format, ImportError, ImportOptions};
 use crate::models::monotonic_quorum_reads;
 use crate::register_models::find_register_model;
-use crate::registers::registers_of_keys;
+use crate::registers::{Events, Said, ZERO_AT_FIRST, read_events, registers_of_keys};
+use crate::transactions::TransactionHistory;
 use crate::version_graph::{Promise, SessionPromise};
-use crate::{Case, CheckOptions, Judgement, ReadError, UnknownChecker, Verdict, causal, fast, find, version_order};
+use crate::{
+    Case, CheckOptions, Judgement, ReadError, UnknownChecker, Verdict, applicable, causal, fast, find, import,
+    models_of, version_order,
+};
+use foreign::{Foreign, NoStream, survey};
 use pass::{Fit, Pace, Passed, pass};
 
 /// Bytes that judging takes for an operation that is held in memory, with what the widest model of one key at a time builds
@@ -64,6 +74,9 @@ pub enum JudgeFileError {
     /// It is no history.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// It is no history of another system.
+    #[error(transparent)]
+    Import(ImportError),
 }
 
 /// Whether one pass can decide the model.
@@ -87,17 +100,159 @@ pub fn can_judge(model: &str) -> bool {
 /// # Errors
 /// A model that there is not, or a file that is no history: the first line that is wrong, with what was expected.
 pub fn judge_jsonl<R: BufRead, S: AsRef<str>>(
-    mut open: impl FnMut() -> io::Result<R>,
+    open: impl FnMut() -> io::Result<R>,
     models: &[S],
     options: &CheckOptions,
 ) -> Result<JudgedFile, JudgeFileError> {
-    for model in models.iter().map(AsRef::as_ref) {
-        find(model).ok_or_else(|| UnknownChecker { name: model.to_owned() })?;
+    are_known(models)?;
+    judge_events(&mut Own(open), models, options)
+}
+
+/// A `history.jsonl` that can be opened.
+struct Own<F>(F);
+
+impl<R: BufRead, F: FnMut() -> io::Result<R>> Events for Own<F> {
+    type Error = JudgeFileError;
+
+    fn read(&mut self, sink: impl FnMut(&Said<'_>) -> Result<(), String>) -> Result<Vec<String>, JudgeFileError> {
+        Ok(read_events((self.0)().map_err(JudgeFileError::Open)?, sink)?)
     }
+}
+
+/// A file of another system.
+#[derive(Clone, Copy, Debug)]
+pub struct ForeignFile<F> {
+    /// Gives it from its beginning, once for each time that it is read.
+    pub open: F,
+    /// How to read it.
+    pub import: ImportOptions,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// What judging a file of another system came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JudgedForeign {
+    /// The format.
+    pub format: Format,
+    /// Records there are; 0 where that was not found out.
+    pub records: u64,
+    /// Nothing was judged: its models need all of it in memory.
+    pub needs_whole: bool,
+    /// The judgement.
+    pub judged: JudgedFile,
+}
+
+/// Bytes that each byte of a file of another system takes when it is judged in memory as a whole, roughly. From the most that
+/// `hearsay check` held of files of 40 MB (EDN 5, of transactions 11; JSON 6; log 8; Plume 7), with room for what violations
+/// take; for AWDIT's own format and DBCop's it is a guess.
+pub fn whole_bytes(file_bytes: u64, format: Format) -> u64 {
+    file_bytes.saturating_mul(match format {
+        Format::Json | Format::Edn => 12,
+        Format::Log => 16,
+        Format::Plume | Format::Awdit => 10,
+        Format::Dbcop => 20,
+    })
+}
+
+/// The format of a file of another system, by its first bytes; the one named, if one is.
+///
+/// # Errors
+/// It can't be read, or no format fits.
+pub fn format_of(reader: impl Read, format: Option<Format>) -> Result<Format, ImportError> {
+    import::format_of(reader, format)
+}
+
+/// Judges a file of another system without holding it in memory, by the models that its beginning is about unless some are
+/// named. As [`crate::import`] reads it: verdicts are those of the whole file in memory, or `unknown` with what that takes.
+///
+/// # Errors
+/// As [`judge_jsonl`].
+pub fn judge_records<R: Read, S: AsRef<str>>(
+    file: ForeignFile<impl FnMut() -> io::Result<R>>,
+    models: &[S],
+    options: &CheckOptions,
+) -> Result<JudgedForeign, JudgeFileError> {
+    are_known(models)?;
+    let ForeignFile { mut open, import, bytes } = file;
+    let named = || models.iter().map(|model| model.as_ref().to_owned());
+    let memory_max = options.budget.memory_bytes_max;
+    let format =
+        import::format_of(open().map_err(JudgeFileError::Open)?, import.format).map_err(JudgeFileError::Import)?;
+    let unknown = |models: Vec<String>, why: &str, records: u64, notes: Vec<String>| {
+        let verdict = |model: String| {
+            let needed = whole_bytes(bytes, format);
+            Verdict::new(&model).because(Judgement::Unknown, why.to_owned()).because(
+                Judgement::Unknown,
+                format!(
+                    "Judging all of it at once takes about {} for this file of {}, more than the {} allowed: allow more to have it judged.",
+                    size(needed),
+                    size(bytes),
+                    size(memory_max)
+                ),
+            )
+        };
+        let verdicts = models.into_iter().map(verdict).collect();
+        let judged = JudgedFile { verdicts, notes, operations: 0, passes: 1, versions_max: 0 };
+        JudgedForeign { format, records, needs_whole: true, judged }
+    };
+    if matches!(format, Format::Plume | Format::Awdit | Format::Dbcop) {
+        let why = "The models of transactions need the whole history, not a stream of it.";
+        let case = Case { transactions: Some(TransactionHistory::default()), ..Case::default() };
+        let of_transactions = || models_of(&case).into_iter().map(str::to_owned).collect();
+        let models = if models.is_empty() { of_transactions() } else { named().collect() };
+        return Ok(unknown(models, why, 0, Vec::new()));
+    }
+    let survey = survey(&mut open, &ImportOptions { format: Some(format), ..import })?;
+    let models: Vec<String> = match models {
+        [] => applicable(&survey.sample).into_iter().map(str::to_owned).collect(),
+        _ => named().collect(),
+    };
+    let (records, notes) = (survey.records, survey.notes.clone());
+    if let Some(why) = &survey.unfit {
+        return Ok(unknown(models, why, records, notes));
+    }
+    let is_zero_first = survey.zeros.is_some();
+    let is_zero_written = survey.zeros.as_ref().is_some_and(|zeros| !zeros.is_empty());
+    let mut judged = match judge_events(&mut Foreign::new(open, survey, memory_max / 4), &models, options) {
+        Ok(judged) => judged,
+        Err(NoStream::Unfit(why)) => return Ok(unknown(models, &why, records, notes)),
+        Err(NoStream::Wrong(error)) => return Err(error),
+    };
+    judged.notes.splice(0..0, notes);
+    judged.passes += 1;
+    for verdict in &mut judged.verdicts {
+        if is_zero_written && verdict.checker == "linearizable" && verdict.judgement == Judgement::Violated {
+            let why = "A 0 was read that may be of the beginning or of a write, so one order of the versions does not decide this.";
+            let needed = size(whole_bytes(bytes, format));
+            let mend =
+                format!("Judging all of it at once takes about {needed}, more than the {} allowed.", size(memory_max));
+            *verdict = Verdict::new("linearizable").because(Judgement::Unknown, why).because(Judgement::Unknown, mend);
+        }
+        if is_zero_first {
+            verdict.assumptions.push(ZERO_AT_FIRST.to_owned());
+        }
+    }
+    Ok(JudgedForeign { format, records, needs_whole: false, judged })
+}
+
+fn are_known<S: AsRef<str>>(models: &[S]) -> Result<(), UnknownChecker> {
+    match models.iter().map(AsRef::as_ref).find(|model| find(model).is_none()) {
+        Some(model) => Err(UnknownChecker { name: model.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+fn judge_events<E: Events, S: AsRef<str>>(
+    events: &mut E,
+    models: &[S],
+    options: &CheckOptions,
+) -> Result<JudgedFile, E::Error> {
     let names = || models.iter().map(AsRef::as_ref);
     let by_session = |model: &str| is_one_pass(model) && !["linearizable", "monotonic-quorum-reads"].contains(&model);
     let with_sessions = names().any(by_session);
-    let passed = pass(open().map_err(JudgeFileError::Open)?, with_sessions, Pace::default())?;
+    let memory_max = options.budget.memory_bytes_max;
+    let passed = pass(events, with_sessions, Pace { bytes_max: memory_max, ..Pace::default() })?;
     let mut passes = 1;
     let mut verdicts: Vec<Option<Verdict>> = names().map(|model| shown(model, &passed, options)).collect();
     let left = |verdicts: &[Option<Verdict>], wanted: &dyn Fn(&str) -> bool| -> Vec<usize> {
@@ -105,7 +260,6 @@ pub fn judge_jsonl<R: BufRead, S: AsRef<str>>(
         (0..models.len()).filter(at).collect()
     };
     let operations = passed.operations.iter().sum::<u64>();
-    let memory_max = options.budget.memory_bytes_max;
     let fits_whole = operations * OPERATION_BYTES <= memory_max;
     let is_local = is_by_key;
     let mut verdicts_by_part: Vec<Vec<Verdict>> = models.iter().map(|_| Vec::new()).collect();
@@ -117,8 +271,7 @@ pub fn judge_jsonl<R: BufRead, S: AsRef<str>>(
             let size = |key: usize| if in_group(key) { passed.operations[key] } else { 0 };
             let expected = (0..passed.keys.len()).map(size).sum::<u64>() as usize;
             let mut key = 0;
-            let reader = open().map_err(JudgeFileError::Open)?;
-            let registers = registers_of_keys(reader, expected, |_| {
+            let registers = registers_of_keys(events, expected, |_| {
                 key += 1;
                 in_group(key - 1)
             })?;
@@ -139,7 +292,7 @@ pub fn judge_jsonl<R: BufRead, S: AsRef<str>>(
             Fit::Misfit { key, values } if model == "linearizable" => {
                 passes += 1;
                 let name = &passed.keys[*key as usize];
-                suspects::tell(open().map_err(JudgeFileError::Open)?, name, values, &passed, options)?
+                suspects::tell(events, name, values, &passed, options)?
             }
             _ => None,
         };
@@ -227,10 +380,12 @@ fn too_large(model: &str, passed: &Passed, memory_max: u64) -> Verdict {
     let all: u64 = passed.operations.iter().sum();
     let needed = if is_local { passed.operations.iter().copied().max().unwrap_or(0) } else { all };
     verdict.count("operations", all);
+    if !can_judge(model) {
+        let why = "This model needs all of the history in memory, and more of it than a stream of operations holds:";
+        return verdict
+            .because(Judgement::Unknown, format!("{why} allow more than {} to have it judged.", size(memory_max)));
+    }
     let why = match &passed.fit {
-        Fit::Linearizable if !can_judge(model) => {
-            "This model needs more than what a stream of operations holds.".to_owned()
-        }
         Fit::Linearizable => "One pass over the history does not decide this model.".to_owned(),
         Fit::Misfit { .. } => {
             "Not every register is linearizable, so one pass over the history does not decide this.".to_owned()

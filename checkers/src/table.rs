@@ -131,6 +131,11 @@ impl Interner {
         number
     }
 
+    /// All texts so far, by number.
+    pub(crate) fn texts(&self) -> &[Box<str>] {
+        &self.texts
+    }
+
     /// All texts, by number.
     pub(crate) fn into_texts(self) -> Vec<Box<str>> {
         self.texts

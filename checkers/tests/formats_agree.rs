@@ -4,9 +4,9 @@
 
 use hearsay_checkers::export::{ExportFormat, write_recording};
 use hearsay_checkers::import::{Format, ImportOptions, read_recording};
-use hearsay_checkers::stream::can_judge;
+use hearsay_checkers::stream::{ForeignFile, can_judge, judge_records};
 use hearsay_checkers::{
-    Case, CheckOptions, Event, EventType, Function, History, Judgement, ProcessId, checkers, judge,
+    Budget, Case, CheckOptions, Event, EventType, Function, History, Judgement, ProcessId, checkers, judge,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -84,10 +84,10 @@ fn events(steps: &[Step], deletes: bool) -> Vec<Event> {
 fn verdicts_do_not_depend_on_the_form() {
     let models = models();
     let step = (0..3_usize, 0..2_usize, 0..10_u8, 0..8_usize, 0..24_u8);
-    let drawn = (proptest::collection::vec(step, 4..80), any::<bool>());
+    let drawn = (proptest::collection::vec(step, 4..80), any::<bool>(), 0..60_000_u64);
     let said = std::cell::RefCell::new(vec![[0_u32; 3]; models.len()]);
     let mut runner = TestRunner::new(Config { cases: 2_000, failure_persistence: None, ..Config::default() });
-    let outcome = runner.run(&drawn, |(steps, deletes)| {
+    let outcome = runner.run(&drawn, |(steps, deletes, little)| {
         let events = events(&steps, deletes);
         let mut lines = Vec::new();
         events.iter().for_each(|event| event.write_json_line(&mut lines));
@@ -110,7 +110,27 @@ fn verdicts_do_not_depend_on_the_form() {
             let keyed = (form == ExportFormat::Text).then_some(true);
             let read = read_recording(text.as_slice(), &ImportOptions { format: Some(format), keyed }).unwrap();
             let foreign = Case { recording: Some(read), ..Case::default() };
-            for (found, expected) in judge(&foreign, &models, &CheckOptions::default()).unwrap().iter().zip(&expected) {
+            let whole = judge(&foreign, &models, &CheckOptions::default()).unwrap();
+            // As it is read, with all the memory there is and with next to none.
+            for memory_bytes_max in [2 << 30, little] {
+                let budget = Budget { memory_bytes_max, ..Budget::default() };
+                let options = CheckOptions { budget, ..CheckOptions::default() };
+                let import = ImportOptions { format: None, keyed };
+                let file = ForeignFile { open: || Ok(text.as_slice()), import, bytes: text.len() as u64 };
+                let streamed = judge_records(file, &models, &options).unwrap();
+                prop_assert_eq!(streamed.format, format);
+                for (streamed, whole) in streamed.judged.verdicts.iter().zip(&whole) {
+                    let both = [streamed.judgement, whole.judgement];
+                    let may_be_unknown = memory_bytes_max == little || whole.checker == "linearizable";
+                    let is_same = both[0] == both[1] || (may_be_unknown && both[0] == Judgement::Unknown);
+                    let text = String::from_utf8_lossy(&text);
+                    prop_assert!(is_same, "{form:?} of {memory_bytes_max}: {streamed:#?}\n{whole:#?}\n{text}");
+                    if both[0] == Judgement::Holds {
+                        prop_assert_eq!(&streamed.evidence, &whole.evidence, "{}", text);
+                    }
+                }
+            }
+            for (found, expected) in whole.iter().zip(&expected) {
                 // Counting what is evidence may differ where values are ordered in another way.
                 let both = [found.judgement, expected.judgement];
                 let is_same =

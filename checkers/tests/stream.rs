@@ -1,6 +1,9 @@
 //! Files judged as they are read give the verdicts that histories in memory give, whatever memory is allowed.
 
-use hearsay_checkers::stream::{can_judge, judge_jsonl};
+use std::fmt::Write as _;
+
+use hearsay_checkers::import::{Format, ImportOptions, read_recording};
+use hearsay_checkers::stream::{ForeignFile, JudgedForeign, can_judge, judge_jsonl, judge_records};
 use hearsay_checkers::{
     Budget, Case, CheckOptions, Event, EventType, Function, Judgement, ProcessId, Verdict, checkers, judge,
     registers_from_jsonl,
@@ -101,6 +104,85 @@ proptest! {
             prop_assert!(is_fine, "{:#?}\n{:#?}\n{}", streamed, expected, String::from_utf8_lossy(&text));
             prop_assert!(streamed.judgement != Judgement::Unknown || !streamed.explanation.is_empty());
         }
+    }
+}
+
+/// The same history as another system would write it: with a nemesis, comments, processes that go on after an indeterminate
+/// operation, pairs of key and value or none, values that are words, or registers that begin as 0.
+fn edn(events: &[Event], pairs: bool, words: bool, zero: bool) -> String {
+    let mut text = "; a recording\n{:process :nemesis, :type :info, :f :start, :value [:cut 1]}\n".to_owned();
+    for event in events {
+        let value = match event.value {
+            Some(value) if words => format!("\"v{value}\""),
+            Some(value) => (value - u64::from(zero)).to_string(),
+            None if zero && event.f == Function::Read && event.kind == EventType::Ok => "0".to_owned(),
+            None => "nil".to_owned(),
+        };
+        let value = match (pairs, event.kind) {
+            (true, EventType::Info) => ":timed-out".to_owned(),
+            (true, _) => format!("[\"{}\" {value}]", event.key),
+            (false, _) => format!("{value}, :key :{}", event.key),
+        };
+        let (process, kind, f) = (event.process.0 % 3, event.kind.as_str(), event.f.as_str());
+        let _ = writeln!(text, "{{:process {process}, :type :{kind}, :f :{f}, :value {value}}}");
+    }
+    text
+}
+
+fn judge_edn(text: &str, import: ImportOptions, memory_bytes_max: u64) -> JudgedForeign {
+    let file = ForeignFile { open: || Ok(text.as_bytes()), import, bytes: text.len() as u64 };
+    judge_records(file, &models(), &options(memory_bytes_max)).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn other_systems_are_judged_as_in_memory(steps in steps(80), stale in proptest::collection::vec(1..20_usize, 0..2), form in (any::<bool>(), any::<bool>(), any::<bool>()), memory in 0..40_000_u64) {
+        let (pairs, words, zero) = form;
+        let text = edn(&history(&steps, &stale, 1), pairs, words, zero && !words);
+        let import = ImportOptions { format: Some(Format::Edn), keyed: pairs.then_some(true) };
+        let recording = read_recording(text.as_bytes(), &import).unwrap();
+        let notes = recording.notes.clone();
+        let case = Case { recording: Some(recording), ..Case::default() };
+        let whole = judge(&case, &models(), &CheckOptions::default()).unwrap();
+        let streamed = judge_edn(&text, import, 2 << 30);
+        prop_assert!(notes.iter().all(|note| streamed.judged.notes.contains(note)), "{:?} {:?}", notes, streamed.judged.notes);
+        for (streamed, whole) in streamed.judged.verdicts.iter().zip(&whole) {
+            let both = (streamed.judgement, whole.judgement);
+            // Words are ordered by their operations in memory, by one pass here: either may know more.
+            let may_differ = words || whole.checker == "linearizable";
+            let is_one_unknown = may_differ && (both.0 == Judgement::Unknown || both.1 == Judgement::Unknown);
+            prop_assert!(both.0 == both.1 || is_one_unknown, "{streamed:#?}\n{whole:#?}\n{text}");
+            if both == (Judgement::Violated, Judgement::Violated) && whole.checker != "linearizable" {
+                prop_assert_eq!(&streamed.assumptions, &whole.assumptions, "{}", text);
+            }
+        }
+        for (little, whole) in judge_edn(&text, import, memory).judged.verdicts.iter().zip(&streamed.judged.verdicts) {
+            let is_fine = little.judgement == whole.judgement || little.judgement == Judgement::Unknown;
+            prop_assert!(is_fine, "{little:#?}\n{whole:#?}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_stream_of_registers_is_unknown_with_the_reason_and_the_mend() {
+    let record =
+        |process: &str, kind: &str, f: &str| format!("{{:process {process}, :type :{kind}, :f :{f}, :value 1}}\n");
+    for (text, why) in [
+        (record("0", "invoke", "cas"), "Line 1: `cas` is no function of a register"),
+        (record("0", "ok", "read"), "Line 1: process 0 completes read, which it never began."),
+        (record("nil", "invoke", "read"), "Line 1: the record has no process."),
+        (record("0", "invoke", "read") + &record("0", "invoke", "read"), "Line 2: process 0 begins read while"),
+        (record("0", "invoke", "read") + &record("0", "ok", "write"), "Line 2: process 0 completes write, but"),
+    ] {
+        let judged = judge_edn(&text, ImportOptions::default(), 1_000_000).judged;
+        for verdict in &judged.verdicts {
+            let told = verdict.explanation.join(" ");
+            assert_eq!(verdict.judgement, Judgement::Unknown);
+            assert!(told.contains(why) && told.contains("more than the 1000 kB allowed: allow more"), "{told}");
+        }
+        assert_eq!(judged.verdicts.len(), models().len());
     }
 }
 

@@ -200,6 +200,70 @@ fn a_history_is_judged_as_it_is_read_where_memory_is_short() {
 }
 
 #[test]
+fn histories_of_other_systems_are_judged_as_they_are_read_where_memory_is_short() {
+    let place = Workplace::new();
+    let (mut lines, mut lists) = (String::new(), String::new());
+    for operation in 0..400_u64 {
+        let (f, asked, value) = match operation % 2 {
+            0 => ("write", (operation + 1).to_string(), operation + 1),
+            _ => ("read", "nil".to_owned(), operation),
+        };
+        let process = operation % 3;
+        for (kind, value) in [("invoke", asked), ("ok", value.to_string())] {
+            lines += &format!("{{:process {process}, :type :{kind}, :f :{f}, :value {value}}}\n");
+        }
+        lists += &format!("{{:process 0, :type :invoke, :f :txn, :value [[:append 1 {operation}]]}}\n");
+        lists += &format!("{{:process 0, :type :ok, :f :txn, :value [[:append 1 {operation}]]}}\n");
+    }
+    place.file("good.edn", &lines);
+    place.file("vector.edn", &format!("[{lines}]"));
+    place.file("bad.edn", &lines.replace(":read, :value 399", ":read, :value 5"));
+    place.file("lists.edn", &lists);
+    let judge = |name: &str, models: &str| place.run(&["check", name, "--model", models, "--memory", "100kB"]);
+    for name in ["good.edn", "vector.edn"] {
+        judge(name, "linearizable").expect_code(0).expect_words("Judged as it was read: 400 operations, 2 passes");
+        judge(name, "regular")
+            .expect_code(2)
+            .expect_words("takes 280 kB for 400 operations, more than the 100 kB allowed");
+    }
+    judge("bad.edn", "linearizable").expect_code(1).expect_words("the first contradiction in the history");
+    judge("lists.edn", "serializable").expect_code(2).expect_words("`txn` is no function of a register");
+    judge("lists.edn", "serializable").expect_words("more than the 100 kB allowed: allow more to have it judged");
+    place.run(&["check", "lists.edn", "--memory", "100kB"]).expect_code(2).expect_words("strict-serializable");
+    place.run(&["check", "good.edn", "--memory", "100kB", "--strongest"]).expect_code(64).expect_words("allow more");
+    // Without a limit of the user's, all is in memory.
+    place
+        .run(&["check", "lists.edn", "--model", "serializable"])
+        .expect_words("No committed transaction read anything");
+}
+
+#[test]
+fn what_is_no_history_is_named_with_the_mend() {
+    let place = Workplace::new();
+    for (name, content, expected) in [
+        ("empty.edn", "", "the file is empty: expected a history"),
+        ("blank.log", "\n\n; nothing\n", "no event in its 3 lines, only blanks and comments"),
+        ("packed.edn.gz", "\u{1f}\u{0}", "it is no text: byte 0x1f at offset 0"),
+        (
+            "nemesis.edn",
+            "{:process :nemesis, :type :info, :f :start, :value nil}\n",
+            "no client did anything in it: all its events (1) are of other processes, the first of nemesis on line 1",
+        ),
+    ] {
+        place.file(name, content);
+        for command in [&["check", name][..], &["check", name, "--memory", "1kB"]] {
+            place.run(command).expect_code(64).expect_words(name).expect_words(expected);
+        }
+    }
+    std::fs::write(place.path().join("cut.jsonl.gz"), b"\x1f\x8b\x08\x00\x00").expect("it is written");
+    place
+        .run(&["check", "cut.jsonl.gz"])
+        .expect_code(64)
+        .expect_words("packed by gzip: unpack it with `gunzip -k FILE`");
+    place.run(&["check", "."]).expect_code(64).expect_words("no history.jsonl; give one of its files: blank.log");
+}
+
+#[test]
 fn what_breaks_a_level_of_transactions_is_drawn() {
     let place = Workplace::new();
     place.file(

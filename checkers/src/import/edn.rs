@@ -55,7 +55,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The bytes up to the next delimiter; the first byte is taken whatever it is.
-    fn token(&mut self) -> Parsed<&'a [u8]> {
+    pub(super) fn token(&mut self) -> Parsed<&'a [u8]> {
         let start = self.at;
         let rest = &self.bytes[start..];
         let end = rest.iter().skip(1).position(|byte| is_delimiter(*byte)).map(|end| end + 1);
@@ -67,7 +67,7 @@ impl<'a> Cursor<'a> {
         Ok(&self.bytes[start..self.at])
     }
 
-    fn text(&self, start: usize, bytes: &'a [u8]) -> Parsed<&'a str> {
+    pub(super) fn text(&self, start: usize, bytes: &'a [u8]) -> Parsed<&'a str> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text),
             Err(error) => wrong(start + error.valid_up_to(), "this is no UTF-8 text"),
@@ -82,7 +82,10 @@ impl<'a> Cursor<'a> {
         self.blank(names, depth)?;
         let start = self.at;
         match self.peek()? {
-            b'[' => self.items(names, depth, b']').map(Datum::List),
+            b'[' => match self.digits() {
+                Some(numbers) => Ok(Datum::List(numbers)),
+                None => self.items(names, depth, b']').map(Datum::List),
+            },
             b'(' => self.items(names, depth, b')').map(Datum::List),
             b'{' => self.map(names, depth),
             b'"' => self.string(),
@@ -108,6 +111,25 @@ impl<'a> Cursor<'a> {
             }
             _ => self.symbol(names),
         }
+    }
+
+    /// A vector of short numbers with a space between each two, which what is read of a list is as a rule: one allocation of
+    /// the right size. `None`: it is of another form, and nothing was consumed.
+    fn digits(&mut self) -> Option<Vec<Datum>> {
+        let rest = &self.bytes[self.at + 1..];
+        let is_of_it = |byte: &u8| byte.is_ascii_digit() || *byte == b' ';
+        let end = rest.iter().position(|byte| !is_of_it(byte)).filter(|end| *end > 0 && rest[*end] == b']')?;
+        let count = rest[..end].iter().filter(|byte| **byte == b' ').count() + 1;
+        let mut numbers = Vec::with_capacity(count);
+        for token in rest[..end].split(|byte| *byte == b' ') {
+            if token.is_empty() || token.len() > SHORT_DIGITS_MAX {
+                return None;
+            }
+            let number = token.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
+            numbers.push(Datum::Int(number));
+        }
+        self.at += end + 2;
+        Some(numbers)
     }
 
     fn items(&mut self, names: &mut Names, depth: usize, close: u8) -> Parsed<Vec<Datum>> {

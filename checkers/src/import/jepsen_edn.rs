@@ -74,19 +74,29 @@ fn record(cursor: &mut Cursor<'_>, fields: &mut Fields) -> Parsed<(Record, bool)
             _ => {}
         }
         let key_at = cursor.at;
-        let key = cursor.datum(&mut fields.names, 1)?;
+        // Names of fields come again in every record: a keyword is looked at where it stands.
+        let key;
+        let name = if cursor.peek()? == b':' {
+            let token = cursor.token()?;
+            if token.len() == 1 {
+                return wrong(key_at, "`:` without a name");
+            }
+            Some(cursor.text(key_at, &token[1..])?)
+        } else {
+            key = cursor.datum(&mut fields.names, 1)?;
+            key.as_name()
+        };
         cursor.blank(&mut fields.names, 1)?;
         let value_at = cursor.at;
+        let shown = || String::from_utf8_lossy(cursor.bytes[key_at..value_at].trim_ascii()).into_owned();
         if cursor.peek()? == b'}' {
-            return wrong(key_at, format!("{key} has no value: maps are keys and values"));
+            return wrong(key_at, format!("{} has no value: maps are keys and values", shown()));
         }
+        let Some(name) = name else {
+            return wrong(key_at, format!("{} is no name of a field: expected a keyword such as :type", shown()));
+        };
         let value = cursor.datum(&mut fields.names, 1)?;
-        match &key {
-            Datum::Keyword(name) | Datum::Str(name) | Datum::Symbol(name) => {
-                fields.set(&mut draft, name, value, value_at)?;
-            }
-            _ => return wrong(key_at, format!("{key} is no name of a field: expected a keyword such as :type")),
-        }
+        fields.set(&mut draft, name, value, value_at)?;
     }
 }
 

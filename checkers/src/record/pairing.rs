@@ -246,17 +246,12 @@ fn overlap(record: &Record, open: &Record) -> String {
 fn notes(all: &[RecordedOperation<'_>], reused: u64, not_begun: u64) -> Vec<String> {
     let mut notes = Vec::new();
     let open = all.iter().filter(|operation| operation.completion.is_none()).count();
-    let counted =
-        |count: u64, one: &str, many: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {many}") };
     if open > 0 {
         let they = if open == 1 { "it is" } else { "they are" };
         let open = counted(open as u64, "operation was", "operations were");
         notes.push(format!("{open} still open at the end of the history: {they} taken as indeterminate."));
     }
-    if reused > 0 {
-        let times = counted(reused, "time", "times");
-        notes.push(format!("A process went on after an indeterminate operation {times}: that operation stays open."));
-    }
+    notes.extend(reused_note(reused));
     if not_begun > 0 {
         let completions = counted(not_begun, "completion has", "completions have");
         notes.push(format!(
@@ -264,4 +259,15 @@ fn notes(all: &[RecordedOperation<'_>], reused: u64, not_begun: u64) -> Vec<Stri
         ));
     }
     notes
+}
+
+/// What to say of processes that went on after an indeterminate operation, so many times.
+pub(crate) fn reused_note(reused: u64) -> Option<String> {
+    let times = counted(reused, "time", "times");
+    (reused > 0)
+        .then(|| format!("A process went on after an indeterminate operation {times}: that operation stays open."))
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }

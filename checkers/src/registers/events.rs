@@ -1,11 +1,12 @@
-//! `history.jsonl` as a stream: one event after another, each checked against what is open in its process.
+//! A history of registers as a stream ([`Events`]): one event after another, each checked against what is open in its
+//! process. Here is that of `history.jsonl`; those of other systems are [`super::foreign`].
 //!
 //! Accepts and refuses what [`crate::read_jsonl`] does; lines that are not exactly as this program writes them go to
 //! serde_json. What is kept is the names of keys and one state per process: coordinators and errors are left out.
 
 use std::io::BufRead;
 
-use super::Sessions;
+use super::{Clock, Sessions};
 use crate::history::{LINE_BYTES_MAX, malformed, parse_line};
 use crate::{Event, EventType, Function, HistoryError, OpIndex, ProcessId, ReadError};
 
@@ -20,6 +21,44 @@ pub(crate) struct Said<'a> {
     pub(crate) f: Function,
     pub(crate) key: &'a str,
     pub(crate) value: Option<u64>,
+}
+
+/// A history that is gone through event by event, from its beginning each time.
+pub(crate) trait Events {
+    /// Why it can't be gone through.
+    type Error;
+
+    /// Hands over every event. Returns notes for the reader of the verdict.
+    ///
+    /// # Errors
+    /// The first thing that is wrong in the file, or what `sink` refuses.
+    fn read(&mut self, sink: impl FnMut(&Said<'_>) -> Result<(), String>) -> Result<Vec<String>, Self::Error>;
+
+    /// What its times mean.
+    fn clock(&self) -> Clock {
+        Clock::Nanoseconds
+    }
+
+    /// Texts of the values so far, where they are numbers of values that are not whole numbers.
+    fn values(&self) -> Option<Vec<Box<str>>> {
+        None
+    }
+
+    /// Its processes, before the first event.
+    fn processes(&self) -> Processes {
+        Processes { go_on: self.clock() != Clock::Nanoseconds, ..Processes::default() }
+    }
+}
+
+/// A `history.jsonl` that is gone through once.
+pub(crate) struct Lines<R>(pub(crate) R);
+
+impl<R: BufRead> Events for Lines<R> {
+    type Error = ReadError;
+
+    fn read(&mut self, sink: impl FnMut(&Said<'_>) -> Result<(), String>) -> Result<Vec<String>, ReadError> {
+        read_events(&mut self.0, sink)
+    }
 }
 
 /// An operation under way.
@@ -49,6 +88,8 @@ enum State {
 pub(crate) struct Processes {
     sessions: Sessions,
     states: Vec<State>,
+    /// A process may go on after an indeterminate operation, as a new session.
+    go_on: bool,
     /// Operations under way, and places for more.
     open: Vec<Option<Begun>>,
     free: Vec<u32>,
@@ -86,7 +127,11 @@ impl Processes {
         if !f.is_of_register() {
             return Err(format!("`{}` is no function of a register: expected read, write or delete", f.as_str()));
         }
-        let session = self.session_of(process);
+        let mut session = self.session_of(process);
+        if self.go_on && matches!(self.states[session as usize], State::Retired) {
+            self.sessions.retire(process);
+            session = self.session_of(process);
+        }
         match self.states[session as usize] {
             State::Busy(at) => {
                 let open = self.open[at as usize].expect("a busy process has an operation").index;

@@ -2,8 +2,8 @@
 
 use std::io::BufRead;
 
-use super::events::{Processes, read_events};
-use super::{Clock, OPEN, RegisterOp, Registers};
+use super::events::{Events, Lines};
+use super::{OPEN, RegisterOp, Registers};
 use crate::table::Interner;
 use crate::{EventType, Function, Outcome, ReadError};
 
@@ -19,23 +19,23 @@ use crate::{EventType, Function, Outcome, ReadError};
 /// # Errors
 /// The first line that is no event or does not fit the ones before, with what was expected.
 pub fn registers_from_jsonl(reader: impl BufRead) -> Result<Registers, ReadError> {
-    registers_of_keys(reader, 0, |_| true)
+    registers_of_keys(&mut Lines(reader), 0, |_| true)
 }
 
-/// The same, of some keys only; `operations` is how many are expected, so that memory is asked for once. All events are
+/// Any history of registers in compact form, of some keys only; `operations` is how many are expected, so that memory is asked for once. All events are
 /// checked.
-pub(crate) fn registers_of_keys(
-    reader: impl BufRead,
+pub(crate) fn registers_of_keys<E: Events>(
+    events: &mut E,
     operations: usize,
     mut wanted: impl FnMut(&str) -> bool,
-) -> Result<Registers, ReadError> {
+) -> Result<Registers, E::Error> {
     const LEFT_OUT: u32 = u32::MAX;
     let mut registers = Registers { ops: Vec::with_capacity(operations), ..Registers::default() };
-    let mut processes = Processes::default();
+    let mut processes = events.processes();
     let mut keys = Interner::default();
     // By number of the key in the file: its number here.
     let mut numbers: Vec<u32> = Vec::new();
-    let notes = read_events(reader, |event| {
+    let notes = events.read(|event| {
         let key = keys.number(event.key);
         if key as usize == numbers.len() {
             numbers.push(if wanted(event.key) {
@@ -80,7 +80,8 @@ pub(crate) fn registers_of_keys(
         Ok(())
     })?;
     registers.sessions = processes.sessions();
-    registers.clock = Clock::Nanoseconds;
+    registers.clock = events.clock();
+    registers.values = events.values();
     registers.notes = notes.into_iter().chain(processes.note()).collect();
     Ok(registers)
 }

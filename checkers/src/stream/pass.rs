@@ -1,27 +1,32 @@
-//! One pass over a `history.jsonl`: what it holds, and whether every register in it is linearizable.
+//! One pass over a history: what it holds, and whether every register in it is linearizable.
 //!
 //! Memory: the names of keys, one state per process, the versions that are not closed ([`super::versions`]), and, where
 //! sessions are asked for, a word for each pair of a session and a key that it used. Nothing grows with the operations.
 
-use std::io::BufRead;
-
 use super::versions::{Horizon, Misfit, Versions};
-use crate::registers::{Begun, Processes, Said, read_events};
+use crate::registers::{Begun, Events, Processes, Said};
 use crate::table::{Interner, Table, hash_pair};
-use crate::{EventType, Function, ReadError};
+use crate::{EventType, Function};
 
-/// How often the pass looks back.
+/// How often the pass looks back, and how much it may remember.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     /// Events by which a recording may be out of the order of its times; beyond, versions can't be closed.
     pub(super) late_events: u64,
     /// Versions of a key below which none is cleared away.
     pub(super) versions_min: usize,
+    /// Bytes that keys, versions and sessions may take.
+    pub(super) bytes_max: u64,
 }
+
+/// Bytes of a key beside its versions, of a version, and of a session's use of a key, each with its place in a table.
+const KEY_BYTES: u64 = 300;
+const VERSION_BYTES: u64 = 64;
+const PAIR_BYTES: u64 = 24;
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { late_events: 1024, versions_min: 64 }
+        Pace { late_events: 1024, versions_min: 64, bytes_max: u64::MAX }
     }
 }
 
@@ -118,14 +123,16 @@ struct Pass {
     changes: u64,
     evidence: Evidence,
     versions_max: usize,
+    /// Versions of all keys that are remembered.
+    versions: u64,
 }
 
 /// Goes through a history once.
 ///
 /// # Errors
-/// As [`crate::registers_from_jsonl`].
-pub(super) fn pass(reader: impl BufRead, with_sessions: bool, pace: Pace) -> Result<Passed, ReadError> {
-    let mut processes = Processes::default();
+/// As [`Events::read`].
+pub(super) fn pass<E: Events>(events: &mut E, with_sessions: bool, pace: Pace) -> Result<Passed, E::Error> {
+    let mut processes = events.processes();
     let mut names = Interner::default();
     let mut pass = Pass {
         pace,
@@ -141,8 +148,9 @@ pub(super) fn pass(reader: impl BufRead, with_sessions: bool, pace: Pace) -> Res
         changes: 0,
         evidence: Evidence::default(),
         versions_max: 0,
+        versions: 0,
     };
-    let notes = read_events(reader, |event| {
+    let notes = events.read(|event| {
         let key = names.number(event.key);
         if key as usize == pass.keys.len() {
             let new = Key { acknowledged: NEVER, shown: NEVER, shown_by_read: NEVER };
@@ -211,6 +219,21 @@ impl Pass {
             let events = self.latest_before;
             self.horizon = Horizon { events, reads: reads.unwrap_or(events).min(events) };
             self.latest_before = self.latest;
+            self.look_at_memory();
+        }
+    }
+
+    /// Gives up, and forgets what was remembered, when that is more than is allowed.
+    fn look_at_memory(&mut self) {
+        let pairs = self.sessions.as_ref().map_or(0, |pairs| pairs.did.len()) as u64;
+        let bytes = self.keys.len() as u64 * KEY_BYTES + self.versions * VERSION_BYTES + pairs * PAIR_BYTES;
+        if self.fit == Fit::Linearizable && bytes > self.pace.bytes_max {
+            let (keys, versions) = (self.keys.len(), self.versions);
+            self.unknown(|| {
+                format!("What is under way at once, {versions} versions of {keys} keys, takes too much memory.")
+            });
+            self.sessions = None;
+            self.keys.iter_mut().for_each(|(_, versions)| *versions = Versions::new(0));
         }
     }
 
@@ -219,8 +242,11 @@ impl Pass {
             return;
         }
         let versions = &mut self.keys[key as usize].1;
-        self.versions_max = self.versions_max.max(versions.len());
-        if let Err(misfit) = versions.clear_away(self.horizon) {
+        let before = versions.len();
+        self.versions_max = self.versions_max.max(before);
+        let cleared = versions.clear_away(self.horizon);
+        self.versions -= (before - versions.len().min(before)) as u64;
+        if let Err(misfit) = cleared {
             self.misfit(key, misfit);
         }
     }
@@ -235,7 +261,9 @@ impl Pass {
             }
             (Function::Write, Some(value)) => {
                 let versions = &mut self.keys[begun.key as usize].1;
+                let before = versions.len();
                 let began = versions.begin_write(value, begun.invoked);
+                self.versions += (versions.len() - before) as u64;
                 let are_many = versions.are_many();
                 if let Err(misfit) = began {
                     self.misfit(begun.key, misfit);
@@ -331,6 +359,7 @@ mod tests {
 
     use super::{Fit, Pace, pass};
     use crate::causal::{Graph, UNKNOWN};
+    use crate::registers::Lines;
     use crate::zones::zones_by_key;
     use crate::{Event, EventType, Function, ProcessId, registers_from_jsonl};
 
@@ -445,7 +474,7 @@ mod tests {
         #[test]
         fn one_pass_decides_as_all_operations_together_do(steps in steps(60), late in 1..4_u64, least in 1..4_usize) {
             let text = text(history(&steps));
-            let passed = pass(text.as_slice(), true, Pace { late_events: late, versions_min: least }).unwrap();
+            let passed = pass(&mut Lines(text.as_slice()), true, Pace { late_events: late, versions_min: least, ..Pace::default() }).unwrap();
             prop_assert_eq!(passed.fit == Fit::Linearizable, is_linearizable(&text), "{:?}\n{}", passed.fit, String::from_utf8_lossy(&text));
         }
 
@@ -458,7 +487,7 @@ mod tests {
                 }
             }
             let text = text(events);
-            let passed = pass(text.as_slice(), true, Pace { late_events: 3, versions_min: 1 }).unwrap();
+            let passed = pass(&mut Lines(text.as_slice()), true, Pace { late_events: 3, versions_min: 1, ..Pace::default() }).unwrap();
             match passed.fit {
                 Fit::Unknown(_) => {}
                 fit => prop_assert_eq!(fit == Fit::Linearizable, is_linearizable(&text), "{:?}\n{}", fit, String::from_utf8_lossy(&text)),
@@ -469,7 +498,7 @@ mod tests {
     #[test]
     fn memory_does_not_grow_with_the_history() {
         let most = |operations| {
-            let passed = pass(text(atomic(operations)).as_slice(), true, Pace::default()).unwrap();
+            let passed = pass(&mut Lines(text(atomic(operations)).as_slice()), true, Pace::default()).unwrap();
             assert_eq!(passed.fit, Fit::Linearizable);
             passed.versions_max
         };
@@ -483,7 +512,13 @@ mod tests {
         // Its process has been idle since an earlier time than that.
         events[100].time = events[93].time;
         let fit = |late_events| {
-            pass(text(events.clone()).as_slice(), false, Pace { late_events, versions_min: 1 }).unwrap().fit
+            pass(
+                &mut Lines(text(events.clone()).as_slice()),
+                false,
+                Pace { late_events, versions_min: 1, ..Pace::default() },
+            )
+            .unwrap()
+            .fit
         };
         assert!(
             matches!(fit(2), Fit::Unknown(why) if why == "Event 100 is recorded more than 2 events after later ones.")
@@ -497,7 +532,7 @@ mod tests {
         let read = events.len() - 1;
         assert_eq!((events[read].f, events[read].kind), (Function::Read, EventType::Ok));
         events[read].value = Some(2);
-        let fit = pass(text(events).as_slice(), false, Pace::default()).unwrap().fit;
+        let fit = pass(&mut Lines(text(events).as_slice()), false, Pace::default()).unwrap().fit;
         assert_eq!(fit, Fit::Misfit { key: 0, values: vec![Some(2)] });
     }
 }

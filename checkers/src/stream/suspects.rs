@@ -4,12 +4,11 @@
 //! touch, the first and last in the file. What contradicts itself there does so in the whole history.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
 
 use super::pass::Passed;
-use crate::registers::{Clock, OPEN, Processes, RegisterOp, Registers, read_events};
+use crate::registers::{Clock, Events, OPEN, RegisterOp, Registers};
 use crate::table::Interner;
-use crate::{Case, CheckOptions, EventType, Function, Judgement, Outcome, ReadError, Verdict, find};
+use crate::{Case, CheckOptions, EventType, Function, Judgement, Outcome, Verdict, find};
 
 /// Writes of one value that are kept.
 const WRITES_MAX: usize = 4;
@@ -41,14 +40,14 @@ impl OfValue {
 }
 
 /// Judges what is suspected; `None`: it is no contradiction by itself.
-pub(super) fn tell(
-    reader: impl BufRead,
+pub(super) fn tell<E: Events>(
+    events: &mut E,
     key: &str,
     values: &[Option<u64>],
     passed: &Passed,
     options: &CheckOptions,
-) -> Result<Option<Verdict>, ReadError> {
-    let mut processes = Processes::default();
+) -> Result<Option<Verdict>, E::Error> {
+    let mut processes = events.processes();
     let mut names = Interner::default();
     let mut found: BTreeMap<Option<u64>, OfValue> = values.iter().map(|value| (*value, OfValue::default())).collect();
     let op =
@@ -67,7 +66,7 @@ pub(super) fn tell(
                 absent: value.is_none(),
             }
         };
-    read_events(reader, |event| {
+    events.read(|event| {
         let number = names.number(event.key);
         if event.kind == EventType::Invoke {
             return processes.begin(event, number, 0).map(|_| ());
@@ -87,14 +86,19 @@ pub(super) fn tell(
     })?;
     let mut ops: Vec<RegisterOp> =
         found.into_values().flat_map(|of| of.writes.into_iter().chain(of.reads.into_iter().flatten())).collect();
-    ops.sort_by_key(|op| op.index);
-    ops.dedup_by_key(|op| op.index);
+    // Foreign indexes mean nothing; the positions that are times there do.
+    let place = |op: &RegisterOp| match events.clock() {
+        Clock::Nanoseconds => op.index.0,
+        Clock::Positions | Clock::Nothing => op.invoked,
+    };
+    ops.sort_by_key(place);
+    ops.dedup_by_key(|op| place(op));
     let registers = Registers {
         ops,
         keys: vec![key.into()],
         sessions: passed.sessions,
-        values: None,
-        clock: Clock::Nanoseconds,
+        values: events.values(),
+        clock: events.clock(),
         notes: Vec::new(),
     };
     let case = Case { registers: Some(registers), ..Case::default() };

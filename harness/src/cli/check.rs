@@ -51,10 +51,21 @@ struct Judged {
 
 /// Judges and prints.
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
+    match foreign::judge_stream(&args.path, &args.foreign, &args.model, &args.models) {
+        Ok(None) => {}
+        Ok(Some(judged)) => return judged.show(args.json),
+        Err(error) => return misused(&error),
+    }
     match foreign::load(&args.path, &args.foreign) {
         Ok(None) => {}
         Ok(Some(loaded)) => return foreign::check(loaded, &args.model, &args.models, args.json),
         Err(error) => return misused(&error),
+    }
+    let bytes = std::fs::metadata(&args.path).map_or(0, |about| if about.is_file() { about.len() } else { 0 });
+    if (args.models.strongest || args.models.svg.is_some())
+        && let Err(error) = args.models.needs_whole(bytes.saturating_mul(MEMORY_PER_BYTE))
+    {
+        return misused(&format!("{}: {error}", args.path.display()));
     }
     if args.models.strongest {
         return match load_case(&args.path) {
@@ -96,7 +107,10 @@ fn judge_stream(args: &CheckArgs) -> Result<Option<Judged>, String> {
         }
         asked => (asked.to_vec(), Vec::new()),
     };
-    if !is_asked || models.is_empty() || !models.iter().all(|model| can_judge(model)) || args.models.svg.is_some() {
+    // A limit that was set is kept: what can't be judged so is unknown.
+    let is_limited = args.models.memory.is_some() && size.saturating_mul(MEMORY_PER_BYTE) > memory_max;
+    let can_all = is_limited || models.iter().all(|model| can_judge(model));
+    if !is_asked || models.is_empty() || !can_all || args.models.svg.is_some() {
         return Ok(None);
     }
     let open = || std::fs::File::open(path).map(|file| BufReader::with_capacity(STREAM_BUFFER_BYTES, file));

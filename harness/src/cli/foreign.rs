@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use hearsay_checkers::import::{Format, ImportOptions, read_recording, read_transactions, stream_records};
 use hearsay_checkers::record::{Datum, Process, Record, Recording};
+use hearsay_checkers::stream::{ForeignFile, format_of, judge_records, whole_bytes};
 use hearsay_checkers::{Case, CheckOptions, Judgement, StopFn, Verdict, judge, models_of};
 use serde::Serialize;
 
 use crate::campaign::parse_duration;
 use crate::exit::Outcome;
 use crate::report::render_verdicts;
+use crate::store::RunDirectory;
 
-use super::{misused, print, print_json, strongest};
+use super::{misused, print, print_json, strongest, unreadable};
 
 /// Bytes of a file that its format is guessed from.
 const GUESS_BYTES: u64 = 128 << 10;
@@ -41,7 +43,7 @@ pub(super) struct ModelArgs {
     /// Longest time for each model whose work can explode, such as 30s; then its verdict is unknown
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     budget: Option<Duration>,
-    /// Most memory for such a model beside the history, such as 500MB
+    /// Most memory for the history and its judging, such as 500MB: more is judged as it is read, or unknown
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(super) memory: Option<u64>,
     /// Judge by every model of registers: the strongest that hold, the weakest that are broken
@@ -64,6 +66,19 @@ impl ModelArgs {
             options.budget.stop = Some(StopFn::new(move || begun.elapsed() >= budget));
         }
         options
+    }
+
+    /// Refuses what needs a whole history in memory that does not fit into what was allowed.
+    pub(super) fn needs_whole(&self, bytes: u64) -> Result<(), String> {
+        match self.memory {
+            Some(memory) if bytes > memory => Err(format!(
+                "--strongest and --svg hold all of a history in memory, here about {} MB, more than the {} MB of --memory: \
+                 allow more, or name models with --model instead",
+                bytes / 1_000_000,
+                memory / 1_000_000
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The options of a history without a plan.
@@ -111,6 +126,9 @@ pub(super) fn load(path: &Path, args: &ForeignArgs) -> Result<Option<Loaded>, St
     let about_foreign = args.format.is_some() || args.keyed;
     if path.is_dir() {
         return match about_foreign {
+            _ if !RunDirectory::open(path).history().exists() => {
+                Err(format!("{}: {}", path.display(), unreadable::directory(path)))
+            }
             true => Err(format!("{}: a run's directory has its own format", path.display())),
             false => Ok(None),
         };
@@ -128,12 +146,34 @@ pub(super) fn load(path: &Path, args: &ForeignArgs) -> Result<Option<Loaded>, St
         }
     }
     let recording = load_recording(path, args)?;
+    if let Some(problem) = no_client(&recording) {
+        return Err(format!("{}: {problem}", path.display()));
+    }
     let format = recording.format;
     let case = Case { recording: Some(recording), ..Case::default() };
     Ok(Some(Loaded { path: path.to_owned(), case, format, guessed }))
 }
 
+/// What is wrong with a recording in which no client did anything.
+fn no_client(recording: &Recording) -> Option<String> {
+    if recording.client_records().next().is_some() {
+        return None;
+    }
+    let Some(first) = recording.records.first() else {
+        return Some("there is no event in it: expected operations of clients".to_owned());
+    };
+    let others = recording.records.len();
+    let (line, by) = (first.line, &first.process);
+    Some(format!(
+        "no client did anything in it: all its events ({others}) are of other processes, the first of {by} on line {line}; \
+         expected operations whose process is a number"
+    ))
+}
+
 fn open(path: &Path) -> Result<File, String> {
+    if let Some(problem) = unreadable::refusal(path) {
+        return Err(format!("{}: {problem}", path.display()));
+    }
     File::open(path).map_err(|error| format!("can't read {}: {error}", path.display()))
 }
 
@@ -142,6 +182,52 @@ pub(super) fn load_recording(path: &Path, args: &ForeignArgs) -> Result<Recordin
     let import = ImportOptions { format: args.format, keyed: args.keyed.then_some(true) };
     read_recording(open(path)?, &import).map_err(|error| format!("{}: {error}", path.display()))
 }
+
+/// Judges a history that does not fit the memory allowed while it is read; `None`: it fits, it can't be read twice, or it is
+/// of this program. Where nobody set a limit, what can't be judged so is left to those who hold all of it.
+pub(super) fn judge_stream(
+    path: &Path,
+    how: &ForeignArgs,
+    models: &[String],
+    args: &ModelArgs,
+) -> Result<Option<Judged>, String> {
+    let bytes = std::fs::metadata(path).map_or(0, |about| if about.is_file() { about.len() } else { 0 });
+    let is_own = how.format.is_none() && !how.keyed && begins_as_own(path);
+    if bytes == 0 || is_own {
+        return Ok(None);
+    }
+    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let format = format_of(open(path)?, how.format).map_err(|error| wrong(&error))?;
+    let options = args.options();
+    let needed = whole_bytes(bytes, format);
+    if needed <= options.budget.memory_bytes_max {
+        return Ok(None);
+    }
+    if args.strongest || args.svg.is_some() {
+        return args.needs_whole(needed).map(|()| None).map_err(|error| wrong(&error));
+    }
+    let import = ImportOptions { format: Some(format), keyed: how.keyed.then_some(true) };
+    let file = ForeignFile { open: || File::open(path), import, bytes };
+    let judged = judge_records(file, models, &options).map_err(|error| wrong(&error))?;
+    if judged.needs_whole && args.memory.is_none() {
+        return Ok(None);
+    }
+    let guessed = how.format.is_none();
+    let mut notes = vec![about(format, guessed, judged.records)];
+    if !judged.needs_whole {
+        let (operations, passes) = (judged.judged.operations, judged.judged.passes);
+        notes.push(format!("Judged as it was read: {operations} operations, {passes} passes of the file."));
+    }
+    notes.extend(judged.judged.notes);
+    let verdicts = judged.judged.verdicts;
+    if verdicts.is_empty() {
+        return Err(wrong(&NO_MODEL));
+    }
+    Ok(Some(Judged::new(path, Some(format), notes, verdicts)))
+}
+
+const NO_MODEL: &str =
+    "no model fits the functions of this history: name one with --model; `hearsay list` has them all";
 
 /// Whether the file begins as a history of this program; then its own reader knows best what is wrong with it.
 fn begins_as_own(path: &Path) -> bool {
@@ -166,7 +252,7 @@ fn is_own(record: &Record) -> bool {
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Judged {
+pub(super) struct Judged {
     path: String,
     format: Option<&'static str>,
     found: Judgement,
@@ -176,6 +262,36 @@ struct Judged {
     verdicts: Vec<Verdict>,
 }
 
+impl Judged {
+    fn new(path: &Path, format: Option<Format>, notes: Vec<String>, verdicts: Vec<Verdict>) -> Judged {
+        let any = |judgement| verdicts.iter().any(|verdict| verdict.judgement == judgement);
+        let (found, outcome) = match (any(Judgement::Violated), any(Judgement::Unknown)) {
+            (true, _) => (Judgement::Violated, Outcome::Violation),
+            (false, true) => (Judgement::Unknown, Outcome::Unknown),
+            (false, false) => (Judgement::Holds, Outcome::AsExpected),
+        };
+        Judged {
+            path: path.display().to_string(),
+            format: format.map(Format::name),
+            found,
+            outcome,
+            exit_code: outcome.exit_code(),
+            notes,
+            verdicts,
+        }
+    }
+
+    pub(super) fn show(&self, json: bool) -> ExitCode {
+        if json {
+            print_json(self);
+        } else {
+            let title = format!("hearsay check {}, commit {}", self.path, crate::COMMIT);
+            print(&render_verdicts(&title, &self.notes, &self.verdicts, self.found, self.exit_code));
+        }
+        ExitCode::from(self.exit_code)
+    }
+}
+
 /// Judges and prints; by the models that the history is about unless some are named.
 pub(super) fn check(loaded: Loaded, models: &[String], args: &ModelArgs, json: bool) -> ExitCode {
     if args.strongest {
@@ -183,28 +299,19 @@ pub(super) fn check(loaded: Loaded, models: &[String], args: &ModelArgs, json: b
         let notes = notes_of(&loaded);
         return strongest::check(&title, &notes, &loaded.case, &args.options(), args.svg.as_deref(), json);
     }
-    let judged = match judged(loaded, models, args) {
-        Ok(judged) => judged,
-        Err(error) => return misused(&error),
-    };
-    if json {
-        print_json(&judged);
-    } else {
-        let title = format!("hearsay check {}, commit {}", judged.path, crate::COMMIT);
-        print(&render_verdicts(&title, &judged.notes, &judged.verdicts, judged.found, judged.exit_code));
+    match judged(loaded, models, args) {
+        Ok(judged) => judged.show(json),
+        Err(error) => misused(&error),
     }
-    ExitCode::from(judged.exit_code)
 }
 
 fn judged(loaded: Loaded, models: &[String], args: &ModelArgs) -> Result<Judged, String> {
     let notes = notes_of(&loaded);
-    let format = loaded.format.map(Format::name);
     let case = loaded.case;
     let names =
         if models.is_empty() { models_of(&case).into_iter().map(str::to_owned).collect() } else { models.to_vec() };
     if names.is_empty() {
-        let problem = "no model fits the functions of this history: name one with --model; `hearsay list` has them all";
-        return Err(format!("{}: {problem}", loaded.path.display()));
+        return Err(format!("{}: {NO_MODEL}", loaded.path.display()));
     }
     let mut verdicts = Vec::new();
     for name in &names {
@@ -213,26 +320,15 @@ fn judged(loaded: Loaded, models: &[String], args: &ModelArgs) -> Result<Judged,
     if let Some(path) = &args.svg {
         strongest::draw(path, &case, &args.options(), &verdicts)?;
     }
-    let any = |judgement| verdicts.iter().any(|verdict| verdict.judgement == judgement);
-    let (found, outcome) = match (any(Judgement::Violated), any(Judgement::Unknown)) {
-        (true, _) => (Judgement::Violated, Outcome::Violation),
-        (false, true) => (Judgement::Unknown, Outcome::Unknown),
-        (false, false) => (Judgement::Holds, Outcome::AsExpected),
-    };
-    Ok(Judged {
-        path: loaded.path.display().to_string(),
-        format,
-        found,
-        outcome,
-        exit_code: outcome.exit_code(),
-        notes,
-        verdicts,
-    })
+    Ok(Judged::new(&loaded.path, loaded.format, notes, verdicts))
 }
 
 /// What the reader of the verdicts should know of the file.
 fn notes_of(loaded: &Loaded) -> Vec<String> {
-    let mut notes = vec![about(loaded)];
+    let records = loaded.case.recording.as_ref().map_or(0, |recording| recording.records.len());
+    let records = loaded.case.transactions.as_ref().map_or(records, |history| history.transactions().len());
+    let mut notes: Vec<String> =
+        loaded.format.map(|format| about(format, loaded.guessed, records as u64)).into_iter().collect();
     if let Some(transactions) = &loaded.case.transactions {
         notes.extend(transactions.notes.iter().cloned());
     }
@@ -246,12 +342,10 @@ fn notes_of(loaded: &Loaded) -> Vec<String> {
 }
 
 /// What the file is, in a sentence.
-fn about(loaded: &Loaded) -> String {
-    let format = loaded.format.map_or("none", Format::name);
-    let guessed = if loaded.guessed { ", guessed" } else { "" };
-    let records = loaded.case.recording.as_ref().map_or(0, |recording| recording.records.len());
-    let records = loaded.case.transactions.as_ref().map_or(records, |history| history.transactions().len());
-    format!("The format is {format}{guessed}; there are {records} records.")
+fn about(format: Format, guessed: bool, records: u64) -> String {
+    let guessed = if guessed { ", guessed" } else { "" };
+    let records = if records == 0 { String::new() } else { format!("; there are {records} records") };
+    format!("The format is {format}{guessed}{records}.")
 }
 
 #[cfg(test)]

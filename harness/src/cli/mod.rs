@@ -22,6 +22,7 @@ mod shrink_real;
 mod sim;
 mod strongest;
 mod trace;
+mod unreadable;
 
 use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
