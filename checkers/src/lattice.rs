@@ -1,15 +1,17 @@
-//! Which models of registers a history satisfies, and which it breaks: the strongest and the weakest of them.
+//! Which models of registers, or levels of isolation of transactions, a history satisfies, and which it breaks: the strongest
+//! and the weakest of them.
 //!
-//! Each model is judged by its definition, without assumptions about clocks ([`CheckOptions::real_time_writes`] is switched
+//! What isolation levels imply is [`Level::implies`]. Each model of registers is judged by its definition, without assumptions about clocks ([`CheckOptions::real_time_writes`] is switched
 //! off, except for linearizability, which is about real time). What follows from what (Viotti and Vukolic 2016; Bouajjani
 //! et al. 2017): a model that is weaker than one that holds holds too; one that is stronger than a broken one is broken.
 //! Session guarantees here ask for one order of versions per key, as last-write-wins gives; PRAM, causal consistency and
 //! causal memory do not, so these do not imply those.
 
 use crate::explain::listed;
+use crate::transactions::Level;
 use crate::{Case, CheckOptions, Judgement, Verdict, find};
 
-/// Models by strength, and what each implies directly.
+/// Models of registers by strength, and what each implies directly.
 const MODELS: &[(&str, &[&str])] = &[
     (
         "linearizable",
@@ -48,9 +50,20 @@ pub struct Standing {
 pub struct Lattice {
     /// Stronger models before weaker ones.
     pub standings: Vec<Standing>,
+    /// What each of them implies directly.
+    implied: Vec<Vec<&'static str>>,
 }
 
-/// Judges a case by every model of registers.
+/// Every model of what a case is about, stronger ones first, and what each implies directly.
+fn models_of(case: &Case) -> Vec<(&'static str, Vec<&'static str>)> {
+    if case.transactions.is_none() {
+        return MODELS.iter().map(|(model, weaker)| (*model, weaker.to_vec())).collect();
+    }
+    let weaker = |level: Level| level.implies().iter().map(|weaker| weaker.name()).collect();
+    Level::ALL.into_iter().rev().map(|level| (level.name(), weaker(level))).collect()
+}
+
+/// Judges a case by every model of registers, or by every isolation level if it is of transactions.
 ///
 /// ```
 /// use hearsay_checkers::{CheckOptions, dsl, strongest};
@@ -62,21 +75,23 @@ pub struct Lattice {
 /// ```
 pub fn strongest(case: &Case, options: &CheckOptions) -> Lattice {
     let ask = |model: &'static str| {
+        // Isolation levels ask for no order of writes in time.
         let options = CheckOptions { real_time_writes: model == "linearizable", ..options.clone() };
         let verdict = (find(model).expect("every model has a checker").check)(case, &options);
         Standing { model, judgement: verdict.judgement, follows_from: None, verdict: Some(verdict) }
     };
-    let top = ask(MODELS[0].0);
+    let (models, implied): (Vec<_>, Vec<_>) = models_of(case).into_iter().unzip();
+    let top = ask(models[0]);
     let all_follow = top.judgement == Judgement::Holds;
     let mut standings = vec![top];
-    for (model, _) in &MODELS[1..] {
+    for &model in &models[1..] {
         standings.push(if all_follow {
-            Standing { model, judgement: Judgement::Holds, follows_from: Some(MODELS[0].0), verdict: None }
+            Standing { model, judgement: Judgement::Holds, follows_from: Some(models[0]), verdict: None }
         } else {
             ask(model)
         });
     }
-    let mut lattice = Lattice { standings };
+    let mut lattice = Lattice { standings, implied };
     lattice.follow();
     lattice
 }
@@ -84,21 +99,22 @@ pub fn strongest(case: &Case, options: &CheckOptions) -> Lattice {
 impl Lattice {
     /// Draws conclusions from what was found: broken upward first, which nothing outweighs, then what holds downward.
     fn follow(&mut self) {
-        for at in (0..MODELS.len()).rev() {
-            let broken = MODELS[at].1.iter().find(|weaker| self.of(weaker) == Judgement::Violated);
+        for at in (0..self.standings.len()).rev() {
+            let broken = self.implied[at].iter().copied().find(|weaker| self.of(weaker) == Judgement::Violated);
             if let Some(weaker) = broken
                 && self.standings[at].judgement != Judgement::Violated
             {
                 self.conclude(at, Judgement::Violated, weaker);
             }
         }
-        for (model, weaker) in MODELS.iter().filter(|(_, weaker)| !weaker.is_empty()) {
-            if self.of(model) != Judgement::Holds {
+        for stronger in 0..self.standings.len() {
+            if self.standings[stronger].judgement != Judgement::Holds {
                 continue;
             }
-            for (at, (implied, _)) in MODELS.iter().enumerate() {
-                if weaker.contains(implied) && self.standings[at].judgement == Judgement::Unknown {
-                    self.conclude(at, Judgement::Holds, model);
+            for at in 0..self.standings.len() {
+                let follows = self.implied[stronger].contains(&self.standings[at].model);
+                if follows && self.standings[at].judgement == Judgement::Unknown {
+                    self.conclude(at, Judgement::Holds, self.standings[stronger].model);
                 }
             }
         }
@@ -117,7 +133,7 @@ impl Lattice {
     /// Models that hold and that no stronger one that holds implies.
     pub fn strongest(&self) -> Vec<&'static str> {
         let implied = |model: &str| {
-            MODELS.iter().any(|(stronger, weaker)| weaker.contains(&model) && self.of(stronger) == Judgement::Holds)
+            self.implications().any(|(stronger, weaker)| weaker == model && self.of(stronger) == Judgement::Holds)
         };
         self.with(Judgement::Holds).filter(|model| !implied(model)).collect()
     }
@@ -125,8 +141,7 @@ impl Lattice {
     /// Models that are broken and that imply no weaker one that is broken.
     pub fn weakest_broken(&self) -> Vec<&'static str> {
         let follows = |model: &str| {
-            let weaker = MODELS.iter().find(|(name, _)| *name == model).map_or(&[] as &[&str], |(_, weaker)| weaker);
-            weaker.iter().any(|weaker| self.of(weaker) == Judgement::Violated)
+            self.implications().any(|(stronger, weaker)| stronger == model && self.of(weaker) == Judgement::Violated)
         };
         self.with(Judgement::Violated).filter(|model| !follows(model)).collect()
     }
@@ -136,13 +151,15 @@ impl Lattice {
     }
 
     /// Which models each implies directly, in the order of [`Lattice::standings`].
-    pub(crate) fn implications() -> impl Iterator<Item = (&'static str, &'static str)> {
-        MODELS.iter().flat_map(|(model, weaker)| weaker.iter().map(move |weaker| (*model, *weaker)))
+    pub(crate) fn implications(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let both = self.standings.iter().zip(&self.implied);
+        both.flat_map(|(standing, weaker)| weaker.iter().map(|weaker| (standing.model, *weaker)))
     }
 
     /// A table, stronger models first, and two sentences.
     pub fn to_text(&self) -> String {
-        let mut text = String::from("  model                   found     because\n");
+        let width = self.standings.iter().map(|standing| standing.model.len()).max().unwrap_or(0);
+        let mut text = format!("  {:<width$}  found     because\n", "model");
         for standing in &self.standings {
             let reason = match (standing.follows_from, &standing.verdict) {
                 (Some(from), _) if standing.judgement == Judgement::Holds => format!("{from} holds and implies it"),
@@ -150,7 +167,7 @@ impl Lattice {
                 (None, Some(verdict)) => verdict.explanation.first().cloned().unwrap_or_default(),
                 (None, None) => String::new(),
             };
-            let line = format!("  {:<22}  {:<8}  {reason}", standing.model, standing.judgement);
+            let line = format!("  {:<width$}  {:<8}  {reason}", standing.model, standing.judgement);
             text += line.trim_end();
             text.push('\n');
         }

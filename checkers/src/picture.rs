@@ -63,15 +63,39 @@ const PLACES: &[(&str, u32, u32)] = &[
     ("pram", 1060, 270),
     ("monotonic-reads", 420, 370),
     ("read-your-writes", 680, 370),
+    ("strict-serializable", 560, 70),
+    ("strong-session-serializable", 300, 150),
+    ("strong-snapshot-isolation", 800, 150),
+    ("serializable", 200, 230),
+    ("strong-session-snapshot-isolation", 640, 230),
+    ("snapshot-isolation", 200, 310),
+    ("parallel-snapshot-isolation", 540, 310),
+    ("prefix-consistency", 850, 310),
+    ("consistent-view", 320, 390),
+    ("transactional-causal", 720, 390),
+    ("session-read-atomic", 720, 470),
+    ("read-atomic", 440, 550),
+    ("session-read-committed", 820, 550),
+    ("read-committed", 600, 630),
+    ("read-uncommitted", 600, 710),
 ];
 
 impl Lattice {
     /// The lattice as a picture: stronger models above weaker ones, green for those that hold, red for those that are broken.
     pub fn to_svg(&self) -> String {
-        let mut svg = begin(1120, 450, "Which models hold");
         let place = |model: &str| PLACES.iter().find(|(name, ..)| *name == model).expect("every model has a place");
-        svg += "<text x=\"20\" y=\"28\" font-size=\"16\" font-weight=\"bold\">Models of registers: what this history satisfies</text>\n";
-        for (stronger, weaker) in Lattice::implications() {
+        let lowest = self.standings.iter().map(|standing| place(standing.model).2).max().unwrap_or(0);
+        let of = if self.standings.iter().any(|standing| standing.model == "linearizable") {
+            "Models of registers"
+        } else {
+            "Isolation levels of transactions"
+        };
+        let mut svg = begin(1120, lowest + 80, "Which models hold");
+        let _ = writeln!(
+            svg,
+            "<text x=\"20\" y=\"28\" font-size=\"16\" font-weight=\"bold\">{of}: what this history satisfies</text>"
+        );
+        for (stronger, weaker) in self.implications() {
             let ((_, x1, y1), (_, x2, y2)) = (place(stronger), place(weaker));
             let _ = writeln!(
                 svg,
@@ -102,12 +126,19 @@ impl Lattice {
             let x = 20 + at * 100;
             let _ = writeln!(
                 svg,
-                "<rect x=\"{x}\" y=\"416\" width=\"16\" height=\"16\" rx=\"4\" fill=\"{fill}\" stroke=\"{stroke}\"/>\n\
-                 <text x=\"{}\" y=\"429\">{word}</text>",
-                x + 22
+                "<rect x=\"{x}\" y=\"{}\" width=\"16\" height=\"16\" rx=\"4\" fill=\"{fill}\" stroke=\"{stroke}\"/>\n\
+                 <text x=\"{}\" y=\"{}\">{word}</text>",
+                lowest + 46,
+                x + 22,
+                lowest + 59
             );
         }
-        svg += "<text x=\"330\" y=\"429\" fill=\"#546e7a\">thick: the strongest that hold, the weakest that are broken; a line: the upper implies the lower</text>\n";
+        let _ = writeln!(
+            svg,
+            "<text x=\"330\" y=\"{}\" fill=\"#546e7a\">thick: the strongest that hold, the weakest that are broken; a line: the \
+             upper implies the lower</text>",
+            lowest + 59
+        );
         svg + "</svg>\n"
     }
 }

@@ -1,5 +1,7 @@
 //! Where histories stand among the models, in words and pictures.
 
+use hearsay_checkers::import::{ImportOptions, read_recording};
+use hearsay_checkers::transactions::{Level, TransactionHistory};
 use hearsay_checkers::{Case, CheckOptions, Judgement, checkers, dsl, judge, strongest, timeline_svg};
 
 fn lattice(text: &str) -> (Vec<&'static str>, Vec<&'static str>) {
@@ -46,6 +48,35 @@ fn every_model_of_the_lattice_has_a_checker_and_a_line_in_table_and_picture() {
     println!("{text}");
     // To be looked at.
     std::fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/lattice.svg"), svg).unwrap();
+}
+
+#[test]
+fn histories_of_transactions_stand_among_isolation_levels() {
+    // Write skew: each reads what the other overwrites.
+    let skew = "{:process 0, :type :invoke, :f :txn, :value [[:append x 1] [:r y nil]]}\n\
+                {:process 1, :type :invoke, :f :txn, :value [[:append y 1] [:r x nil]]}\n\
+                {:process 0, :type :ok, :f :txn, :value [[:append x 1] [:r y []]]}\n\
+                {:process 1, :type :ok, :f :txn, :value [[:append y 1] [:r x []]]}\n\
+                {:process 2, :type :invoke, :f :txn, :value [[:r x nil] [:r y nil]]}\n\
+                {:process 2, :type :ok, :f :txn, :value [[:r x [1]] [:r y [1]]]}\n";
+    let of = |text: &str| {
+        let recording = read_recording(text.as_bytes(), &ImportOptions::default()).unwrap();
+        let transactions = TransactionHistory::from_recording(&recording).unwrap();
+        strongest(&Case { transactions, ..Case::default() }, &CheckOptions::default())
+    };
+    let lattice = of(skew);
+    assert_eq!(lattice.strongest(), ["strong-snapshot-isolation"], "{}", lattice.to_text());
+    assert_eq!(lattice.weakest_broken(), ["serializable"]);
+    let (text, svg) = (lattice.to_text(), lattice.to_svg());
+    for level in Level::ALL {
+        assert!(text.contains(level.name()) && svg.contains(level.name()), "{}", level.name());
+    }
+    // To be looked at.
+    std::fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/levels.svg"), svg).unwrap();
+    // One saw the other: in that order, it is as if they had followed each other.
+    let lattice = of(&skew.replacen("[:r x []]", "[:r x [1]]", 1));
+    assert_eq!((lattice.strongest(), lattice.weakest_broken()), (vec!["strict-serializable"], vec![]));
+    assert!(lattice.to_text().contains("strict-serializable holds and implies it"));
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) struct ModelArgs {
     /// Most memory for the history and its judging, such as 500MB: more is judged as it is read, or unknown
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(super) memory: Option<u64>,
-    /// Judge by every model of registers: the strongest that hold, the weakest that are broken
+    /// Judge by every model of registers, or isolation level of transactions: the strongest that hold, the weakest that are broken
     #[arg(long, conflicts_with = "model")]
     pub(super) strongest: bool,
     /// Draw the first violation as a timeline, or with --strongest which models hold

@@ -20,7 +20,7 @@ struct Found {
     exit_code: u8,
 }
 
-/// Judges by every model of registers, and says which is the strongest that holds and the weakest that is broken. The exit
+/// Judges by every model of registers, or every isolation level, and says which is the strongest that holds and the weakest that is broken. The exit
 /// code is 0 whatever that is, 2 if no model could be decided.
 pub(super) fn check(
     title: &str,
