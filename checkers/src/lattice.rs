@@ -1,14 +1,14 @@
 //! Which models of registers, or levels of isolation of transactions, a history satisfies, and which it breaks: the strongest
 //! and the weakest of them.
 //!
-//! What isolation levels imply is [`Level::implies`]. Each model of registers is judged by its definition, without assumptions about clocks ([`CheckOptions::real_time_writes`] is switched
-//! off, except for linearizability, which is about real time). What follows from what (Viotti and Vukolic 2016; Bouajjani
+//! What isolation levels imply is [`Level::implies`]. Each model of registers is judged by its definition, without assumptions
+//! about clocks ([`CheckOptions::real_time_writes`] is switched off, except for linearizability, which is about real time). What follows from what (Viotti and Vukolic 2016; Bouajjani
 //! et al. 2017): a model that is weaker than one that holds holds too; one that is stronger than a broken one is broken.
 //! Session guarantees here ask for one order of versions per key, as last-write-wins gives; PRAM, causal consistency and
 //! causal memory do not, so these do not imply those.
 
 use crate::explain::listed;
-use crate::transactions::Level;
+use crate::transactions::{Level, checker::has_transactions};
 use crate::{Case, CheckOptions, Judgement, Verdict, find};
 
 /// Models of registers by strength, and what each implies directly.
@@ -56,7 +56,7 @@ pub struct Lattice {
 
 /// Every model of what a case is about, stronger ones first, and what each implies directly.
 fn models_of(case: &Case) -> Vec<(&'static str, Vec<&'static str>)> {
-    if case.transactions.is_none() {
+    if !has_transactions(case) {
         return MODELS.iter().map(|(model, weaker)| (*model, weaker.to_vec())).collect();
     }
     let weaker = |level: Level| level.implies().iter().map(|weaker| weaker.name()).collect();

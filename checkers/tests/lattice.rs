@@ -62,7 +62,11 @@ fn histories_of_transactions_stand_among_isolation_levels() {
     let of = |text: &str| {
         let recording = read_recording(text.as_bytes(), &ImportOptions::default()).unwrap();
         let transactions = TransactionHistory::from_recording(&recording).unwrap();
-        strongest(&Case { transactions, ..Case::default() }, &CheckOptions::default())
+        let converted = strongest(&Case { transactions, ..Case::default() }, &CheckOptions::default());
+        // As `hearsay check` has it.
+        let recorded = Case { recording: Some(recording), ..Case::default() };
+        assert_eq!(strongest(&recorded, &CheckOptions::default()), converted);
+        converted
     };
     let lattice = of(skew);
     assert_eq!(lattice.strongest(), ["strong-snapshot-isolation"], "{}", lattice.to_text());

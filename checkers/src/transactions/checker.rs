@@ -31,6 +31,11 @@ fn transactions(case: &Case) -> Result<Cow<'_, TransactionHistory>, String> {
     }
 }
 
+/// Whether a case is of transactions, well formed or not.
+pub(crate) fn has_transactions(case: &Case) -> bool {
+    transactions(case).map_or_else(|why| why != NO_TRANSACTIONS, |_| true)
+}
+
 /// What breaks a level, as a picture.
 pub(crate) fn broken_svg(case: &Case, level: Level, options: &CheckOptions) -> Option<String> {
     let history = transactions(case).ok()?;

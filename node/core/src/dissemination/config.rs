@@ -154,7 +154,7 @@ pub struct PlumtreeConfig {
     pub graft_timeout_ms: u64,
     /// The least that it may learn.
     pub graft_timeout_min_ms: u64,
-    /// The same for each further announcer.
+    /// How long each further announcer has to answer before the next is asked.
     pub graft_retry_ms: u64,
     /// How long a message that never comes is remembered as missing.
     pub missing_ms: u64,
