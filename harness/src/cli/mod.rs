@@ -44,6 +44,36 @@ struct Cli {
     command: Command,
 }
 
+/// What a process of a cluster understands. It stays for as long as the cluster does, two hundred times: parsed with everything
+/// else that this program offers, each would keep those parts of the program in its memory.
+#[derive(Debug, Parser)]
+#[command(name = "hearsay", version)]
+struct NodeCli {
+    #[command(subcommand)]
+    command: NodeCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum NodeCommand {
+    /// Run a node
+    Node(hearsay_node::cli::NodeArgs),
+}
+
+impl From<NodeCli> for Cli {
+    fn from(cli: NodeCli) -> Cli {
+        let NodeCommand::Node(args) = cli.command;
+        Cli { command: Command::Node(args) }
+    }
+}
+
+/// The arguments of this process.
+fn parse() -> Result<Cli, clap::Error> {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == "node") {
+        return NodeCli::try_parse().map(Cli::from);
+    }
+    Cli::try_parse()
+}
+
 const EXIT_CODES: &str = "\
 Exit codes: 0 as expected; 1 a violation, or a node died; 2 unknown: too little evidence, a fault that never bit;
 3 the replicas did not become equal; 4 nothing ran; 64 bad usage or a bad file; 70 the harness itself failed.
@@ -110,7 +140,7 @@ fn dispatch() -> ExitCode {
     };
     // Told before the arguments are understood: a mistake in them is an answer for a program, too.
     JSON.store(std::env::args_os().any(|argument| argument == "--json"), Ordering::Relaxed);
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Nobody to tell when even printing fails.
